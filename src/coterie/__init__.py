@@ -1,0 +1,3 @@
+"""Consensus for Python."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""The replica: pure, deterministic, told the time. No I/O, no clock, no threads, no asyncio."""

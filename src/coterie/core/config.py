@@ -1,0 +1,46 @@
+"""Timing and limits of a replica, validated once."""
+
+from __future__ import annotations
+
+import msgspec
+
+from coterie.core.errors import ConfigurationError
+from coterie.core.types import Nanos
+
+MILLISECOND: Nanos = 1_000_000
+KIB = 1024
+MIB = 1024 * 1024
+
+
+class ReplicaConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """What a replica needs to know besides its own disk. Times in nanoseconds, sizes in bytes."""
+
+    election_timeout: Nanos = 1000 * MILLISECOND
+    """A follower that hears nothing from a leader for a time drawn from [T, 2T) calls an election;
+    a leader that its quorum has not confirmed for T, or whose disk hangs for T, gives up."""
+    heartbeat_interval: Nanos = 100 * MILLISECOND
+    max_uncommitted_bytes: int = 64 * MIB
+    """A leader refuses proposals while this much is appended and not committed."""
+    max_inflight_messages: int = 256
+    """Appends sent to one follower and not yet answered."""
+    max_inflight_bytes: int = 16 * MIB
+    """Payload bytes sent to one follower and not yet answered."""
+    max_append_bytes: int = 1 * MIB
+    """Payload bytes in one `Append` (one entry may exceed it and then travels alone)."""
+    max_committed_bytes: int = 4 * MIB
+    """Payload bytes of committed entries handed out in one `Effects`."""
+    max_cached_bytes: int = 32 * MIB
+    """Payload bytes of durable entries kept in memory; older ones are read from the log store."""
+    max_pending_reads: int = 65536
+    """Read requests waiting for an index."""
+
+    def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            value = getattr(self, name)
+            if type(value) is not int or value <= 0:
+                raise ConfigurationError(f"{name} is {value!r}: it must be a whole number above 0")
+        if self.heartbeat_interval * 2 > self.election_timeout:
+            raise ConfigurationError(
+                f"heartbeat_interval ({self.heartbeat_interval} ns) must be at most half of "
+                f"election_timeout ({self.election_timeout} ns), or one lost heartbeat would start an election"
+            )

@@ -1,0 +1,179 @@
+"""Every message between replicas, one struct per type.
+
+A message is a MessagePack array whose first element is the type's tag; `encode` and `decode` are
+the only codec. The transport bounds the length before it allocates; `decode` checks every type.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import msgspec
+
+from coterie.core.types import Entry, Epoch, Index, MemberId, Nanos, Token
+
+
+class PreVote(msgspec.Struct, frozen=True, array_like=True, tag=1):
+    """'Would you vote for me in this epoch?' Promises nothing, changes nothing (dissertation 9.6)."""
+
+    epoch: Epoch
+    """The epoch that the sender would campaign in: one above its own."""
+    last_index: Index
+    last_epoch: Epoch
+
+
+class PreVoteReply(msgspec.Struct, frozen=True, array_like=True, tag=2):
+    """Answers a `PreVote`: granted with the asked epoch, refused with the voter's own."""
+
+    epoch: Epoch
+    asked: Epoch
+    """The epoch of the `PreVote` that this answers, so that a late answer counts for nothing."""
+    granted: bool
+
+
+class RequestVote(msgspec.Struct, frozen=True, array_like=True, tag=3):
+    """'Vote for me' (Raft 5.2). Leaves only when the candidate's own epoch is durable."""
+
+    epoch: Epoch
+    last_index: Index
+    last_epoch: Epoch
+    transfer: bool = False
+    """True when the leader itself asked for this election: stickiness does not apply (3.10)."""
+
+
+class VoteReply(msgspec.Struct, frozen=True, array_like=True, tag=4):
+    """Answers a `RequestVote`. A grant leaves only when the vote is durable."""
+
+    epoch: Epoch
+    granted: bool
+
+
+class Append(msgspec.Struct, frozen=True, array_like=True, tag=5):
+    """Raft's AppendEntries (5.3): entries, heartbeat, commit index and read round in one."""
+
+    epoch: Epoch
+    prev_index: Index
+    prev_epoch: Epoch
+    entries: tuple[Entry, ...]
+    commit: Index
+    round: int
+    """Number of the leader's latest confirmation round (read index 6.4, check quorum 6.2)."""
+    echo: Nanos
+    """The newest `stamp` that the leader has from this follower; 0 if none."""
+    lag: Nanos
+    """How long before sending this the leader was last confirmed by a quorum: `commit` covers all
+    that was acknowledged until then. Negative: not confirmed yet in this epoch."""
+
+
+class AppendReply(msgspec.Struct, frozen=True, array_like=True, tag=6):
+    """Answers an `Append`; an acceptance leaves only when the entries are durable."""
+
+    epoch: Epoch
+    accepted: bool
+    index: Index
+    """Accepted: the follower's log equals the leader's, durably, up to here. Refused: the
+    `prev_index` that did not match."""
+    hint_index: Index
+    """Refused: the highest index at which the logs may still agree, so that whole terms are skipped."""
+    hint_epoch: Epoch
+    """Refused: the epoch of the follower's entry at `hint_index`."""
+    round: int
+    """The round of the `Append` that this answers."""
+    stamp: Nanos
+    """The follower's monotonic clock at sending; comes back as `echo`."""
+
+
+class ReadIndex(msgspec.Struct, frozen=True, array_like=True, tag=7):
+    """A member asks the leader for an index that a linearizable read must wait for (6.4)."""
+
+    epoch: Epoch
+    token: Token
+
+
+class ReadIndexReply(msgspec.Struct, frozen=True, array_like=True, tag=8):
+    """Answers a `ReadIndex`: the index to wait for, or 0 if the receiver could not say."""
+
+    epoch: Epoch
+    token: Token
+    index: Index
+
+
+class Command(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One command on its way to the machine, with the session that makes it exactly-once (6.3).
+
+    `session` 0 means none. `seq` counts the session's commands from 1; `floor` says that the client
+    has seen the reply to every `seq` below it.
+    """
+
+    session: int
+    seq: int
+    floor: int
+    body: bytes
+
+
+class Segment(msgspec.Struct, frozen=True, array_like=True):
+    """Commands that one member took from its clients, numbered (origin, boot, first), first + 1, ...
+
+    The payload of a COMMANDS entry is a MessagePack array of segments. The machine applies each
+    number at most once and in order, whoever forwards it and however often.
+    """
+
+    origin: MemberId
+    boot: int
+    first: int
+    commands: tuple[Command, ...]
+
+
+class Forward(msgspec.Struct, frozen=True, array_like=True, tag=9):
+    """A member passes its clients' commands to the leader."""
+
+    segment: Segment
+
+
+class ForwardRefused(msgspec.Struct, frozen=True, array_like=True, tag=10):
+    """The receiver did not take the segment: nothing of this copy will happen."""
+
+    first: int
+    count: int
+    boot: int
+    reason: int
+    """A `Refusal`'s number (see `core.replica`)."""
+    leader: MemberId
+
+
+Message: TypeAlias = (
+    PreVote
+    | PreVoteReply
+    | RequestVote
+    | VoteReply
+    | Append
+    | AppendReply
+    | ReadIndex
+    | ReadIndexReply
+    | Forward
+    | ForwardRefused
+)
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
+_segments_decoder: msgspec.msgpack.Decoder[list[Segment]] = msgspec.msgpack.Decoder(list[Segment])
+
+
+def encode(message: Message) -> bytes:
+    """The message's bytes, without any frame around them."""
+    return _encoder.encode(message)
+
+
+def decode(data: bytes | memoryview) -> Message:
+    """The message in `data`. Raises `msgspec.DecodeError` if it is not one, wholly and exactly."""
+    return _decoder.decode(data)
+
+
+def encode_segments(segments: list[Segment]) -> bytes:
+    """The payload of a COMMANDS entry."""
+    return _encoder.encode(segments)
+
+
+def decode_segments(payload: bytes) -> list[Segment]:
+    """The segments in a COMMANDS entry's payload. Raises `msgspec.DecodeError`."""
+    return _segments_decoder.decode(payload)

@@ -1,0 +1,217 @@
+"""The contract between a replica and whoever drives it, on one page.
+
+A replica decides; its driver acts. Both protocols (Raft, Multi-Paxos) stand behind this interface.
+
+1.  *Start.* Make a replica from what the disk holds: hard state, log, membership, and the index
+    that the machine has applied. It gets a `random.Random` (draws integers only) and the time.
+2.  *Inputs.* Call `receive`, `wake`, `propose`, `read`, `stored`, `store_failed`,
+    `connection_closed`, as things happen; each with `now` (monotonic nanoseconds) read *after*
+    the input arrived: a process that slept between the two must not use the older time.
+    Inputs never raise for what a peer sends; nothing happens in the world until step 3.
+3.  *Drain.* After a batch of inputs call `drain(now)` once and do what the `Effects` say:
+
+    a. `alarm`: stop the node at once, keep the disk as it is, show the text. Do nothing else.
+    b. `send`: these messages may leave at once.
+    c. `store`: append the records in order, make them durable together, then call `stored(mark)`.
+       Batches are numbered 1, 2, 3, ...; `stored(n)` covers every batch up to n. A batch that
+       fails for want of space is tried again with the same bytes and never withdrawn (call
+       `store_failed(mark)` so that the replica knows). Any other failure ends the process:
+       after a failed fsync nobody knows what is on the disk (fsyncgate; ATC'20).
+    d. `send_after`: each (mark, to, message) may leave only once `mark` is durable: votes,
+       acknowledgements, and everything said in an epoch of one's own before it is on disk.
+       Messages to one peer leave in the order given.
+    e. `committed`: apply these entries in order, exactly once. Bounded; `more` says that a
+       further `drain` will hand out further ones.
+    f. `reads`: (token, index): the read may be answered once the machine has applied `index`.
+    g. `outcomes`: what became of proposals and reads.
+    h. `role`: leader, epoch or membership changed, and why: for people and for clients.
+    i. `deadline`: call `wake` then, if no other input has led to a drain before.
+
+4.  *Losing messages is allowed, always*: the replica repeats what matters. So is reordering and
+    duplication. Losing a store batch that `stored` was called for is not: it breaks safety.
+
+Beyond commands, the same two queues carry what comes with membership change, snapshots and
+leadership transfer: new records, messages and outcomes, not new rules.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from enum import IntEnum
+from typing import Protocol, TypeAlias
+
+import msgspec
+
+from coterie.core.messages import Message
+from coterie.core.records import StoreBatch
+from coterie.core.types import Entry, Epoch, Index, Mark, MemberId, Membership, Nanos, Role, Token
+
+
+class Refusal(IntEnum):
+    """Why a proposal or a read was not taken. None of it happened."""
+
+    NO_LEADER = 1
+    """No leader is known; try again after an election timeout, or another member."""
+    NOT_LEADER = 2
+    """Another member leads."""
+    OVERLOADED = 3
+    """Too much is uncommitted (`max_uncommitted_bytes`) or pending; try again later, with less."""
+    NO_SPACE = 4
+    """This member's disk is full."""
+    NOT_VOTER = 5
+    """This member is not part of the group (removed, or not yet added)."""
+
+
+class Accepted(msgspec.Struct, frozen=True, gc=False):
+    """The proposal stands in this member's log at (index, epoch). It is not committed yet: it is
+    when `committed` hands out an entry with that index *and* epoch; an entry with that index and
+    another epoch says that it never will be."""
+
+    token: Token
+    index: Index
+    epoch: Epoch
+
+
+class Refused(msgspec.Struct, frozen=True, gc=False):
+    """The proposal or read was not taken; `leader` is the leader if known, else 0."""
+
+    token: Token
+    reason: Refusal
+    leader: MemberId
+
+
+class Lost(msgspec.Struct, frozen=True, gc=False):
+    """A read will get no answer (leadership was lost on the way). Reads have no effect: ask again."""
+
+    token: Token
+    leader: MemberId
+
+
+Outcome: TypeAlias = Accepted | Refused | Lost
+
+
+class ReadReady(msgspec.Struct, frozen=True, gc=False):
+    """The read may be answered once `index` is applied."""
+
+    token: Token
+    index: Index
+
+
+class RoleChange(msgspec.Struct, frozen=True):
+    """Leader, epoch, role or membership as they now are, and the cause in words."""
+
+    role: Role
+    leader: MemberId
+    epoch: Epoch
+    membership: Membership
+    reason: str
+
+
+class Alarm(msgspec.Struct, frozen=True):
+    """A safety rule was seen broken: which, the evidence, and what to do."""
+
+    rule: str
+    evidence: str
+    advice: str
+
+
+class Effects(msgspec.Struct):
+    """All that a replica wants done, drained once per batch of inputs. See the module's text."""
+
+    deadline: Nanos
+    store: StoreBatch | None = None
+    send: list[tuple[MemberId, Message]] = []
+    send_after: list[tuple[Mark, MemberId, Message]] = []
+    committed: Sequence[Entry] = ()
+    more: bool = False
+    reads: list[ReadReady] = []
+    outcomes: list[Outcome] = []
+    role: RoleChange | None = None
+    alarm: Alarm | None = None
+
+
+class LogReader(Protocol):
+    """Reads back what was stored. Synchronous: recent entries come from memory, not from here."""
+
+    def entries(self, first: Index, last: Index, limit_bytes: int) -> Sequence[Entry]:
+        """Durable entries from `first` up to at most `last`, in order; stops before payloads exceed
+        `limit_bytes`, but returns at least one. Raises if `first` is not in the log."""
+        ...
+
+
+class Replica(ABC):
+    """One member's protocol state. See the module's text for the order of calls."""
+
+    @abstractmethod
+    def receive(self, now: Nanos, sender: MemberId, message: Message) -> None:
+        """A peer's message arrived. (`Forward`s are the engine's, never given here.)"""
+
+    @abstractmethod
+    def wake(self, now: Nanos) -> None:
+        """The time of `Effects.deadline` has come (a call too early or too late does no harm)."""
+
+    @abstractmethod
+    def propose(self, now: Nanos, token: Token, payload: bytes) -> None:
+        """Append a COMMANDS entry. The outcome is `Accepted` or `Refused`, in the next drain."""
+
+    @abstractmethod
+    def read(self, now: Nanos, token: Token) -> None:
+        """Ask for an index that makes a read linearizable (6.4). One token may stand for many reads
+        that arrived before this call. Ends in `ReadReady`, `Refused` or `Lost`."""
+
+    @abstractmethod
+    def stored(self, now: Nanos, mark: Mark) -> None:
+        """Every store batch up to `mark` is durable."""
+
+    @abstractmethod
+    def store_failed(self, now: Nanos, mark: Mark) -> None:
+        """The batch found no space; the driver keeps trying it. Nothing is lost, nothing is acknowledged."""
+
+    @abstractmethod
+    def connection_closed(self, now: Nanos, peer: MemberId, refused: bool) -> None:
+        """The connection to `peer` closed; `refused`: and connecting again was refused at once, as it
+        is when its process is gone. A hint, nothing more."""
+
+    @abstractmethod
+    def drain(self, now: Nanos) -> Effects:
+        """What is to be done after the inputs since the last drain."""
+
+    @property
+    @abstractmethod
+    def role(self) -> Role: ...
+
+    @property
+    @abstractmethod
+    def leader(self) -> MemberId:
+        """The leader of the present epoch if known, else 0."""
+
+    @property
+    @abstractmethod
+    def epoch(self) -> Epoch: ...
+
+    @property
+    @abstractmethod
+    def commit(self) -> Index: ...
+
+    @property
+    @abstractmethod
+    def last_index(self) -> Index: ...
+
+    @property
+    @abstractmethod
+    def membership(self) -> Membership: ...
+
+    @property
+    @abstractmethod
+    def uncommitted_bytes(self) -> int:
+        """Payload bytes appended in this member's leadership and not yet committed."""
+
+    @abstractmethod
+    def age_bound(self, now: Nanos, applied: Index) -> Nanos:
+        """State applied up to `applied` includes everything that any client saw acknowledged this many
+        nanoseconds ago; -1 if no bound is known."""
+
+    @abstractmethod
+    def confirmed_elapsed(self, now: Nanos) -> Nanos:
+        """Cluster time that a leader could add to the log now, beyond its last entry's; 0 if not leader."""

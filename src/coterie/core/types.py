@@ -1,0 +1,127 @@
+"""The values that replicas exchange, keep and agree on."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import NamedTuple, TypeAlias
+
+import msgspec
+
+MemberId: TypeAlias = int
+"""64 random bits, minted once for a data directory; never 0. A member's name is a label for people."""
+
+NOBODY: MemberId = 0
+"""Stands where a member id would, when there is none (no vote cast, no leader known)."""
+
+Index: TypeAlias = int
+"""A position in the replicated log. The first entry has index 1; 0 means 'before the first'."""
+
+Mark: TypeAlias = int
+"""Sequence number of a store batch. `stored(n)` covers every batch up to n. 0 means 'nothing to wait for'."""
+
+Token: TypeAlias = int
+"""A caller's own name for a proposal or a read; the outcome carries it back."""
+
+Nanos: TypeAlias = int
+"""Nanoseconds, of a monotonic clock or of cluster time."""
+
+
+class Epoch(NamedTuple):
+    """A leader's period of authority: Raft's term as (term, 0), Paxos's ballot as (round, node).
+
+    Ordered lexicographically, so ballots of two proposers never collide ("Paxos Made Simple", 2.2).
+    """
+
+    round: int
+    node: MemberId
+
+
+NO_EPOCH = Epoch(0, 0)
+
+
+class EntryKind(IntEnum):
+    """What an entry's payload means."""
+
+    NOOP = 0
+    """Empty: the first entry of a leader's own epoch (Raft 5.4.2, 8), or the filler of a gap."""
+    COMMANDS = 1
+    """A batch of commands for the state machine; the engine's business, opaque to the replica."""
+    MEMBERSHIP = 2
+    """A `Membership`, MessagePack encoded."""
+    SETTINGS = 3
+    """What all members must share. Reserved."""
+
+
+class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One slot of the replicated log: many commands, agreed on together.
+
+    `elapsed` is the leader's monotonic time, in nanoseconds, that a quorum confirmed since the
+    entry before it: the sum over the log is *cluster time* (leases and sessions expire by it).
+    """
+
+    index: Index
+    epoch: Epoch
+    kind: EntryKind
+    elapsed: Nanos
+    payload: bytes
+
+
+class HardState(msgspec.Struct, frozen=True, array_like=True):
+    """What must be durable before a vote, a promise or an epoch of one's own is spoken of (Raft 5.2)."""
+
+    epoch: Epoch = NO_EPOCH
+    vote: MemberId = NOBODY
+
+
+class Member(msgspec.Struct, frozen=True, array_like=True, order=True):
+    """A member as the membership knows it. Addresses are `host:port`."""
+
+    id: MemberId
+    name: str
+    peer: str
+    client: str
+
+
+class Membership(msgspec.Struct, frozen=True, array_like=True):
+    """Who belongs to the group, and with what weight: agreed in the log, never local configuration.
+
+    `voters` is the (incoming) configuration; `outgoing` the one being left while the change is
+    joint (dissertation 4.3), empty otherwise. `phase_1` and `phase_2` are quorum sizes, 0 for a
+    majority ("Flexible Paxos", section 3).
+    """
+
+    members: tuple[Member, ...]
+    voters: tuple[MemberId, ...]
+    outgoing: tuple[MemberId, ...] = ()
+    learners: tuple[MemberId, ...] = ()
+    phase_1: int = 0
+    phase_2: int = 0
+
+    def member(self, member: MemberId) -> Member | None:
+        """The member with this id, or None."""
+        for candidate in self.members:
+            if candidate.id == member:
+                return candidate
+        return None
+
+    def others(self, own: MemberId) -> tuple[MemberId, ...]:
+        """Ids of all members but `own`, voters and learners, in a fixed order."""
+        return tuple(m.id for m in self.members if m.id != own)
+
+
+class SnapshotMeta(msgspec.Struct, frozen=True, array_like=True):
+    """What a log needs to know of the snapshot that it was reset to or compacted under."""
+
+    index: Index
+    epoch: Epoch
+    membership: Membership
+
+
+class Role(IntEnum):
+    """What a member is at present."""
+
+    FOLLOWER = 0
+    PRE_CANDIDATE = 1
+    CANDIDATE = 2
+    LEADER = 3
+    LEARNER = 4

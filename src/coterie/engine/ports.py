@@ -1,0 +1,43 @@
+"""What the engine needs from whoever runs it: the asyncio runtime, or the simulated world."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import msgspec
+
+from coterie.core.messages import Message
+from coterie.core.records import StoreBatch
+from coterie.core.types import MemberId
+from coterie.engine.protocol import Response, View
+
+
+class Event(msgspec.Struct, frozen=True):
+    """Something worth telling people: logs, metrics, dashboard and tests all read these."""
+
+    kind: str
+    """For example `role`, `overloaded`, `session-expired`, `alarm`."""
+    text: str
+    fields: dict[str, int | str] = {}
+
+
+class Ports(Protocol):
+    """Called by the engine, only from within `Engine.flush`. None may block; none may call back."""
+
+    def send(self, to: MemberId, message: Message) -> None:
+        """Pass a message to a peer, or drop it if there is no connection or its queue is full."""
+        ...
+
+    def store(self, batch: StoreBatch) -> None:
+        """Begin to make the batch durable, after all earlier ones; later call `Engine.stored(mark)`."""
+        ...
+
+    def reply(self, client: object, response: Response) -> None:
+        """Answer a client; dropped if it has gone. `client` is the handle given to `Engine.request`."""
+        ...
+
+    def publish(self, view: View) -> None:
+        """Leader or members changed: tell every connected client."""
+        ...
+
+    def event(self, event: Event) -> None: ...

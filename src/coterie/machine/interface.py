@@ -1,0 +1,67 @@
+"""The state machine that Coterie replicates: the interface a user's machine implements.
+
+A machine is a deterministic function of the commands applied to it: same commands in the same
+order, same state and same replies, on every member and at every replay. No clock, no randomness,
+no iteration over a set, nothing from outside. What needs a fresh id takes it from `Batch.index`
+and the command's ordinal; what needs time takes `Batch.time`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+
+import msgspec
+
+from coterie.core.types import Index, Nanos
+
+
+class Batch(msgspec.Struct, frozen=True):
+    """Commands of one log entry that are to be applied in order.
+
+    A command's name is (index, ordinals[i]): unique in the cluster's life. `time` is cluster time.
+    """
+
+    index: Index
+    time: Nanos
+    ordinals: Sequence[int]
+    commands: Sequence[bytes]
+
+
+class Rejected(msgspec.Struct, frozen=True):
+    """A machine's deterministic 'no' to one command: it changed nothing. `reason` is for people."""
+
+    reason: str
+
+
+class StateMachine(ABC):
+    """What a cluster replicates. Subclass it; `coterie up --machine package.module:Class` runs it."""
+
+    @abstractmethod
+    def apply(self, batch: Batch) -> Sequence[bytes | Rejected]:
+        """Apply the commands in order and return a reply for each.
+
+        An exception stops the node (another member might not raise it): answer a bad command with
+        `Rejected`.
+        """
+
+    @abstractmethod
+    def query(self, question: bytes) -> bytes | Rejected:
+        """Answer a question from the present state without changing it."""
+
+    @abstractmethod
+    def snapshot(self) -> Iterator[bytes]:
+        """The whole state in chunks of at most 1 MiB. `restore` of the chunks gives an equal machine."""
+
+    @abstractmethod
+    def restore(self, chunks: Iterable[bytes]) -> None:
+        """Replace the whole state by a snapshot's. Raises `ValueError` if it is not one."""
+
+    @abstractmethod
+    def digest(self) -> bytes:
+        """A hash of the state: equal states give equal digests on any machine and any Python."""
+
+    def revision(self) -> int | None:
+        """A number that never decreases as commands are applied, for reads that ask for a state at
+        least as new as one seen before. None (the default): the applied index serves."""
+        return None
