@@ -98,7 +98,7 @@ class ReadIndexReply(msgspec.Struct, frozen=True, array_like=True, tag=8):
     index: Index
 
 
-class Command(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class Command(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
     """One command on its way to the machine, with the session that makes it exactly-once (6.3).
 
     `session` 0 means none. `seq` counts the session's commands from 1; `floor` says that the client
@@ -111,6 +111,29 @@ class Command(msgspec.Struct, frozen=True, array_like=True, gc=False):
     body: bytes
 
 
+class SessionOpen(msgspec.Struct, frozen=True, array_like=True, tag=2, gc=False):
+    """Open a session that lives `ttl` nanoseconds of cluster time beyond its last command. Its id is
+    made from where this stands in the log."""
+
+    ttl: Nanos
+
+
+class SessionClose(msgspec.Struct, frozen=True, array_like=True, tag=3, gc=False):
+    """Forget a session and its replies."""
+
+    session: int
+
+
+class SessionKeep(msgspec.Struct, frozen=True, array_like=True, tag=4, gc=False):
+    """Extend a session's life; `floor` as in `Command`."""
+
+    session: int
+    floor: int
+
+
+AnyCommand: TypeAlias = Command | SessionOpen | SessionClose | SessionKeep
+
+
 class Segment(msgspec.Struct, frozen=True, array_like=True):
     """Commands that one member took from its clients, numbered (origin, boot, first), first + 1, ...
 
@@ -121,7 +144,7 @@ class Segment(msgspec.Struct, frozen=True, array_like=True):
     origin: MemberId
     boot: int
     first: int
-    commands: tuple[Command, ...]
+    commands: tuple[AnyCommand, ...]
 
 
 class Forward(msgspec.Struct, frozen=True, array_like=True, tag=9):
