@@ -111,6 +111,13 @@ class RawClient:
         """The goal is reached and nothing is under way."""
         return self.goal and self.wrote_since and self.read_since and not self._pending
 
+    def describe(self) -> str:
+        """What it waits for, in words."""
+        return (
+            f"client {self._number} at {self._target} (wrote {self.wrote_since}, read {self.read_since}, "
+            f"session {self._session}, waits for {[p.request for p in self._pending.values()]})"
+        )
+
     def stay_within(self, members: list[MemberId]) -> None:
         """From now on only these members matter: the others will never answer again."""
         self._members = members

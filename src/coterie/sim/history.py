@@ -71,6 +71,11 @@ class History:
         self._seen_revisions: list[int] = [0]
 
     @property
+    def applied_index(self) -> Index:
+        """Highest index whose commands some replica applied."""
+        return self._index
+
+    @property
     def seen(self) -> int:
         """Highest revision that any client was told of."""
         return self._seen
