@@ -18,7 +18,10 @@ class Victim(Protocol):
     """What can be done to a member."""
 
     id: MemberId
-    up: bool
+
+    @property
+    def up(self) -> bool:
+        """Whether its process lives."""
 
     def crash(self, *, power: bool) -> None:
         """End the process now; `power`: what was not synced may be lost."""

@@ -23,7 +23,7 @@ LAWS: Final = {
     "write-true": "an acknowledged write stands at the revision that its answer names",
     "write-order": "an acknowledged write has a higher revision than all that was acknowledged before it began",
     "read-true": "a read's items are those of the state at the revision that its answer names",
-    "read-fresh": "a linearizable read sees all that was acknowledged before it began; a session read what it asked for",
+    "read-fresh": "a linearizable read sees all that was acknowledged before; a session read what it asked for",
     "read-age": "a stale read sees all that was acknowledged before the age that its answer names",
     "said-no": "an operation that was said not to have happened never happens",
     "said-yes": "an operation that was said to have happened has happened",

@@ -336,7 +336,8 @@ class Laws:
             first = self._bodies.setdefault(body, (batch.index, ordinal))
             if first != (batch.index, ordinal):
                 raise Violation(
-                    "applied-once", f"{member} applies at {(batch.index, ordinal)} what was applied at {first}: {body!r}"
+                    "applied-once",
+                    f"{member} applies at {(batch.index, ordinal)} what was applied at {first}: {body!r}",
                 )
         laws.chain = digest.digest()
         if self._chains.setdefault(batch.index, laws.chain) != laws.chain:

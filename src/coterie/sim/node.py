@@ -29,7 +29,7 @@ from coterie.sim.network import Network
 from coterie.sim.options import SECOND, Options
 from coterie.sim.schedule import Schedule
 from coterie.sim.shadow import ShadowLog, slot_of
-from coterie.sim.verdict import Figures, Violation
+from coterie.sim.verdict import Figures
 from coterie.storage.log_store import LogStore, PreparedWrite
 
 DIRECTORY: Final = "data"
@@ -231,6 +231,12 @@ class Node:
         return self._process.engine if self._process is not None else None
 
     @property
+    def living(self) -> Engine:
+        """The engine of a member that is known to be up."""
+        assert self._process is not None
+        return self._process.engine
+
+    @property
     def role(self) -> Role:
         """Its role; FOLLOWER while it is down."""
         return self._process.engine.replica.role if self._process is not None else Role.FOLLOWER
@@ -253,7 +259,7 @@ class Node:
         try:
             self._process = Process(self, self.life)
         except Death:
-            self._end(power=True)
+            self._end(power=happens(self.rng, 750))
             return
         self._wake_at = 0
         self._schedule_step()
@@ -362,7 +368,7 @@ class Node:
             try:
                 action()
             except Death:
-                self._end(power=True)
+                self._end(power=happens(self.rng, 750))
 
         self.world.schedule.after(delay, f"{label} {self.id}", run)
 

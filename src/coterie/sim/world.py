@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -84,7 +85,7 @@ class World:
         self.clients = [
             RawClient(number, options, list(self.members), self, self.history) for number in range(options.clients)
         ]
-        victims: list[Victim] = list(self.nodes.values())
+        victims: list[Victim] = [*self.nodes.values()]
         self.faults = Faults(options, self.schedule, self.network, victims, self.leader)
         for node in self.nodes.values():
             node.start()
@@ -144,9 +145,9 @@ class World:
             if self.schedule.now > deadline:
                 raise Violation("liveness", f"{self._since_healing(deadline)} after healing: {trouble}")
             self._run_until(self.schedule.now + 50 * MILLISECOND)
-        leader, epoch = self.leader(), max(self._engine(m).epoch for m in core)
+        leader, epoch = self.leader(), max(self.nodes[m].living.epoch for m in core)
         self._run_until(self.schedule.now + CALM_TIMEOUTS * self.options.election_timeout)
-        if self.leader() != leader or max(self._engine(m).epoch for m in core) != epoch:
+        if self.leader() != leader or max(self.nodes[m].living.epoch for m in core) != epoch:
             raise Violation("liveness", f"{leader} led {epoch} in peace, and lost it")
 
     def _since_healing(self, deadline: Nanos) -> str:
@@ -159,8 +160,8 @@ class World:
             return f"{dead} are not up"
         led = [m for m in core if self.nodes[m].role is Role.LEADER]
         if len(led) != 1:
-            return f"leaders: {led} in {[(m, self._engine(m).epoch.round, self.nodes[m].role.name) for m in core]}"
-        states = [(m, self._engine(m).applied, self._engine(m).commit) for m in core]
+            return f"leaders: {led} in {[(m, self.nodes[m].living.epoch.round, self.nodes[m].role.name) for m in core]}"
+        states = [(m, self.nodes[m].living.applied, self.nodes[m].living.commit) for m in core]
         waiting = [c.describe() for c in self.clients if not c.satisfied]
         if waiting:
             return f"clients {waiting} not done; leader {led}; (member, applied, commit): {states}"
@@ -169,14 +170,14 @@ class World:
         return None
 
     def _check_end(self, core: list[MemberId]) -> None:
-        digests = {m: self._engine(m).host.digest() for m in core}
+        digests = {m: self.nodes[m].living.host.digest() for m in core}
         if len(set(digests.values())) != 1:
             raise Violation("same-applied", f"digests differ at the end: {[(m, d.hex()) for m, d in digests.items()]}")
         for member in core:
-            if self._engine(member).applied < self.history.applied_index:
+            if self.nodes[member].living.applied < self.history.applied_index:
                 raise Violation("acknowledged-stays", f"{member} has not applied all that was applied before")
             for key in self.history.keys:
-                reply = self._engine(member).host.query(kv.encoder.encode(kv.Range(key)))
+                reply = self.nodes[member].living.host.query(kv.encoder.encode(kv.Range(key)))
                 assert isinstance(reply, bytes)
                 answer = kv.reply_decoder.decode(reply)
                 assert isinstance(answer, kv.RangeReply)
@@ -195,17 +196,13 @@ class World:
         for number, connection in list(self._connections.items()):
             if connection.member == member and connection.is_open:
                 connection.is_open = False
-                self.schedule.after(
-                    exponential(self._rng, CLIENT_DELAY), "closed", lambda n=number, c=connection: self._closed(n, c)
-                )
+                delay = exponential(self._rng, CLIENT_DELAY)
+                self.schedule.after(delay, "closed", partial(self._closed, number, connection))
         for other in self.members:
             if other != member and self._rng.getrandbits(1) and self.network.linked(member, other):
                 refused = self._rng.randrange(4) > 0
-                self.schedule.after(
-                    exponential(self._rng, self.options.delay_mean),
-                    "peer closed",
-                    lambda o=other, r=refused: self.nodes[o].peer_closed(member, r),
-                )
+                delay = exponential(self._rng, self.options.delay_mean)
+                self.schedule.after(delay, "peer closed", partial(self.nodes[other].peer_closed, member, refused))
 
     # -- between clients and members: connections keep the order and lose nothing but their end ----
 
@@ -244,9 +241,7 @@ class World:
         node = self.nodes[found.member]
         arrival = max(found.to_member, self.schedule.now + exponential(self._rng, CLIENT_DELAY))
         found.to_member = arrival
-        self.schedule.at(
-            arrival, "request", lambda: node.request(found.life, connection, request_decoder.decode(data))
-        )
+        self.schedule.at(arrival, "request", lambda: node.request(found.life, connection, request_decoder.decode(data)))
 
     def reply(self, connection: int, response: Response) -> None:
         """A member answers on a connection, if it is still there."""
