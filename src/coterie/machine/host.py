@@ -271,7 +271,8 @@ class Host:
         if len(self._table.living) >= self.limits.max_sessions:
             return Failed(
                 FailedCode.SESSIONS_FULL,
-                f"there are {len(self._table.living)} sessions, the limit is {self.limits.max_sessions}: try again later",
+                f"there are {len(self._table.living)} sessions, the limit is {self.limits.max_sessions}: "
+                "try again later",
                 False,
             )
         if ordinal > MAX_ORDINAL:
@@ -334,7 +335,7 @@ class Host:
         one that stopped the node could be asked of every member in turn."""
         try:
             answer = self.machine.query(question)
-        except Exception as error:  # noqa: BLE001 - whatever a user's machine raises goes to the asker
+        except Exception as error:
             return Rejected(f"machine {machine_name(self.machine)} raised {type(error).__name__}: {error}")
         if type(answer) is bytes or type(answer) is Rejected:
             return answer
