@@ -12,7 +12,6 @@ from coterie.core.types import Entry, EntryKind, Epoch
 from coterie.machine.host import SKIPPED, Done, Failed, FailedCode, Host, MachineFailed
 from coterie.machine.interface import Rejected
 
-
 LIMITS = {"max_sessions": 3, "max_session_replies": 4, "max_session_reply_bytes": 1000, "max_total_reply_bytes": 2000}
 
 

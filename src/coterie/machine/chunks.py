@@ -53,3 +53,23 @@ def unpack(chunks: Iterable[bytes]) -> Iterator[bytes]:
         del buffer[:start]
     if buffer:
         raise ValueError(f"the snapshot ends in the middle of a record ({len(buffer)} bytes of it)")
+
+
+class Sections:
+    """Records of several kinds, told apart by their first byte, read back run by run."""
+
+    def __init__(self, records: Iterator[bytes]) -> None:
+        self._records = records
+        self._next: bytes | None = next(records, None)
+
+    def take(self, tag: bytes) -> Iterator[bytes]:
+        """The bodies of the records that follow with this tag."""
+        while self._next is not None and self._next[:1] == tag:
+            body = self._next[1:]
+            self._next = next(self._records, None)
+            yield body
+
+    def finish(self, end: bytes) -> None:
+        """Check that the record `end`, and nothing more, follows. Raises `ValueError`."""
+        if self._next != end or next(self._records, None) is not None:
+            raise ValueError("the snapshot does not end where it should, or not all of it was read")

@@ -23,9 +23,10 @@ import msgspec
 from coterie.core.errors import CoterieError, Effect, SafetyViolation
 from coterie.core.messages import AnyCommand, Command, SessionClose, SessionOpen, decode_segments
 from coterie.core.types import NO_EPOCH, Entry, EntryKind, Epoch, Index, MemberId, Nanos
-from coterie.machine.chunks import pack, unpack
+from coterie.machine.chunks import Sections, pack, unpack
 from coterie.machine.interface import Batch, Rejected, StateMachine
 from coterie.machine.loading import machine_name
+from coterie.machine.origins import Origins
 from coterie.machine.outcomes import SKIPPED, Done, Failed, FailedCode, Result, Skipped
 from coterie.machine.sessions import (
     MAX_ORDINAL,
@@ -98,8 +99,7 @@ class Host:
         """Cluster time: the sum of `elapsed` over the log."""
         self.limits = SessionLimits(max_sessions, max_session_replies, max_session_reply_bytes, max_total_reply_bytes)
         self._table = SessionTable(self.limits)
-        self._origins: dict[MemberId, tuple[int, int]] = {}
-        """Member -> (boot, highest number passed in that boot). One pair for each member there ever was."""
+        self._origins = Origins()
         self._touched: list[Session] = []
         """Sessions that the present entry's commands belong to."""
 
@@ -133,7 +133,7 @@ class Host:
         start = 0
         for segment in segments:
             commands = segment.commands
-            skipped = self._pass_numbers(segment.origin, segment.boot, segment.first, len(commands))
+            skipped = self._origins.pass_numbers(segment.origin, segment.boot, segment.first, len(commands))
             if skipped < len(commands):
                 run = self._take(commands[skipped:] if skipped else commands, start + skipped, results, run)
             end = start + len(commands)
@@ -146,26 +146,6 @@ class Host:
                 self._table.drop_acknowledged(session)
         self._touched.clear()
         return [Done(first, results[start:end]) for first, start, end in mine]
-
-    def _pass_numbers(self, origin: MemberId, boot: int, first: int, count: int) -> int:
-        """Note that the origin's numbers up to first + count - 1 are passed; returns how many of them
-        were passed before and must be skipped.
-
-        A number that is passed is never applied afterwards. Without that, a forward that the network
-        held back would run a command whose outcome its origin has already told its client.
-        """
-        known = self._origins.get(origin)
-        if known is None or boot > known[0]:
-            passed = first - 1
-        elif boot < known[0]:
-            return count
-        else:
-            passed = known[1]
-        last = first + count - 1
-        if last <= passed:
-            return count
-        self._origins[origin] = (boot, last)
-        return max(0, passed - first + 1)
 
     def _take(self, commands: Sequence[AnyCommand], ordinal: int, results: list[Result], run: _Run) -> _Run:
         """Answer what needs no run and gather the rest in `run`; returns the run that is then open."""
@@ -388,7 +368,7 @@ class Host:
                 self.applied_epoch,
                 self.time,
                 self.limits,
-                [(member, *passed) for member, passed in sorted(self._origins.items())],
+                self._origins.records(),
             )
         )
 
@@ -405,17 +385,17 @@ class Host:
                 raise ValueError(f"the snapshot has format {header.format}; this version reads {SNAPSHOT_FORMAT}")
             if header.limits != self.limits:
                 raise ValueError(f"the snapshot was taken with {header.limits}, this node has {self.limits}")
-            parts = _Parts(records)
+            parts = Sections(records)
             table = SessionTable(self.limits)
             table.load(parts.take(b"S"))
             self.machine.restore(parts.take(b"M"))
-            parts.finish()
+            parts.finish(b"E")
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise ValueError(f"the snapshot is not readable: {error}") from error
         self.applied = header.applied
         self.applied_epoch = header.epoch
         self.time = header.time
-        self._origins = {member: (boot, passed) for member, boot, passed in header.origins}
+        self._origins = Origins(header.origins)
         self._table = table
 
     def digest(self) -> bytes:
@@ -441,26 +421,6 @@ class _Header(msgspec.Struct, frozen=True, array_like=True):
     time: Nanos
     limits: SessionLimits
     origins: list[tuple[MemberId, int, int]]
-
-
-class _Parts:
-    """The tagged records of a snapshot, taken run by run."""
-
-    def __init__(self, records: Iterator[bytes]) -> None:
-        self._records = records
-        self._next: bytes | None = next(records, None)
-
-    def take(self, tag: bytes) -> Iterator[bytes]:
-        """The bodies of the records that follow with this tag."""
-        while self._next is not None and self._next[:1] == tag:
-            body = self._next[1:]
-            self._next = next(self._records, None)
-            yield body
-
-    def finish(self) -> None:
-        """Check that the end, and nothing more, follows."""
-        if self._next != b"E" or next(self._records, None) is not None:
-            raise ValueError("the snapshot does not end where it should, or the machine did not read all of it")
 
 
 _encoder = msgspec.msgpack.Encoder()
