@@ -151,7 +151,7 @@ class RawClient:
         draw = self._rng.randrange(100)
         key = b"%d" % self._rng.randrange(KEYS)
         if self.goal:
-            draw = 0 if not self.wrote_since else 60
+            draw = 60 if not self.read_since else 0
         if draw < 40:
             self._write("put", b"r" + key)
         elif draw < 50:
@@ -281,8 +281,9 @@ class RawClient:
                 if isinstance(other.request, Submit):
                     self._give_up(request_id, "unknown")
             return
+        elsewhere = failure.code in (FailureCode.NO_LEADER, FailureCode.LEADER_LOST, FailureCode.STOPPING)
         if pending.retry and failure.happened is not Happened.YES:
-            if failure.code in (FailureCode.NO_LEADER, FailureCode.LEADER_LOST, FailureCode.STOPPING):
+            if elsewhere:
                 self._move()
             else:
                 self._wire.schedule.after(
@@ -290,6 +291,8 @@ class RawClient:
                 )
             return
         self._give_up(failure.id, failure.happened.name.lower())
+        if elsewhere:
+            self._move()
 
     def _retry(self, request_id: int, pending: _Pending) -> None:
         if self._pending.get(request_id) is pending and self._connection:

@@ -10,7 +10,7 @@ from coterie.core.config import MILLISECOND
 from coterie.core.types import NOBODY, MemberId, Nanos
 from coterie.sim.chance import exponential, happens, stream
 from coterie.sim.network import Network
-from coterie.sim.options import SECOND, Options
+from coterie.sim.options import Options
 from coterie.sim.schedule import Schedule
 
 
@@ -153,7 +153,7 @@ class Faults:
     def _slow_disk(self, rng: random.Random) -> None:
         until = self._schedule.now + self._duration(rng)
         hang = happens(rng, 250)
-        latency = rng.randrange(1, 5) * SECOND if hang else rng.randrange(10, 400) * MILLISECOND
+        latency = rng.randrange(1000, 2500) * MILLISECOND if hang else rng.randrange(10, 400) * MILLISECOND
         self._victim(rng).slow_disk(until, latency)
 
     def _fill_disk(self, rng: random.Random) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from hashlib import blake2b
 from typing import Final
 
-from coterie.core.messages import Append, AppendReply, Message, PreVote, RequestVote, VoteReply
+from coterie.core.messages import Append, AppendReply, Message, RequestVote, VoteReply
 from coterie.core.records import Put, SaveHardState, StoreBatch, Truncate
 from coterie.core.types import NO_EPOCH, NOBODY, Epoch, Index, MemberId, Role
 from coterie.machine.interface import Batch, Rejected
@@ -96,7 +96,8 @@ class Laws:
                 "epoch-monotonic",
                 f"{member} had epoch {was.hard_state.epoch} on disk and starts with {found.hard_state.epoch}",
             )
-        self._check_recovery(member, laws, found)
+        if laws.boot:
+            self._check_recovery(member, laws, found)
         laws.written, laws.durable = found.copy(), found.copy()
         laws.pending.clear()
         self._note_durable(laws, 1)
@@ -186,8 +187,7 @@ class Laws:
         laws.stored_votes.add((state.epoch, state.vote))
         for index in range(max(first, laws.durable.base + 1), laws.durable.last_index + 1):
             slot = laws.durable.slots[index - laws.durable.base - 1]
-            if slot.epoch > laws.durable_reach.get(index, NO_EPOCH):
-                laws.durable_reach[index] = slot.epoch
+            laws.durable_reach[index] = max(slot.epoch, laws.durable_reach.get(index, NO_EPOCH))
 
     # -- messages ------------------------------------------------------------------------------
 
@@ -213,12 +213,6 @@ class Laws:
                         f"{member} asks for votes in {message.epoch}; its disk has {laws.durable.hard_state}",
                     )
                 self._vote(member, message.epoch, member)
-            case PreVote():
-                if message.epoch.round != laws.written.hard_state.epoch.round + 1:
-                    raise Violation(
-                        "epoch-monotonic",
-                        f"{member} asks for pre-votes in {message.epoch} while in {laws.written.hard_state.epoch}",
-                    )
             case _:
                 pass
 

@@ -15,6 +15,9 @@ from coterie.sim.schedule import Schedule
 MAX_HELD: Final = 2000
 """Messages held back at one time; beyond that a message that would be held is lost."""
 
+MAX_DELAY: Final = 2 * SECOND
+"""No message that is not held back takes longer."""
+
 Deliver = Callable[[MemberId, MemberId, Message], None]
 
 
@@ -58,6 +61,7 @@ class Network:
         """End every fault. What was held back still arrives, late."""
         self._cut.clear()
         self._slow.clear()
+        self._newest.clear()
         self.faulty = False
 
     def linked(self, source: MemberId, target: MemberId) -> bool:
@@ -94,7 +98,7 @@ class Network:
         delay = 50_000 + exponential(self._rng, self._options.delay_mean)
         if self.faulty and self._options.has("delay") and happens(self._rng, 20):
             delay *= self._rng.randrange(5, 60)
-        return delay * self._slow.get(pair, 1)
+        return min(delay * self._slow.get(pair, 1), MAX_DELAY)
 
     def _travel(self, pair: tuple[MemberId, MemberId], data: bytes, delay: Nanos) -> None:
         def arrive() -> None:

@@ -261,6 +261,11 @@ class Node:
         except Death:
             self._end(power=happens(self.rng, 750))
             return
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            self._end(power=False)
+            return
         self._wake_at = 0
         self._schedule_step()
 
@@ -300,6 +305,7 @@ class Node:
         self._slow_until = 0
         self.start()
         if self._process is not None:
+            self._stepping = False  # a step may be waiting for the end of a pause that is over now
             self._schedule_step()
 
     # -- faults -----------------------------------------------------------------------------------

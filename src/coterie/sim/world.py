@@ -27,7 +27,7 @@ from coterie.sim.verdict import Figures, Result, Violation
 
 BOUND_TIMEOUTS: Final = 20
 """After healing, everything must be well within so many election timeouts, and `BACKLOG` on top."""
-BACKLOG: Final = 2000 * MILLISECOND
+BACKLOG: Final = 4000 * MILLISECOND
 CALM_TIMEOUTS: Final = 3
 """How long the leader must then stay the same."""
 CLIENT_DELAY: Final = 300_000
@@ -87,14 +87,14 @@ class World:
         ]
         victims: list[Victim] = [*self.nodes.values()]
         self.faults = Faults(options, self.schedule, self.network, victims, self.leader)
-        for node in self.nodes.values():
-            node.start()
 
     # -- running -------------------------------------------------------------------------------
 
     def run(self) -> Result:
         """The run's figures and trace. Raises `Violation` where a law is broken."""
         try:
+            for node in self.nodes.values():
+                node.start()
             self._run_until(self.options.duration)
             core = self._heal()
             self._wait_until_well(core)
