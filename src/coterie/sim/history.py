@@ -60,7 +60,8 @@ class History:
     def __init__(self, figures: Figures) -> None:
         self._figures = figures
         self.ops: list[Op] = []
-        self._index: Index = 0
+        self._newest: tuple[Index, int] = (0, 0)
+        """Index and first ordinal of the newest batch that some replica applied."""
         self._revisions: dict[bytes, list[int]] = {}
         self._values: dict[bytes, list[bytes]] = {}
         self._written: dict[bytes, int] = {}
@@ -73,7 +74,7 @@ class History:
     @property
     def applied_index(self) -> Index:
         """Highest index whose commands some replica applied."""
-        return self._index
+        return self._newest[0]
 
     @property
     def seen(self) -> int:
@@ -95,9 +96,9 @@ class History:
     def applied(self, batch: Batch, replies: list[bytes | Rejected]) -> None:
         """Some replica applied this batch; the first to apply an index tells what happened there (that
         the others do the same is checked elsewhere)."""
-        if batch.index <= self._index:
+        if (batch.index, batch.ordinals[0]) <= self._newest:
             return
-        self._index = batch.index
+        self._newest = (batch.index, batch.ordinals[0])
         for body, reply in zip(batch.commands, replies, strict=True):
             if isinstance(reply, Rejected):
                 continue

@@ -73,7 +73,7 @@ class Laws:
         self._entries: dict[tuple[Index, Epoch], tuple[Slot, Epoch | None]] = {}
         self._chosen: dict[Index, Slot] = {}
         self._top: Index = 0
-        self._chains: dict[Index, bytes] = {}
+        self._chains: dict[tuple[Index, int], bytes] = {}
         self._bodies: dict[bytes, tuple[Index, int]] = {}
 
     @property
@@ -334,5 +334,5 @@ class Laws:
                     f"{member} applies at {(batch.index, ordinal)} what was applied at {first}: {body!r}",
                 )
         laws.chain = digest.digest()
-        if self._chains.setdefault(batch.index, laws.chain) != laws.chain:
+        if self._chains.setdefault((batch.index, batch.ordinals[0]), laws.chain) != laws.chain:
             raise Violation("same-applied", f"{member} differs from another replica after applying {batch.index}")

@@ -29,7 +29,7 @@ from coterie.sim.network import Network
 from coterie.sim.options import SECOND, Options
 from coterie.sim.schedule import Schedule
 from coterie.sim.shadow import ShadowLog, slot_of
-from coterie.sim.verdict import Figures
+from coterie.sim.verdict import Figures, Violation
 from coterie.storage.log_store import LogStore, PreparedWrite
 
 DIRECTORY: Final = "data"
@@ -70,12 +70,17 @@ class ObservedMachine(StateMachine):
         self._member = member
         self._laws = laws
         self._history = history
+        self.accusation: Violation | None = None
+        """What a judge found: the host would take it for the machine's failure if it were raised in `apply`."""
 
     def apply(self, batch: Batch) -> Sequence[bytes | Rejected]:
         """Apply, and show it to the judges."""
         replies = list(self._machine.apply(batch))
-        self._laws.applied(self._member, batch, replies)
-        self._history.applied(batch, replies)
+        try:
+            self._laws.applied(self._member, batch, replies)
+            self._history.applied(batch, replies)
+        except Violation as violation:
+            self.accusation = self.accusation or violation
         return replies
 
     def query(self, question: bytes) -> bytes | Rejected:
@@ -109,6 +114,7 @@ class Process:
         self.store_of_log = node.open_store()
         recovered = self.store_of_log.recovered
         self._world.laws.started(node.id, life, shadow_of(self.store_of_log))
+        self.machine = ObservedMachine(node.id, self._world.laws, self._world.history)
         now = node.now()
         self.engine = Engine(
             identity=Identity(
@@ -118,7 +124,7 @@ class Process:
             protocol="raft",
             recovered=recovered,
             reader=self.store_of_log,
-            machine=ObservedMachine(node.id, self._world.laws, self._world.history),
+            machine=self.machine,
             ports=self,
             rng=stream(self._world.options.seed, f"engine {node.id} {life}"),
             now=now,
@@ -351,11 +357,6 @@ class Node:
         if (process := self._process) is not None and process.life == life:
             self.take(lambda now: process.engine.request(now, connection, request))
 
-    def client_gone(self, life: int, connection: int) -> None:
-        """A client closed its connection."""
-        if (process := self._process) is not None and process.life == life:
-            self.take(lambda now: process.engine.client_gone(connection))
-
     def take(self, give: Input) -> None:
         """Keep an input for the next step."""
         if len(self._inbox) < MAX_INBOX:
@@ -396,6 +397,8 @@ class Node:
         for give in inputs:
             give(now)
         deadline = engine.flush(now)
+        if self._process.machine.accusation is not None:
+            raise self._process.machine.accusation
         replica = engine.replica
         self.world.laws.observe(self.id, replica.epoch, replica.commit, replica.role)
         self._schedule_wake(deadline, now)

@@ -117,7 +117,7 @@ class World:
 
     def leader(self) -> MemberId:
         """The living member that leads the highest epoch, or nobody."""
-        led = [(n.engine.epoch, n.id) for n in self.nodes.values() if n.engine is not None and n.role is Role.LEADER]
+        led = [(n.engine.replica.epoch, n.id) for n in self.nodes.values() if n.engine is not None and n.role is Role.LEADER]
         return max(led)[1] if led else NOBODY
 
     # -- the end -------------------------------------------------------------------------------
@@ -145,9 +145,9 @@ class World:
             if self.schedule.now > deadline:
                 raise Violation("liveness", f"{self._since_healing(deadline)} after healing: {trouble}")
             self._run_until(self.schedule.now + 50 * MILLISECOND)
-        leader, epoch = self.leader(), max(self.nodes[m].living.epoch for m in core)
+        leader, epoch = self.leader(), max(self.nodes[m].living.replica.epoch for m in core)
         self._run_until(self.schedule.now + CALM_TIMEOUTS * self.options.election_timeout)
-        if self.leader() != leader or max(self.nodes[m].living.epoch for m in core) != epoch:
+        if self.leader() != leader or max(self.nodes[m].living.replica.epoch for m in core) != epoch:
             raise Violation("liveness", f"{leader} led {epoch} in peace, and lost it")
 
     def _since_healing(self, deadline: Nanos) -> str:
@@ -160,8 +160,8 @@ class World:
             return f"{dead} are not up"
         led = [m for m in core if self.nodes[m].role is Role.LEADER]
         if len(led) != 1:
-            return f"leaders: {led} in {[(m, self.nodes[m].living.epoch.round, self.nodes[m].role.name) for m in core]}"
-        states = [(m, self.nodes[m].living.applied, self.nodes[m].living.commit) for m in core]
+            return f"leaders: {led} in {[(m, self.nodes[m].living.replica.epoch.round, self.nodes[m].role.name) for m in core]}"
+        states = [(m, self.nodes[m].living.host.applied, self.nodes[m].living.replica.commit) for m in core]
         waiting = [c.describe() for c in self.clients if not c.satisfied]
         if waiting:
             return f"clients {waiting} not done; leader {led}; (member, applied, commit): {states}"
@@ -174,7 +174,7 @@ class World:
         if len(set(digests.values())) != 1:
             raise Violation("same-applied", f"digests differ at the end: {[(m, d.hex()) for m, d in digests.items()]}")
         for member in core:
-            if self.nodes[member].living.applied < self.history.applied_index:
+            if self.nodes[member].living.host.applied < self.history.applied_index:
                 raise Violation("acknowledged-stays", f"{member} has not applied all that was applied before")
             for key in self.history.keys:
                 reply = self.nodes[member].living.host.query(kv.encoder.encode(kv.Range(key)))
@@ -226,10 +226,6 @@ class World:
         found = self._connections.pop(connection, None)
         if found is not None and found.is_open:
             found.is_open = False
-            node = self.nodes[found.member]
-            self.schedule.after(
-                exponential(self._rng, CLIENT_DELAY), "client gone", lambda: node.client_gone(found.life, connection)
-            )
 
     def request(self, connection: int, request: Request) -> None:
         """See `clients.Wire`."""
