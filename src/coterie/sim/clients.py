@@ -33,8 +33,8 @@ from coterie.sim.schedule import Schedule
 
 KEYS: Final = 4
 """Registers that clients share; as many again are written by compare-and-set."""
-MAX_IN_FLIGHT: Final = 3
-"""Operations that one client has under way."""
+MAX_IN_FLIGHT: Final = (1, 3, 16)
+"""Operations that one client has under way: it draws one of these limits."""
 SESSION_TTL: Final = 60 * SECOND
 
 _id_decoder: msgspec.msgpack.Decoder[int] = msgspec.msgpack.Decoder(int)
@@ -74,7 +74,7 @@ class _Pending(msgspec.Struct):
 
 
 class RawClient:
-    """A client with up to `MAX_IN_FLIGHT` operations, at one member at a time.
+    """A client with several operations under way, at one member at a time.
 
     `sessions`: its writes carry a session and are sent again until their outcome is certain. A
     *zombie* sends requests of long ago once more, whatever became of them.
@@ -90,7 +90,8 @@ class RawClient:
         self._sessions = bool(number % 2)
         self._zombie = number % 3 == 1
         self._timeout = options.election_timeout * self._rng.randrange(3, 8)
-        self._think = self._rng.choice((5, 15, 40)) * MILLISECOND
+        self._think = self._rng.choice((15, 40, 80)) * MILLISECOND
+        self._in_flight = self._rng.choice(MAX_IN_FLIGHT)
         self._connection = 0
         self._next_id = 1
         self._values = 0
@@ -104,12 +105,18 @@ class RawClient:
         self.goal = False
         """Set once the world is healed: write and read until both have succeeded."""
         self.wrote_since = self.read_since = False
+        self._thinking = False
         self._schedule_think()
 
     @property
     def satisfied(self) -> bool:
         """The goal is reached and nothing is under way."""
         return self.goal and self.wrote_since and self.read_since and not self._pending
+
+    def read_again(self) -> None:
+        """A new goal: one more linearizable read, and no write."""
+        self.read_since = False
+        self._schedule_think()
 
     def describe(self) -> str:
         """What it waits for, in words."""
@@ -128,9 +135,12 @@ class RawClient:
     # -- the day of a client -------------------------------------------------------------------
 
     def _schedule_think(self) -> None:
-        self._wire.schedule.after(exponential(self._rng, self._think), f"client {self._number}", self._act)
+        if not self._thinking:
+            self._thinking = True
+            self._wire.schedule.after(exponential(self._rng, self._think), f"client {self._number}", self._act)
 
     def _act(self) -> None:
+        self._thinking = False
         if not self.satisfied:
             self._schedule_think()
         self._expire()
@@ -142,9 +152,9 @@ class RawClient:
             self._move()
         elif self._zombie and self._graveyard and happens(self._rng, 50):
             self._wire.request(self._connection, self._rng.choice(self._graveyard))
-        elif self._sessions and not self._session:
+        elif self._sessions and not self._session and not (self.goal and not self.read_since):
             self._open()
-        elif len(self._pending) < MAX_IN_FLIGHT and not (self.goal and self.wrote_since and self.read_since):
+        elif len(self._pending) < self._in_flight and not (self.goal and self.wrote_since and self.read_since):
             self._begin()
 
     def _begin(self) -> None:

@@ -89,9 +89,9 @@ class Faults:
         return rng.choice(self._members)
 
     def _duration(self, rng: random.Random) -> Nanos:
-        """From a moment to several election timeouts, every order of magnitude as likely."""
-        scale = rng.choice((10, 100, 1000, 3000))
-        return rng.randrange(scale // 3, scale * 2) * MILLISECOND
+        """From a moment to many election timeouts, every order of magnitude as likely."""
+        scale = self._options.election_timeout // rng.choice((20, 4, 1)) * rng.choice((1, 4))
+        return rng.randrange(scale // 2, scale * 2)
 
     # -- the classes ---------------------------------------------------------------------------
 
@@ -148,7 +148,8 @@ class Faults:
             victim.crash(power=power)
 
     def _pause(self, rng: random.Random) -> None:
-        self._victim(rng).pause(rng.randrange(100, rng.choice((400, 2000, 8000))) * MILLISECOND)
+        longest = rng.choice((400, 2000, 8000)) * MILLISECOND
+        self._victim(rng).pause(rng.randrange(100 * MILLISECOND, longest))
 
     def _slow_disk(self, rng: random.Random) -> None:
         until = self._schedule.now + self._duration(rng)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from coterie.core.config import MILLISECOND
-from coterie.core.messages import Message, decode, encode
+from coterie.core.messages import Message, PreVoteReply, RequestVote, VoteReply, decode, encode
 from coterie.core.types import MemberId, Nanos
 from coterie.sim.chance import exponential, happens, stream
 from coterie.sim.options import SECOND, Options
@@ -15,6 +14,7 @@ from coterie.sim.schedule import Schedule
 MAX_HELD: Final = 2000
 """Messages held back at one time; beyond that a message that would be held is lost."""
 
+VOTES_HELD_MORE_OFTEN: Final = 5
 MAX_DELAY: Final = 2 * SECOND
 """No message that is not held back takes longer."""
 
@@ -82,7 +82,7 @@ class Network:
         if self.faulty:
             if options.loss_permille and happens(rng, options.loss_permille):
                 return
-            if options.hold_permille and happens(rng, options.hold_permille):
+            if options.hold_permille and happens(rng, self._hold_permille(message)):
                 self._hold(pair, data)
                 if rng.getrandbits(1):
                     return
@@ -93,6 +93,11 @@ class Network:
             arrival = max(arrival, self._newest.get(pair, 0))
             self._newest[pair] = arrival
         self._travel(pair, data, arrival - self._schedule.now)
+
+    def _hold_permille(self, message: Message) -> int:
+        """Messages of elections are few, and an old one can do the most harm."""
+        vote = isinstance(message, (RequestVote, VoteReply, PreVoteReply))
+        return self._options.hold_permille * (VOTES_HELD_MORE_OFTEN if vote else 1)
 
     def _delay(self, pair: tuple[MemberId, MemberId]) -> Nanos:
         delay = 50_000 + exponential(self._rng, self._options.delay_mean)
@@ -117,5 +122,6 @@ class Network:
             self._held -= 1
             self._deliver(pair[0], pair[1], decode(data))
 
-        delay = self._rng.randrange(50 * MILLISECOND, self._rng.choice((1, 4, 12)) * SECOND)
+        timeout = self._options.election_timeout
+        delay = self._rng.randrange(timeout // 2, timeout * self._rng.choice((2, 4, 30)))
         self._schedule.after(delay, "release", release)

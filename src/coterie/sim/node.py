@@ -131,6 +131,7 @@ class Process:
         )
         self._queue: list[StoreBatch] = []
         self._writing = False
+        self._write: tuple[PreparedWrite, Mark] | None = None
 
     # -- ports: each call may be the last ------------------------------------------------------
 
@@ -166,18 +167,23 @@ class Process:
 
     def _begin_write(self) -> None:
         batches, self._queue = self._queue, []
-        prepared = self.store_of_log.prepare(batches)
-        self._node.later(self._node.sync_latency(), "synced", lambda: self._perform(prepared, batches[-1].mark))
+        self._write = (self.store_of_log.prepare(batches), batches[-1].mark)
+        self._node.later(self._node.sync_latency(), "synced", self.finish_write)
 
-    def _perform(self, prepared: PreparedWrite, mark: Mark) -> None:
+    def finish_write(self) -> None:
+        """The write under way, if there is one, comes to its end."""
+        if self._write is None:
+            return
+        prepared, mark = self._write
         try:
             prepared.perform()
         except OSError as error:
             if error.errno != errno.ENOSPC:
                 raise
             self._node.take(lambda now: self.engine.store_failed(now, mark))
-            self._node.later(RETRY_NO_SPACE, "write again", lambda: self._perform(prepared, mark))
+            self._node.later(RETRY_NO_SPACE, "write again", self.finish_write)
             return
+        self._write = None
         self._world.laws.stored(self._node.id, mark)
         self._node.take(lambda now: self.engine.stored(now, mark))
         self._writing = bool(self._queue)
@@ -311,6 +317,7 @@ class Node:
         self._slow_until = 0
         self.start()
         if self._process is not None:
+            self.later(STEP_DELAY, "synced", self._process.finish_write)
             self._stepping = False  # a step may be waiting for the end of a pause that is over now
             self._schedule_step()
 
@@ -397,10 +404,10 @@ class Node:
         for give in inputs:
             give(now)
         deadline = engine.flush(now)
-        if self._process.machine.accusation is not None:
-            raise self._process.machine.accusation
         replica = engine.replica
         self.world.laws.observe(self.id, replica.epoch, replica.commit, replica.role)
+        if self._process.machine.accusation is not None:
+            raise self._process.machine.accusation
         self._schedule_wake(deadline, now)
 
     def _schedule_wake(self, deadline: Nanos, now: Nanos) -> None:

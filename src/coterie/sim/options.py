@@ -87,6 +87,6 @@ def choose(seed: int, *, nodes: int | None = None, duration: Nanos = 30 * SECOND
         duplicate_permille=rng.choice((10, 50, 200)) if "duplicate" in subset else 0,
         reorder_permille=rng.choice((20, 100, 300)) if "reorder" in subset else 0,
         hold_permille=rng.choice((5, 20, 60)) if "hold" in subset else 0,
-        fault_interval=rng.choice((600, 1200, 2000)) * MILLISECOND,
+        fault_interval=timeout * rng.choice((2, 4, 8)),
         core_only=rng.randrange(3) == 0,
     )

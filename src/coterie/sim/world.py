@@ -70,7 +70,7 @@ class World:
             replica=ReplicaConfig(
                 election_timeout=options.election_timeout,
                 heartbeat_interval=options.heartbeat_interval,
-                max_append_bytes=self._rng.choice((2_000, 20_000, 1 << 20)),
+                max_append_bytes=self._rng.choice((1, 2_000, 1 << 20)),
                 max_inflight_messages=self._rng.choice((1, 3, 256)),
                 max_inflight_bytes=self._rng.choice((30_000, 1 << 24)),
                 max_committed_bytes=self._rng.choice((2_000, 1 << 22)),
@@ -140,17 +140,37 @@ class World:
 
     def _wait_until_well(self, core: list[MemberId]) -> None:
         """Liveness: within the bound every client has written and read, and the core agrees."""
-        deadline = self.schedule.now + BOUND_TIMEOUTS * self.options.election_timeout + BACKLOG
+        deadline = self._deadline()
         while (trouble := self._trouble(core)) is not None:
             if self.schedule.now > deadline:
-                raise Violation("liveness", f"{self._since_healing(deadline)} after healing: {trouble}")
+                raise Violation("liveness", f"{self._bound()} after healing: {trouble}")
             self._run_until(self.schedule.now + 50 * MILLISECOND)
+        self._stay_calm(core)
+        self._take_over(core)
+
+    def _take_over(self, core: list[MemberId]) -> None:
+        """The leader dies while nobody writes: reads must go on under the next one (6.4; catalogue L23)."""
+        node = self.nodes[self.leader()]
+        node.crash(power=True)
+        node.recover()
+        for client in self.clients:
+            client.read_again()
+        deadline = self._deadline()
+        while (trouble := self._trouble(core)) is not None:
+            if self.schedule.now > deadline:
+                raise Violation("liveness", f"{self._bound()} after the leader's death: {trouble}")
+            self._run_until(self.schedule.now + 50 * MILLISECOND)
+
+    def _stay_calm(self, core: list[MemberId]) -> None:
         leader, epoch = self.leader(), max(self.nodes[m].living.replica.epoch for m in core)
         self._run_until(self.schedule.now + CALM_TIMEOUTS * self.options.election_timeout)
         if self.leader() != leader or max(self.nodes[m].living.replica.epoch for m in core) != epoch:
             raise Violation("liveness", f"{leader} led {epoch} in peace, and lost it")
 
-    def _since_healing(self, deadline: Nanos) -> str:
+    def _deadline(self) -> Nanos:
+        return self.schedule.now + BOUND_TIMEOUTS * self.options.election_timeout + BACKLOG
+
+    def _bound(self) -> str:
         return f"{(BOUND_TIMEOUTS * self.options.election_timeout + BACKLOG) // MILLISECOND} ms"
 
     def _trouble(self, core: list[MemberId]) -> str | None:
