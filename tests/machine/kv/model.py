@@ -98,9 +98,7 @@ class Model:
             return PutReply(writing, old if operation.want_previous else None)
         gone = [state.pop(key) for key in sorted(state) if inside(key, operation.key, operation.end)]
         events += [Item(item.key, b"", 0, writing, 0) for item in gone]
-        return DeleteReply(
-            self.revision + bool(events), len(gone), tuple(gone) if operation.want_previous else ()
-        )
+        return DeleteReply(self.revision + bool(events), len(gone), tuple(gone) if operation.want_previous else ())
 
     def _refuse(self, revision: int) -> str:
         if revision > self.revision:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from tests.machine.kv.model import Model
 
 from coterie.machine.interface import Batch, Rejected
 from coterie.machine.kv import KeyValue, store
@@ -23,12 +24,11 @@ from coterie.machine.kv.protocol import (
     encoder,
     reply_decoder,
 )
-from tests.machine.kv.model import Model
 
-KEYS = st.sampled_from([b"", b"\0", b"a", b"a\0", b"ab", b"b", b"c", b"\xff", b"\xff\xff"])
-ENDS = st.one_of(st.just(b""), st.just(b"\0"), KEYS)
+KEYS = st.sampled_from([b"a", b"b", b"c", b"a\0"] * 6 + [b"\0", b"ab", b"\xff", b"\xff\xff", b""])
+ENDS = st.sampled_from([b"", b"", b"\0", b"a", b"b", b"b\0", b"c", b"\xff"])
 VALUES = st.sampled_from([b"", b"1", b"2", b"22"])
-NUMBERS = st.integers(-1, 30)
+NUMBERS = st.integers(-1, 12)
 PUTS = st.builds(Put, KEYS, VALUES, st.booleans())
 DELETIONS = st.builds(DeleteRange, KEYS, ENDS, st.booleans())
 RANGES = st.builds(Range, KEYS, ENDS, st.one_of(st.just(0), NUMBERS), st.integers(-1, 4), st.booleans(), st.booleans())
@@ -59,8 +59,14 @@ class Comparison(RuleBasedStateMachine):
     def commands(self, commands: list[Put | DeleteRange | Txn]) -> None:
         assert self.run(*commands) == [self.model.run(command) for command in commands]
 
-    @rule(revision=NUMBERS)
-    def compact(self, revision: int) -> None:
+    @initialize(commands=st.lists(st.one_of(PUTS, DELETIONS), min_size=8, max_size=8))
+    def begin(self, commands: list[Put | DeleteRange | Txn]) -> None:
+        """Some history to work on."""
+        self.commands(commands)
+
+    @rule(back=st.integers(-1, 12))
+    def compact(self, back: int) -> None:
+        revision = self.model.revision - back
         expected = self.model.compact(revision) or CompactReply(self.model.revision)
         assert self.run(Compact(revision)) == [expected]
 
@@ -77,6 +83,7 @@ class Comparison(RuleBasedStateMachine):
         twin.restore(self.machine.snapshot())
         assert twin.digest() == self.machine.digest()
         assert list(twin.snapshot()) == list(self.machine.snapshot())
+        assert twin.store.histories == self.machine.store.histories
         self.machine = twin
 
     @rule()
@@ -95,6 +102,12 @@ class Comparison(RuleBasedStateMachine):
             assert {item.key: item for item in items} == self.model.states[revision]
             assert list(self.machine.events(revision)) == self.model.events[revision]
         assert self.machine.revision() == self.model.revision
+
+    def teardown(self) -> None:
+        """What compaction left is freed in the end: one item for each living key is all."""
+        self.run(Compact(self.model.revision))
+        self.machine.store.sweep(self.model.revision)
+        assert self.machine.store.histories == 0
 
 
 class LazyStore(store.Store):
