@@ -33,7 +33,7 @@ class Model:
         """One command, all or nothing."""
         state, events = dict(self.states[self.revision]), list[Item]()
         if isinstance(command, Txn):
-            reply = self._txn(command, state, events)
+            reply: PutReply | DeleteReply | TxnReply | str = self._txn(command, state, events)
         elif not command.key:
             return "key is not provided"
         else:
