@@ -125,7 +125,10 @@ class Etcd:
         pids = [process.pid for process in self._processes]
         before, revision = cpu_seconds(pids), self._revision(leader)
         run = subprocess.run(
-            [*command, f"http://127.0.0.1:{leader}/etcdserverpb.KV/{method}"], capture_output=True, text=True, check=True
+            [*command, f"http://127.0.0.1:{leader}/etcdserverpb.KV/{method}"],
+            capture_output=True,
+            text=True,
+            check=True,
         )
         used = cpu_seconds(pids) - before
         counts = re.search(r"requests: (\d+) total.* (\d+) succeeded, (\d+) failed", run.stdout)
