@@ -80,6 +80,11 @@ class NodeLoop:
         assert self._engine is not None
         return self._engine
 
+    @property
+    def quiet(self) -> bool:
+        """No request is under way, and every input has been flushed."""
+        return not self._alive or (self.engine.idle and not self._flush_due)
+
     # Inputs. Each reads the clock after the input has arrived.
 
     def receive_from(self, sender: MemberId, messages: list[Message]) -> None:
