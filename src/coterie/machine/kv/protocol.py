@@ -96,17 +96,23 @@ Question: TypeAlias = Range
 
 
 class PutReply(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
+    """The key is set. `previous` only if it was asked for."""
+
     revision: int
     previous: Item | None = None
 
 
 class DeleteReply(msgspec.Struct, frozen=True, array_like=True, tag=2, gc=False):
+    """`deleted` keys are gone (possibly none). `previous` only if it was asked for."""
+
     revision: int
     deleted: int
     previous: tuple[Item, ...] = ()
 
 
 class RangeReply(msgspec.Struct, frozen=True, array_like=True, tag=3, gc=False):
+    """What is in the range, in the order of the keys."""
+
     revision: int
     """The store's revision at the time of reading, not the one asked for."""
     items: tuple[Item, ...]
@@ -117,12 +123,16 @@ class RangeReply(msgspec.Struct, frozen=True, array_like=True, tag=3, gc=False):
 
 
 class TxnReply(msgspec.Struct, frozen=True, array_like=True, tag=4):
+    """`succeeded`: the comparisons held and `then` ran; one reply for each operation that ran."""
+
     revision: int
     succeeded: bool
     replies: tuple[PutReply | DeleteReply | RangeReply, ...]
 
 
 class CompactReply(msgspec.Struct, frozen=True, array_like=True, tag=5):
+    """The store's revision at the time; it is not changed by a compaction."""
+
     revision: int
 
 
