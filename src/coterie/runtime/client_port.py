@@ -321,6 +321,7 @@ class ClientPort:
         self.waiting: list[ClientConnection] = []
         """Connections with something to write, each once."""
         self._connections: set[ClientConnection] = set()
+        self._empty: asyncio.Future[None] | None = None
 
     def protocol(self) -> asyncio.Protocol:
         """A new connection's protocol, for `loop.create_server`."""
@@ -341,6 +342,15 @@ class ClientPort:
     def leave(self, connection: ClientConnection) -> None:
         """A connection closed."""
         self._connections.discard(connection)
+        if not self._connections and self._empty is not None and not self._empty.done():
+            self._empty.set_result(None)
+
+    async def empty(self) -> None:
+        """Wait until no client is connected."""
+        while self._connections:
+            if self._empty is None or self._empty.done():
+                self._empty = asyncio.get_running_loop().create_future()
+            await self._empty
 
     def publish(self, view: View) -> None:
         """Tell every client of the leader and the members."""

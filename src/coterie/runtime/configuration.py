@@ -83,6 +83,9 @@ class NodeConfiguration(msgspec.Struct, frozen=True, kw_only=True):
     log_level: str = "info"
 
     def __post_init__(self) -> None:
+        for key in _TEXTS:
+            if not isinstance(getattr(self, key), str):
+                _wrong(key, getattr(self, key), "it must be text")
         _check_name("name", self.name)
         if not self.data:
             _wrong("data", self.data, "it must name a directory")
@@ -96,9 +99,9 @@ class NodeConfiguration(msgspec.Struct, frozen=True, kw_only=True):
             _wrong("machine", self.machine, "it must have the form package.module:Class")
         for key in self.__struct_fields__:
             value = getattr(self, key)
-            if key.endswith(("_ms", "_bytes")) or key.startswith("max_"):
-                if type(value) is not int or not 0 < value <= 2**53:
-                    _wrong(key, value, "it must be a whole number above 0")
+            number = key.endswith("_ms") or key.startswith("max_")
+            if number and (type(value) is not int or not 0 < value <= 2**53):
+                _wrong(key, value, "it must be a whole number above 0")
         if self.heartbeat_interval_ms * 2 > self.election_timeout_ms:
             _wrong(
                 "heartbeat_interval_ms",
@@ -166,17 +169,26 @@ class NodeConfiguration(msgspec.Struct, frozen=True, kw_only=True):
 
 
 KEYS: tuple[str, ...] = NodeConfiguration.__struct_fields__
+_TEXTS = tuple(field.name for field in msgspec.structs.fields(NodeConfiguration) if field.type is str)
 _INTEGERS = {field.name for field in msgspec.structs.fields(NodeConfiguration) if field.type is int}
 
 
+def _error(key: str, value: object, rule: str) -> ConfigurationError:
+    return ConfigurationError(f"{key} is {value!r}: {rule}")
+
+
 def _wrong(key: str, value: object, rule: str) -> None:
-    raise ConfigurationError(f"{key} is {value!r}: {rule}")
+    raise _error(key, value, rule)
 
 
 def _check_name(key: str, name: object) -> None:
-    legal = isinstance(name, str) and name.isascii() and name.replace(".", "").replace("_", "").replace("-", "").isalnum()
+    legal = (
+        isinstance(name, str) and name.isascii() and name.replace(".", "").replace("_", "").replace("-", "").isalnum()
+    )
     if not legal or len(str(name)) > MAX_NAME_CHARACTERS:
-        rule = f"a name has 1 to {MAX_NAME_CHARACTERS} letters, digits, '.', '_' or '-', and at least one letter or digit"
+        rule = (
+            f"a name has 1 to {MAX_NAME_CHARACTERS} letters, digits, '.', '_' or '-', and at least one letter or digit"
+        )
         _wrong(key, name, rule)
 
 
@@ -205,24 +217,23 @@ def parse_members(key: str, value: object) -> tuple[tuple[str, str], ...]:
     if isinstance(value, Mapping):
         pairs: list[tuple[object, object]] = list(value.items())
     else:
-        parts = value.split(",") if isinstance(value, str) else value
+        parts: object = value.split(",") if isinstance(value, str) else value
         if not isinstance(parts, list | tuple):
-            _wrong(key, value, rule)
+            raise _error(key, value, rule)
         pairs = []
         for part in parts:
             if isinstance(part, list | tuple) and len(part) == 2:
                 pairs.append((part[0], part[1]))
                 continue
-            name, equals, address = part.strip().partition("=") if isinstance(part, str) else ("", "", "")
-            if not equals:
-                _wrong(key, part, rule)
-            pairs.append((name, address))
+            if not isinstance(part, str) or "=" not in part:
+                raise _error(key, part, rule)
+            label, _, where = part.strip().partition("=")
+            pairs.append((label, where))
     members: list[tuple[str, str]] = []
     for name, address in pairs:
         if not isinstance(name, str) or not isinstance(address, str):
-            _wrong(key, value, rule)
-        else:
-            members.append((name, address))
+            raise _error(key, value, rule)
+        members.append((name, address))
     return tuple(members)
 
 

@@ -113,7 +113,9 @@ class _Exchange:
                 answer = await ask(address, self.state.introduction())
                 if isinstance(answer, PeerRefused):
                     if answer.code == RefusalCode.CONFLICT:
-                        raise FirstStartConflict(f"{name} at {address} refuses this member's first start: {answer.message}")
+                        raise FirstStartConflict(
+                            f"{name} at {address} refuses this member's first start: {answer.message}"
+                        )
                     raise ConnectionRefusedError(answer.message)
                 if not isinstance(answer, Introduction):
                     raise FrameError("the answer is not an introduction")

@@ -149,8 +149,9 @@ class Boots:
             if boot < seen[0]:
                 raise HandshakeRefused(
                     RefusalCode.OLD_BOOT,
-                    f"{name} (id {member:016x}) comes with boot {boot}, after boot {seen[0]} was seen: its data directory "
-                    "is an old copy, which has forgotten promises. Remove the member from the cluster, then add it again",
+                    f"{name} (id {member:016x}) comes with boot {boot}, after boot {seen[0]} was seen: its data "
+                    "directory is an old copy, which has forgotten promises. Remove the member from the cluster, "
+                    "then add it again",
                 )
             if boot == seen[0] and process != seen[1]:
                 raise HandshakeRefused(
@@ -179,8 +180,8 @@ def check_hello(own: PeerIdentity, hello: PeerHello, boots: Boots) -> None:
     if hello.cluster != own.cluster:
         raise HandshakeRefused(
             RefusalCode.OTHER_CLUSTER,
-            f"{who} belongs to cluster {hello.cluster:016x}, {own.name} to cluster {own.cluster:016x}: check the addresses "
-            "and data directories in both configurations",
+            f"{who} belongs to cluster {hello.cluster:016x}, {own.name} to cluster {own.cluster:016x}: check the "
+            "addresses and data directories in both configurations",
         )
     if hello.protocol != own.protocol:
         raise HandshakeRefused(
@@ -206,7 +207,8 @@ def check_welcome(target: MemberId, welcome: PeerWelcome) -> None:
     if welcome.major != MAJOR:
         raise HandshakeRefused(
             RefusalCode.OTHER_VERSION,
-            f"{welcome.name} answered in version {welcome.major}.{welcome.minor} of the members' protocol, not {MAJOR}.x",
+            f"{welcome.name} answered in version {welcome.major}.{welcome.minor} of the members' protocol, "
+            f"not {MAJOR}.x",
         )
     if welcome.member != target:
         raise HandshakeRefused(

@@ -17,10 +17,8 @@ logger = logging.getLogger("coterie")
 class LineFormatter(logging.Formatter):
     """`2026-01-31T12:00:00.123Z INFO event key=value ...` (UTC)."""
 
-    converter = time.gmtime
-
     def format(self, record: logging.LogRecord) -> str:
-        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", self.converter(record.created))
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
         line = f"{stamp}.{int(record.msecs):03d}Z {record.levelname} {record.getMessage()}"
         if record.exc_info:
             line = f"{line}\n{self.formatException(record.exc_info)}"
@@ -61,7 +59,9 @@ class Lines:
             self._second = second
             for name, count in self._count.items():
                 if count > LINES_PER_SECOND:
-                    logger.warning("lines-left-out node=%s event=%s count=%d", self._node, name, count - LINES_PER_SECOND)
+                    logger.warning(
+                        "lines-left-out node=%s event=%s count=%d", self._node, name, count - LINES_PER_SECOND
+                    )
             self._count.clear()
         count = self._count[event] = self._count.get(event, 0) + 1
         if count > LINES_PER_SECOND:

@@ -31,9 +31,6 @@ from coterie.runtime.peer_port import PeerPort
 from coterie.runtime.sync_thread import SyncThread
 from coterie.runtime.transport import Transport
 
-STOP_POLL_S = 0.01
-"""How often a stopping node looks whether the last request has its answer."""
-
 
 class Node:
     """A member of a cluster, embedded in this process.
@@ -183,20 +180,20 @@ class Node:
             await self._wait_if_stopping()
             return
         self._stopping = True
-        assert self._shell is not None and self._sync is not None and self._clients is not None
+        assert self._shell is not None
+        assert self._sync is not None
+        assert self._clients is not None
         self._lines.info("stopping")
         for server in self._servers:
             server.close()
         self._shell.stop_requests()
         try:
             async with asyncio.timeout(self.config.stop_timeout_ms / 1000):
-                while not (self._shell.quiet and not self._sync.busy) and self._failure is None:
-                    await asyncio.sleep(STOP_POLL_S)
+                await self._shell.quiet()
                 self._shell.end()
                 await self._sync.drain()
                 self._clients.close(at_once=False)
-                while self._clients.connections:
-                    await asyncio.sleep(STOP_POLL_S)
+                await self._clients.empty()
         except TimeoutError:
             self._lines.warning("stop-timeout", waited_ms=self.config.stop_timeout_ms)
         self._close()
@@ -237,9 +234,7 @@ class Node:
         """
         return (await self._requests().submit(command)).body
 
-    async def query(
-        self, question: bytes, *, mode: ReadMode = ReadMode.LINEARIZABLE, at_least: int = 0
-    ) -> bytes:
+    async def query(self, question: bytes, *, mode: ReadMode = ReadMode.LINEARIZABLE, at_least: int = 0) -> bytes:
         """Ask the machine a question; its answer. `at_least`: a revision that the state must have reached.
 
         Raises `RequestFailed` and `NodeStopped`; a query has no effect.

@@ -53,6 +53,7 @@ class NodeLoop:
         self._timer_at: Nanos = 0
         self._deadline: Nanos = 0
         self._alive = False
+        self._quiet: asyncio.Future[None] | None = None
 
     def begin(
         self, *, engine: Engine, transport: Transport, sync: SyncThread, clients: ClientPort, welcome: Welcome
@@ -70,6 +71,7 @@ class NodeLoop:
     def end(self) -> None:
         """No input reaches the engine any more."""
         self._alive = False
+        self._tell_quiet()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -80,10 +82,12 @@ class NodeLoop:
         assert self._engine is not None
         return self._engine
 
-    @property
-    def quiet(self) -> bool:
-        """No request is under way, and every input has been flushed."""
-        return not self._alive or (self.engine.idle and not self._flush_due)
+    async def quiet(self) -> None:
+        """Wait until no request is under way and every input has been flushed."""
+        while self._alive and (self._flush_due or not self.engine.idle):
+            if self._quiet is None:
+                self._quiet = self._loop.create_future()
+            await self._quiet
 
     # Inputs. Each reads the clock after the input has arrived.
 
@@ -197,10 +201,18 @@ class NodeLoop:
         except Exception as error:
             self._fail(error)
             return
-        assert self._transport is not None and self._clients is not None
+        assert self._transport is not None
+        assert self._clients is not None
         self._transport.flush()
         self._clients.flush()
         self._arm(deadline)
+        if self._quiet is not None and engine.idle:
+            self._tell_quiet()
+
+    def _tell_quiet(self) -> None:
+        if self._quiet is not None and not self._quiet.done():
+            self._quiet.set_result(None)
+        self._quiet = None
 
     def _follow_membership(self) -> None:
         assert self._transport is not None

@@ -7,6 +7,7 @@ import ipaddress
 import random
 import socket
 from collections.abc import Callable
+from functools import partial
 
 import msgspec
 
@@ -20,10 +21,10 @@ from coterie.runtime.handshake import (
     MAX_PEER_FRAME_BYTES,
     PEER_MAGIC,
     HandshakeRefused,
+    PeerIdentity,
     PeerRefused,
     PeerWelcome,
     RefusalCode,
-    PeerIdentity,
     check_welcome,
     decode_handshake,
     frame_handshake,
@@ -56,6 +57,10 @@ class LinkLimits(msgspec.Struct, frozen=True, kw_only=True):
     first_delay_s: float = 0.05
     max_delay_s: float = 2.0
     """Between attempts: doubled from `first_delay_s` up to this, each drawn from the upper half."""
+
+
+def _same(stream: _Stream) -> _Stream:
+    return stream
 
 
 class _Stream(asyncio.Protocol):
@@ -148,7 +153,7 @@ async def resolve(address: str) -> list[tuple[str, int]]:
         return [(host, port)]
     except ValueError:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        return [(where[0], where[1]) for _, _, _, _, where in found]
+        return [(str(where[0]), int(where[1])) for _, _, _, _, where in found]
 
 
 class PeerLink:
@@ -297,7 +302,7 @@ class PeerLink:
             self._paused = False
             try:
                 async with asyncio.timeout(self._limits.connect_timeout_s):
-                    await self._loop.create_connection(lambda stream=stream: stream, host, port)
+                    await self._loop.create_connection(partial(_same, stream), host, port)
                 async with asyncio.timeout(self._limits.handshake_timeout_s):
                     await stream.answer
             except _FAILURES as error:

@@ -116,6 +116,7 @@ class SyncNode:
             loop.close()
 
     def _end_thread(self) -> None:
-        assert self._loop is not None and self._thread is not None
+        assert self._loop is not None
+        assert self._thread is not None
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()

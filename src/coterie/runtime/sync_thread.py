@@ -53,8 +53,8 @@ def end_process(error: BaseException, where: str, code: int = DISK_ERROR_EXIT_CO
     """Say why and end the process at once, without another acknowledgement. Never returns."""
     text = (
         f"coterie: the disk failed at {where}: {error}. After a failed write or sync nobody knows what is on the disk, "
-        "so this process ends now and acknowledges nothing more. Look at the disk (dmesg, SMART); if it is sound, start "
-        "the node again: it checks its log. If the log is damaged, remove the member and add it again.\n"
+        "so this process ends now and acknowledges nothing more. Look at the disk (dmesg, SMART); if it is sound, "
+        "start the node again: it checks its log. If the log is damaged, remove the member and add it again.\n"
     )
     try:
         sys.stderr.write(text)
