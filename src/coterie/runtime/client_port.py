@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import Protocol
+from typing import Protocol, cast
 
 import msgspec
 
@@ -112,8 +112,7 @@ class ClientConnection(asyncio.Protocol):
     # What the event loop calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = transport = cast("asyncio.Transport", transport)
         name = transport.get_extra_info("peername")
         self._from = f"{name[0]}:{name[1]}" if isinstance(name, tuple) else "?"
         if not self._port.enter(self):

@@ -8,6 +8,7 @@ import random
 import socket
 from collections.abc import Callable
 from functools import partial
+from typing import cast
 
 import msgspec
 
@@ -75,8 +76,7 @@ class _Stream(asyncio.Protocol):
         self.closed: asyncio.Future[None] = loop.create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = transport = cast("asyncio.Transport", transport)
         tune_socket(transport)
         transport.set_write_buffer_limits(high=HIGH_WATER_BYTES)
         transport.write(PEER_MAGIC + frame_handshake(self._link.own.hello(self._link.target)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, cast
 
 import msgspec
 
@@ -61,8 +61,7 @@ class _Incoming(asyncio.Protocol):
         """0 before the handshake."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = transport = cast("asyncio.Transport", transport)
         self._from = _where(transport)
         if not self._port.enter(self):
             self._port.lines.warning("peer-port-full", limit=MAX_PEER_CONNECTIONS, source=self._from)
