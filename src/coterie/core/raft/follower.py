@@ -69,9 +69,7 @@ class Follower:
     def _refuse(self, now: Nanos, sender: MemberId, m: Append) -> None:
         state = self._state
         hint_index, hint_epoch = state.log.last_at_most(m.prev_index, m.prev_epoch)
-        state.outbox.post(
-            sender, AppendReply(state.epoch, False, m.prev_index, hint_index, hint_epoch, m.round, now)
-        )
+        state.outbox.post(sender, AppendReply(state.epoch, False, m.prev_index, hint_index, hint_epoch, m.round, now))
 
     def _acknowledge(self, now: Nanos, sender: MemberId, m: Append, matched: Index) -> None:
         """Acknowledge what matches; one acknowledgement a drain, for the highest index.

@@ -23,7 +23,7 @@ class Progress:
 
     `match`: durably equal up to here, never goes back. `next`: the next index to send, always
     above `match`. `acked_round`: newest confirmation round that it answered. `stamp`: its newest
-    clock reading, to be echoed. `heard_at`: when it last answered, -1 if never.
+    clock reading, to be echoed. `heard_at`: when it last answered.
     """
 
     __slots__ = (
@@ -40,7 +40,7 @@ class Progress:
         "stamp",
     )
 
-    def __init__(self, config: ReplicaConfig, next_index: Index) -> None:
+    def __init__(self, config: ReplicaConfig, next_index: Index, now: Nanos) -> None:
         self._config = config
         self.match: Index = 0
         self.next: Index = next_index
@@ -48,7 +48,7 @@ class Progress:
         self.probing = False
         self.acked_round = 0
         self.stamp: Nanos = 0
-        self.heard_at: Nanos = -1
+        self.heard_at: Nanos = now
         self.sent_commit: Index = 0
         self._inflight: deque[tuple[Index, int]] = deque()
         self._inflight_bytes = 0
@@ -96,14 +96,16 @@ class Progress:
         """
         if index <= self.match or index >= self.next:
             return False
+        self.mode = Mode.PROBE
         self.become_probe()
         self.next = max(self.match + 1, min(retry_from, index))
         return True
 
     def become_probe(self) -> None:
         """Forget what was sent and not answered: find out again where the logs agree."""
+        if self.mode is Mode.REPLICATE:
+            self.next = self.match + 1
         self.mode = Mode.PROBE
         self.probing = False
-        self.next = max(self.match + 1, min(self.next, self._inflight[0][0] if self._inflight else self.next))
         self._inflight.clear()
         self._inflight_bytes = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from coterie.core.types import NOBODY, Index, MemberId, Token
+from coterie.core.types import NOBODY, Index, MemberId, Nanos, Token
 
 
 class Read(NamedTuple):
@@ -61,28 +61,36 @@ class ReadQueue:
 
 
 class RemoteReads:
-    """A follower's reads, on their way to the leader and back. Losing a message loses the read: the
-    engine asks again, a read has no effect."""
+    """A follower's reads, on their way to the leader and back. Asked again when no answer comes: a
+    read has no effect, and whichever answer arrives first was valid after the read began."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self.leader: MemberId = NOBODY
-        self.pending: dict[Token, None] = {}
+        self.pending: dict[Token, Nanos] = {}
 
-    def add(self, leader: MemberId, token: Token) -> bool:
+    def add(self, leader: MemberId, token: Token, now: Nanos) -> bool:
         """Note a read sent to `leader`; False if too many are under way."""
         if len(self.pending) >= self._limit:
             return False
         self.leader = leader
-        self.pending[token] = None
+        self.pending[token] = now
         return True
 
     def take(self, token: Token) -> bool:
         """An answer came: whether it is awaited."""
-        if token in self.pending:
-            del self.pending[token]
-            return True
-        return False
+        return self.pending.pop(token, None) is not None
+
+    def due(self, now: Nanos, interval: Nanos) -> list[Token]:
+        """Reads asked at least `interval` ago; they count as asked now."""
+        tokens = [token for token, asked in self.pending.items() if now - asked >= interval]
+        for token in tokens:
+            self.pending[token] = now
+        return tokens
+
+    def next_due(self, interval: Nanos) -> Nanos:
+        """When the next read is to be asked again (only while some are pending)."""
+        return min(self.pending.values()) + interval
 
     def abandon(self) -> list[Token]:
         """The leader changed: no answer will come."""

@@ -38,7 +38,11 @@ class DeleteRange(msgspec.Struct, frozen=True, array_like=True, tag=2, gc=False)
 
 
 class Range(msgspec.Struct, frozen=True, array_like=True, tag=3, gc=False):
-    """Read `key`, or [key, end) as in `DeleteRange`, as of `revision` (0: now), at most `limit` (0: all)."""
+    """Read `key`, or [key, end) as in `DeleteRange`, as of `revision` (0: now), at most `limit` (0: all).
+
+    An answer above `reading.MAX_ANSWER_BYTES` is refused. A revision that is not there yet, or not
+    any more, is refused with etcd's words.
+    """
 
     key: bytes
     end: bytes = b""
@@ -85,7 +89,11 @@ class Txn(msgspec.Struct, frozen=True, array_like=True, tag=4):
 
 
 class Compact(msgspec.Struct, frozen=True, array_like=True, tag=5):
-    """Forget what was superseded at or before `revision`; reads below it are refused from now on."""
+    """Forget what was superseded at or before `revision`; reads below it are refused from now on.
+
+    It makes no revision of its own. A revision above the present one, or at or below the last
+    compaction's, is refused.
+    """
 
     revision: int
 
