@@ -61,7 +61,10 @@ def _signature() -> inspect.Signature:
     kind = inspect.Parameter.KEYWORD_ONLY
     parameters = [
         inspect.Parameter(
-            "config", kind, default=None, annotation=Annotated[str | None, typer.Option(help="A TOML file.", metavar="FILE")]
+            "config",
+            kind,
+            default=None,
+            annotation=Annotated[str | None, typer.Option(help="A TOML file.", metavar="FILE")],
         )
     ]
     for key in KEYS:
