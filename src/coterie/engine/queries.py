@@ -12,6 +12,8 @@ from coterie.engine.protocol import Answer, Failure, FailureCode, Happened, Quer
 from coterie.machine.host import Host
 from coterie.machine.interface import Rejected
 
+NEVER: Nanos = 1 << 62
+
 
 class Asked:
     """Queries that share one read: they arrived before it began."""
@@ -87,16 +89,13 @@ class Queries:
             self._again.append(asked)
 
     @property
-    def has_unanswered(self) -> bool:
-        """Whether reads wait to be asked again."""
-        return bool(self._again)
+    def unanswered_count(self) -> int:
+        """Reads that wait to be asked again."""
+        return len(self._again)
 
-    def ask_again(self, token: Token) -> bool:
-        """Let the oldest unanswered read go with `token`; False if there is none."""
-        if not self._again:
-            return False
+    def ask_again(self, token: Token) -> None:
+        """Let the oldest unanswered read go with `token`."""
         self._asked[token] = self._again.popleft()
-        return True
 
     # -- progress ----------------------------------------------------------------------------
 
@@ -138,6 +137,14 @@ class Queries:
                 text = f"this member is at revision {self._host.revision()} and did not reach {at_least} in time"
                 self._ports.reply(client, Failure(query.id, FailureCode.TIMEOUT, Happened.NO, text))
             heapq.heapify(self._by_revision)
+
+    def deadline(self) -> Nanos:
+        """When the first of them is to be given up; far away if none waits."""
+        deadline = min((asked.deadline for asked in self._asked.values()), default=NEVER)
+        if self._again:
+            deadline = min(deadline, self._again[0].deadline)
+        deadline = min(deadline, min((item[2].deadline for item in self._by_index), default=NEVER))
+        return min(deadline, min((item[2] for item in self._by_revision), default=NEVER))
 
     def _fail(self, asked: Asked, code: FailureCode, text: str) -> None:
         self.count -= len(asked.queries)

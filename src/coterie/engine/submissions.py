@@ -9,8 +9,9 @@ turns doubt into certainty: once a later number was applied, an earlier one that
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Protocol
 
-from coterie.core.messages import AnyCommand, Segment
+from coterie.core.messages import AnyCommand, Command, Segment
 from coterie.core.types import MemberId, Nanos
 from coterie.engine.ports import Ports
 from coterie.engine.protocol import Answer, Failure, FailureCode, Happened
@@ -20,18 +21,27 @@ from coterie.machine.outcomes import Done, Failed, Result
 _HAPPENED = {False: Happened.NO, True: Happened.YES, None: Happened.UNKNOWN}
 
 
+class SegmentLimits(Protocol):
+    """How large a segment may become."""
+
+    @property
+    def max_batch_bytes(self) -> int: ...
+    @property
+    def max_batch_commands(self) -> int: ...
+
+
 class Pending:
     """One segment of ours that has no outcome yet, and who waits for it."""
 
-    __slots__ = ("clients", "deadline", "ids", "segment", "sent_at")
+    __slots__ = ("clients", "deadline", "ids", "segment", "sent_before")
 
     def __init__(self, segment: Segment, clients: list[object], ids: list[int], deadline: Nanos) -> None:
         self.segment = segment
         self.clients = clients
         self.ids = ids
         self.deadline = deadline
-        self.sent_at: Nanos | None = None
-        """When it was last given to a leader (or to our own log); None: never, so it has not happened."""
+        self.sent_before = False
+        """Whether it was given to a leader or stood in our own log; if never, it has not happened."""
 
 
 class Submissions:
@@ -67,19 +77,31 @@ class Submissions:
         """Commands that are in no segment yet."""
         return len(self._commands)
 
-    def form(self, now: Nanos, max_commands: int) -> list[Pending]:
+    def form(self, now: Nanos, limits: SegmentLimits) -> list[Pending]:
         """Make segments of what is queued, numbered from where the last ended."""
         formed = []
         while self._commands:
-            commands = self._commands[:max_commands]
-            segment = Segment(self._own, self._boot, self._next_number, tuple(commands))
-            self._next_number += len(commands)
-            pending = Pending(segment, self._clients[:max_commands], self._ids[:max_commands], now + self._timeout)
+            count = self._fitting(limits)
+            segment = Segment(self._own, self._boot, self._next_number, tuple(self._commands[:count]))
+            self._next_number += count
+            pending = Pending(segment, self._clients[:count], self._ids[:count], now + self._timeout)
             self._pending[segment.first] = pending
             formed.append(pending)
-            del self._commands[:max_commands], self._clients[:max_commands], self._ids[:max_commands]
+            del self._commands[:count], self._clients[:count], self._ids[:count]
         self.queued_bytes = 0
         return formed
+
+    def _fitting(self, limits: SegmentLimits) -> int:
+        """How many of the queued commands go into one segment: at least one."""
+        most = min(len(self._commands), limits.max_batch_commands)
+        if self.queued_bytes <= limits.max_batch_bytes:
+            return most
+        size = 0
+        for count, command in enumerate(self._commands[:most]):
+            size += len(command.body) if type(command) is Command else 0
+            if size > limits.max_batch_bytes:
+                return max(1, count)
+        return most
 
     def unresolved(self) -> Iterator[Pending]:
         """Every segment without an outcome, in the order of the numbers."""
@@ -145,7 +167,7 @@ class Submissions:
     def expire(self, now: Nanos) -> None:
         """Give up what has waited too long. What was never sent has not happened."""
         while (pending := self.oldest) is not None and pending.deadline <= now:
-            if pending.sent_at is None:
+            if not pending.sent_before:
                 text = "no leader was found in time; the command has not taken effect"
                 self.fail(pending, FailureCode.NO_LEADER, Happened.NO, text)
             else:
