@@ -47,9 +47,9 @@ def test_three_members_that_hear_each_other_start_with_one_set() -> None:
 
 def test_a_single_member_is_ready_once_its_set_is_durable() -> None:
     node = FirstStart(member(1), NAMES[:1], None)
-    assert not node.ready
+    before = node.ready
     settle(node)
-    assert node.ready
+    assert (before, node.ready) == (False, True)
     assert node.missing == ()
 
 
@@ -58,8 +58,7 @@ def test_hearing_of_all_is_not_enough_without_their_echo() -> None:
     for other in (start(2), start(3)):
         node.hear(other.introduction())
     settle(node)
-    assert node.members is not None
-    assert not node.ready
+    assert (node.members is not None, node.ready) == (True, False)
     assert node.missing == ("n2", "n3")
 
 

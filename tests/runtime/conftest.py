@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import pytest
@@ -35,7 +35,7 @@ def run(work: Callable[[], Awaitable[T]], seconds: float = 30.0) -> T:
 
 
 @pytest.fixture
-def lines(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[], list[str]]]:
+def lines(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
     """The log lines so far."""
     caplog.set_level(logging.DEBUG, logger="coterie")
-    yield lambda: [record.getMessage() for record in caplog.records]
+    return lambda: [record.getMessage() for record in caplog.records]

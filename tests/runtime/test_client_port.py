@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import msgspec
 import pytest
+from tests.runtime.conftest import run, until
 
 from coterie.engine.protocol import (
     CLIENT_MAGIC,
@@ -29,7 +30,6 @@ from coterie.runtime.addresses import bound_address, listen, split_address
 from coterie.runtime.client_port import ClientConnection, ClientLimits, ClientPort
 from coterie.runtime.frames import FrameSplitter, pack_length
 from coterie.runtime.log_lines import Lines
-from tests.runtime.conftest import run, until
 
 WELCOME = Welcome(PROTOCOL_VERSION, 7, 1, "a", "m:M")
 VIEW = View(1, ((1, "a", "h:1"),))
@@ -207,7 +207,9 @@ def test_another_version_of_the_protocol_is_refused_with_words(lines: Callable[[
     with_desk(work)
 
 
-@pytest.mark.parametrize("request_line", [b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"P"])
+@pytest.mark.parametrize(
+    "request_line", [b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"P"]
+)
 def test_http_gets_a_short_answer(request_line: bytes) -> None:
     async def work(desk: Desk) -> None:
         caller = await Caller(desk).dial(request_line)

@@ -66,13 +66,25 @@ def test_a_bad_value_is_named_with_its_rule(key: str, value: object, rule: str) 
 
 def test_later_sources_win(tmp_path: Path) -> None:
     file = tmp_path / "node.toml"
-    file.write_text('name = "file"\ndata = "d"\nelection_timeout_ms = 400\nrequest_timeout_ms = 1\nstop_timeout_ms = 1\n')
+    file.write_text(
+        'name = "file"\ndata = "d"\nelection_timeout_ms = 400\nrequest_timeout_ms = 1\nstop_timeout_ms = 1\n'
+    )
     config = configure(
         file=str(file),
-        environment={"COTERIE_REQUEST_TIMEOUT_MS": "2", "COTERIE_STOP_TIMEOUT_MS": "2", "PATH": "x", "COTERIE_ENDPOINTS": "x"},
+        environment={
+            "COTERIE_REQUEST_TIMEOUT_MS": "2",
+            "COTERIE_STOP_TIMEOUT_MS": "2",
+            "PATH": "x",
+            "COTERIE_ENDPOINTS": "x",
+        },
         flags={"stop_timeout_ms": "3", "client": None},
     )
-    assert (config.name, config.election_timeout_ms, config.request_timeout_ms, config.stop_timeout_ms) == ("file", 400, 2, 3)
+    assert (config.name, config.election_timeout_ms, config.request_timeout_ms, config.stop_timeout_ms) == (
+        "file",
+        400,
+        2,
+        3,
+    )
     assert config.client == "127.0.0.1:2379"
 
 
@@ -103,7 +115,7 @@ def test_an_unknown_key_is_refused_with_the_nearest(tmp_path: Path) -> None:
     file.write_text("elction_timeout_ms = 1\n")
     with pytest.raises(ConfigurationError, match="did you mean 'election_timeout_ms'"):
         configure(file=str(file), environment={})
-    with pytest.raises(ConfigurationError, match="COTERIE_PEERS.*did you mean 'peer'"):
+    with pytest.raises(ConfigurationError, match=r"COTERIE_PEERS.*did you mean 'peer'"):
         configure(environment={"COTERIE_PEERS": "1"})
     with pytest.raises(ConfigurationError, match="the keys are"):
         configure(environment={}, flags={"zzzzzz": "1"})

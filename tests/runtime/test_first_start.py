@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable
 
 import pytest
+from tests.runtime.conftest import run, until
 
 from coterie.core.types import Member
 from coterie.engine.first_start import FirstStartConflict, Introduction
@@ -15,7 +16,6 @@ from coterie.runtime.first_start import agree_on_first_members, ask, not_started
 from coterie.runtime.handshake import PeerRefused, RefusalCode
 from coterie.runtime.log_lines import Lines
 from coterie.runtime.peer_port import PeerPort
-from tests.runtime.conftest import run, until
 
 
 class Directory:
@@ -70,7 +70,7 @@ async def cluster(count: int = 3) -> tuple[list[Starter], tuple[tuple[str, str],
 def test_members_that_start_at_different_times_agree_on_one_set() -> None:
     async def work() -> None:
         starters, names = await cluster()
-        tasks = []
+        tasks: list[asyncio.Task[tuple[Member, ...]]] = []
         for starter in starters:
             assert not any(task.done() for task in tasks), "nobody starts before the last has come"
             tasks.append(starter.agree(names))
@@ -111,7 +111,7 @@ def test_a_wiped_member_is_refused_with_what_to_do_and_the_others_stay(lines: Ca
         with pytest.raises(FirstStartConflict, match=r"refuses.*wiped.*remove the member from it, then add it again"):
             await wiped.agree(names)
         assert wiped.directory.fixings == 0
-        assert any(line.startswith("peer-refused node=n1") or line.startswith("peer-refused node=n3") for line in lines())
+        assert any(line.startswith(("peer-refused node=n1", "peer-refused node=n3")) for line in lines())
         for starter in starters:
             starter.end()
 

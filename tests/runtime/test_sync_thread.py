@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import os
 import subprocess
@@ -12,11 +11,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from tests.runtime.conftest import run, until
 
 from coterie.core.records import StoreBatch
 from coterie.runtime.log_lines import Lines
 from coterie.runtime.sync_thread import SyncThread
-from tests.runtime.conftest import run, until
 
 
 class Disk:
@@ -125,7 +124,7 @@ def test_stopping_waits_for_the_write_under_way_and_drops_the_rest() -> None:
         bench.sync.store(batch(1))
         bench.sync.store(batch(2))
         await until(lambda: bench.disk.attempts)
-        asyncio.get_running_loop().run_in_executor(None, bench.disk.gate.set)
+        threading.Timer(0.05, bench.disk.gate.set).start()
         bench.sync.stop()
         assert bench.disk.written == [[1]]
 

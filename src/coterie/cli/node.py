@@ -46,7 +46,7 @@ def node(config: str | None = None, **flags: str | None) -> None:
     try:
         configuration = configure(file=config, flags=flags)
     except CoterieError as error:
-        _fail(error, EXIT_USAGE)
+        raise _failure(error, EXIT_USAGE) from None
     log_to(level=logging.getLevelNamesMapping()[configuration.log_level.upper()])
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     gc.freeze()
@@ -82,11 +82,11 @@ def _declare(function: Any) -> None:
 _declare(node)
 
 
-def _fail(error: CoterieError, code: int) -> None:
+def _failure(error: CoterieError, code: int) -> typer.Exit:
     """One line that says what is wrong and what to do."""
     advice = f" ({error.advice})" if error.advice else ""
     print(f"coterie: {error}{advice}".replace("\n", " "), file=sys.stderr)
-    raise typer.Exit(code)
+    return typer.Exit(code)
 
 
 async def _serve(configuration: NodeConfiguration) -> int:
@@ -106,7 +106,7 @@ async def _serve(configuration: NodeConfiguration) -> int:
     problem = starting.exception()
     if isinstance(problem, CoterieError):
         stopped.cancel()
-        _fail(problem, EXIT_USAGE if isinstance(problem, ConfigurationError) else EXIT_NOT_STARTED)
+        raise _failure(problem, EXIT_USAGE if isinstance(problem, ConfigurationError) else EXIT_NOT_STARTED)
     starting.result()
     ended = asyncio.ensure_future(member.wait_ended())
     await asyncio.wait([ended, stopped], return_when=asyncio.FIRST_COMPLETED)
