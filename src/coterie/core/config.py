@@ -19,6 +19,9 @@ class ReplicaConfig(msgspec.Struct, frozen=True, kw_only=True):
     """A follower that hears nothing from a leader for a time drawn from [T, 2T) calls an election;
     a leader that its quorum has not confirmed for T, or whose disk hangs for T, gives up."""
     heartbeat_interval: Nanos = 100 * MILLISECOND
+    commit_notice_delay: Nanos = 1 * MILLISECOND
+    """How long a leader waits for a next `Append` to carry a new commit index before it sends one for
+    that alone (at once if a member waits for the commit: see `Replica.propose`)."""
     max_uncommitted_bytes: int = 64 * MIB
     """A leader refuses proposals while this much is appended and not committed."""
     max_inflight_messages: int = 256

@@ -152,8 +152,10 @@ class Replica(ABC):
         """The time of `Effects.deadline` has come (a call too early or too late does no harm)."""
 
     @abstractmethod
-    def propose(self, now: Nanos, token: Token, payload: bytes) -> None:
-        """Append a COMMANDS entry. The outcome is `Accepted` or `Refused`, in the next drain."""
+    def propose(self, now: Nanos, token: Token, payload: bytes, *, prompt: bool = False) -> None:
+        """Append a COMMANDS entry. The outcome is `Accepted` or `Refused`, in the next drain.
+
+        `prompt`: another member waits for the commit, so tell it without delay."""
 
     @abstractmethod
     def read(self, now: Nanos, token: Token) -> None:

@@ -38,7 +38,11 @@ class DeleteRange(msgspec.Struct, frozen=True, array_like=True, tag=2, gc=False)
 
 
 class Range(msgspec.Struct, frozen=True, array_like=True, tag=3, gc=False):
-    """Read `key`, or [key, end) as in `DeleteRange`, as of `revision` (0: now), at most `limit` (0: all)."""
+    """Read `key`, or [key, end) as in `DeleteRange`, as of `revision` (0: now), at most `limit` (0: all).
+
+    An answer above `reading.MAX_ANSWER_BYTES` is refused. A revision that is not there yet, or not
+    any more, is refused with etcd's words.
+    """
 
     key: bytes
     end: bytes = b""
@@ -85,7 +89,11 @@ class Txn(msgspec.Struct, frozen=True, array_like=True, tag=4):
 
 
 class Compact(msgspec.Struct, frozen=True, array_like=True, tag=5):
-    """Forget what was superseded at or before `revision`; reads below it are refused from now on."""
+    """Forget what was superseded at or before `revision`; reads below it are refused from now on.
+
+    It makes no revision of its own. A revision above the present one, or at or below the last
+    compaction's, is refused.
+    """
 
     revision: int
 
@@ -96,17 +104,23 @@ Question: TypeAlias = Range
 
 
 class PutReply(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
+    """The key is set. `previous` only if it was asked for."""
+
     revision: int
     previous: Item | None = None
 
 
 class DeleteReply(msgspec.Struct, frozen=True, array_like=True, tag=2, gc=False):
+    """`deleted` keys are gone (possibly none). `previous` only if it was asked for."""
+
     revision: int
     deleted: int
     previous: tuple[Item, ...] = ()
 
 
 class RangeReply(msgspec.Struct, frozen=True, array_like=True, tag=3, gc=False):
+    """What is in the range, in the order of the keys."""
+
     revision: int
     """The store's revision at the time of reading, not the one asked for."""
     items: tuple[Item, ...]
@@ -117,12 +131,16 @@ class RangeReply(msgspec.Struct, frozen=True, array_like=True, tag=3, gc=False):
 
 
 class TxnReply(msgspec.Struct, frozen=True, array_like=True, tag=4):
+    """`succeeded`: the comparisons held and `then` ran; one reply for each operation that ran."""
+
     revision: int
     succeeded: bool
     replies: tuple[PutReply | DeleteReply | RangeReply, ...]
 
 
 class CompactReply(msgspec.Struct, frozen=True, array_like=True, tag=5):
+    """The store's revision at the time; it is not changed by a compaction."""
+
     revision: int
 
 

@@ -1,0 +1,91 @@
+# What a person or CI runs. Everything is installed into .venv; nothing outside this directory is touched.
+
+PORT ?= 2379
+PROTOCOL ?= raft
+DATA ?= .coterie
+WORKERS ?= 2
+PEER ?= etcd
+WORK ?= put
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+CHECKED := $(wildcard src tests bench examples)
+COTERIE := COTERIE_ENDPOINTS=127.0.0.1:$(PORT) $(BIN)/coterie
+
+.PHONY: help up down install dev test lint format bench limit clean
+.DEFAULT_GOAL := help
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# ------------------------------------------------------------------------------- installation
+
+$(VENV)/bin/python:
+	@for python in $(PYTHON) python3 python3.13 python3.12 python3.11 python; do \
+	  "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \
+	  recent="$$python"; \
+	  "$$python" -c 'import ensurepip, venv' 2>/dev/null || continue; \
+	  "$$python" -m venv $(VENV) && exit 0; \
+	  rm -rf $(VENV); echo "$$python could not make a virtual environment in $(VENV)" >&2; exit 1; \
+	done; \
+	if [ -n "$$recent" ]; then echo "$$recent cannot make virtual environments: install its venv package (Debian: apt install python3-venv)" >&2; \
+	else echo "Coterie needs Python 3.11 or newer, and there is none on the PATH: install one, or name it with PYTHON=" >&2; fi; \
+	exit 1
+
+# What `make up` and every command of the README need. The extra is for bench/ alone, so its absence stops nothing else.
+$(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
+	@echo "Installing into $(VENV) ..."
+	@$(PIP) install --editable '.[bench]' || { \
+	  echo "The benchmarks' peers cannot be installed here; going on without them." >&2; $(PIP) install --editable .; }
+	@touch $@
+
+$(VENV)/.developing: pyproject.toml $(VENV)/.installed
+	@$(PIP) install --editable '.[dev]'
+	@touch $@
+
+install: $(VENV)/.installed  ## install into .venv
+dev: $(VENV)/.developing  ## install into .venv, with what the checks need
+
+# ---------------------------------------------------------------------------- a cluster to try
+
+up: $(VENV)/.installed  ## start three nodes on this machine (PORT=2379 PROTOCOL=raft), write a key and read it
+	@$(BIN)/coterie up --nodes 3 --protocol $(PROTOCOL) --data $(DATA) --client-port $(PORT) --detach
+	@$(COTERIE) status
+	@$(COTERIE) put greeting hello
+	@printf 'greeting = ' && $(COTERIE) get greeting
+	@if [ $(PORT) != 2379 ]; then printf '\nFirst: export COTERIE_ENDPOINTS=127.0.0.1:$(PORT)\n'; fi
+	@printf '\nTry next:\n  %s\n  %s\n  %s\n  %s\n' \
+	  "$(BIN)/coterie range a z                    read a range of keys" \
+	  "$(BIN)/coterie bench put --in-flight 64     measure it" \
+	  "$(BIN)/coterie status                       kill -9 the leader's pid, and look again" \
+	  "make down                                stop it; the data stay in $(DATA)"
+
+down:  ## stop what `make up` started; the data stay
+	@if [ -x $(BIN)/coterie ]; then $(BIN)/coterie down --data $(DATA); else echo "Nothing is up."; fi
+
+# --------------------------------------------------------------------------------------- checks
+
+lint: $(VENV)/.developing  ## format, lint, types, import rules
+	@$(BIN)/ruff format --check --quiet $(CHECKED) || { echo "Not formatted: run 'make format'." >&2; exit 1; }
+	@$(BIN)/ruff check --quiet $(CHECKED)
+	@$(BIN)/mypy $(CHECKED)
+	@$(BIN)/lint-imports --no-logo
+
+test: lint  ## everything that must hold: `make lint`, then the tests, with the coverage of core/ and engine/
+	@$(BIN)/python -m pytest -q -n $(WORKERS) --cov --cov-report=term
+
+format: $(VENV)/.developing  ## format and sort imports
+	@$(BIN)/ruff check --quiet --select I --fix $(CHECKED)
+	@$(BIN)/ruff format $(CHECKED)
+
+# ----------------------------------------------------------------------------------- benchmarks
+
+bench: $(VENV)/.installed  ## compare with a peer, in one run (PEER=etcd|pysyncobj WORK=put|get)
+	@$(BIN)/python bench/compare.py --peer $(PEER) --work $(WORK) --protocol $(PROTOCOL)
+
+limit: $(VENV)/.installed  ## what this machine could do at best, in Python
+	@$(BIN)/python bench/limit.py
+
+clean: down  ## stop the cluster, remove .venv, caches and the cluster's data
+	@rm -rf $(VENV) $(DATA) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.* htmlcov dist build

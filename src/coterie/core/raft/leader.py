@@ -1,0 +1,230 @@
+"""The leader's side: replication (Raft 5.3), commit (5.4.2), check-quorum (6.2), read index (6.4)."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from coterie.core.messages import Append, AppendReply
+from coterie.core.raft.confirmation import Confirmation
+from coterie.core.raft.progress import Mode, Progress
+from coterie.core.raft.reads import Read, ReadQueue
+from coterie.core.raft.state import State
+from coterie.core.replica import Accepted, Refusal, Refused
+from coterie.core.types import NO_EPOCH, Entry, EntryKind, Index, MemberId, Nanos, Token
+
+
+class Leadership:
+    """All that a member holds because it leads in one epoch; dropped when it no longer does."""
+
+    def __init__(self, state: State, now: Nanos, campaign_began: Nanos) -> None:
+        config = state.config
+        self._state = state
+        self.confirmation = Confirmation(state.own, campaign_began, config.heartbeat_interval)
+        self.reads = ReadQueue(config.max_pending_reads)
+        self.progress = {member: Progress(config, state.log.last_index + 1, now) for member in state.others}
+        self.uncommitted_bytes = 0
+        self._uncommitted: deque[tuple[Index, int]] = deque()
+        self._next_heartbeat: Nanos = now
+        self._commit_notice: Nanos | None = None
+        self._prompt_index: Index = 0
+        self._first_own_index = state.log.last_index + 1
+        # A leader may count copies of older entries only through one of its own (5.4.2), and knows
+        # the commit index only when that one is committed: so it appends one at once (8; L23).
+        self._append(EntryKind.NOOP, b"")
+        self._commit_what_is_agreed(now)
+
+    # -- proposals ---------------------------------------------------------------------------
+
+    def _append(self, kind: EntryKind, payload: bytes) -> Entry:
+        state = self._state
+        entry = Entry(state.log.last_index + 1, state.epoch, kind, self.confirmation.take_credit(), payload)
+        state.append((entry,))
+        self.uncommitted_bytes += len(payload)
+        self._uncommitted.append((entry.index, len(payload)))
+        return entry
+
+    def propose(self, token: Token, payload: bytes, prompt: bool) -> None:
+        """Append an entry, unless too much is uncommitted or the disk is full."""
+        state = self._state
+        if state.no_space:
+            state.outbox.outcomes.append(Refused(token, Refusal.NO_SPACE, state.own))
+            return
+        limit = state.config.max_uncommitted_bytes
+        if self.uncommitted_bytes and self.uncommitted_bytes + len(payload) > limit:
+            state.outbox.outcomes.append(Refused(token, Refusal.OVERLOADED, state.own))
+            return
+        entry = self._append(EntryKind.COMMANDS, payload)
+        if prompt:
+            self._prompt_index = entry.index
+        state.outbox.outcomes.append(Accepted(token, entry.index, entry.epoch))
+
+    # -- commit ------------------------------------------------------------------------------
+
+    @property
+    def has_committed(self) -> bool:
+        """Whether an entry of this epoch is committed: only then is the commit index known."""
+        return self._state.commit >= self._first_own_index
+
+    def _commit_what_is_agreed(self, now: Nanos) -> None:
+        """Commit what a phase-2 quorum holds durably, if it is of this epoch (Raft 5.4.2, figure 8).
+
+        An entry of an older epoch, though on a majority, may still be overwritten by a leader that
+        has never seen it; it is committed together with the first one of ours. The leader's own
+        copy counts like any other: when it is durable, and only if it is a voter (10.2.1; 4.2.2).
+        """
+        state = self._state
+        matches = {member: p.match for member, p in self.progress.items()}
+        matches[state.own] = state.log.durable_index
+        index = state.phase_2.agreed(matches)
+        if index <= state.commit or state.log.epoch_at(index) != state.epoch:
+            return
+        had_committed = self.has_committed
+        state.commit = index
+        while self._uncommitted and self._uncommitted[0][0] <= index:
+            self.uncommitted_bytes -= self._uncommitted.popleft()[1]
+        prompt = not had_committed or 0 < self._prompt_index <= index
+        if 0 < self._prompt_index <= index:
+            self._prompt_index = 0
+        due = now if prompt else now + state.config.commit_notice_delay
+        if self._commit_notice is None or due < self._commit_notice:
+            self._commit_notice = due
+
+    def stored(self, now: Nanos) -> None:
+        """More of the own log is durable."""
+        self._commit_what_is_agreed(now)
+
+    # -- replies -----------------------------------------------------------------------------
+
+    def handle_reply(self, now: Nanos, sender: MemberId, m: AppendReply) -> None:
+        """A follower's answer of this epoch."""
+        state = self._state
+        progress = self.progress.get(sender)
+        if progress is None or m.round > self.confirmation.round:
+            return
+        if m.accepted and m.index > state.log.last_index:
+            state.outbox.raise_alarm(
+                "Log Matching (Raft 5.3)",
+                f"member {sender:016x} acknowledged entry {m.index} of epoch {m.epoch}, but this leader's log "
+                f"ends at {state.log.last_index}",
+            )
+            return
+        progress.heard_at = now
+        progress.stamp = max(progress.stamp, m.stamp)
+        if m.round > progress.acked_round:
+            progress.acked_round = m.round
+            self._confirm()
+        if m.accepted:
+            if progress.accepted(m.index):
+                self._commit_what_is_agreed(now)
+            return
+        agree, _ = state.log.last_at_most(m.hint_index, m.hint_epoch)
+        progress.refused(m.index, agree + 1)
+
+    def connection_closed(self, peer: MemberId) -> None:
+        """What was on its way to the peer is lost: find out where it stands."""
+        progress = self.progress.get(peer)
+        if progress is not None:
+            progress.become_probe()
+
+    # -- reads -------------------------------------------------------------------------------
+
+    def read(self, member: MemberId, token: Token) -> bool:
+        """Queue a read for the next round; False if too many wait."""
+        return self.reads.add(member, token)
+
+    def _confirm(self) -> None:
+        self.confirmation.update(self.progress, self._state.phase_2)
+
+    def confirmed_reads(self) -> list[Read]:
+        """Reads that may be answered at `reads.index`."""
+        return self.reads.answered(self.confirmation.confirmed_round)
+
+    # -- time and sending --------------------------------------------------------------------
+
+    def resignation(self, now: Nanos) -> str | None:
+        """Why this leader should give up, if it should: it can't commit, so another must try.
+
+        Without it, a leader that hears nobody, or whose disk hangs while it still sends heartbeats,
+        would hold the epoch for ever (6.2; catalogue R17).
+        """
+        timeout = self._state.config.election_timeout
+        if now - self.confirmation.confirmed_at > timeout:
+            silent = (now - self.confirmation.confirmed_at) // 1_000_000
+            return f"no quorum has answered for {silent} ms"
+        if self._state.disk_is_stuck(now, timeout):
+            return f"its disk has not finished a write for over {timeout // 1_000_000} ms"
+        return None
+
+    def send_all(self, now: Nanos) -> None:
+        """Send what is due to every follower: new entries, read rounds, heartbeats, commit notices."""
+        confirmation = self.confirmation
+        heartbeat = now >= self._next_heartbeat
+        ask = self.reads.ready_to_ask and self.has_committed
+        if heartbeat or ask:
+            confirmation.begin(now)
+            self._next_heartbeat = now + self._state.config.heartbeat_interval
+            if ask:
+                # Only when an entry of this epoch is committed is `commit` as new as what earlier
+                # leaders committed (6.4, step 1; catalogue Q02).
+                self.reads.ask(confirmation.round, self._state.commit)
+            self._confirm()
+        notice = self._commit_notice is not None and now >= self._commit_notice
+        if notice:
+            self._commit_notice = None
+        for member, progress in self.progress.items():
+            if heartbeat and progress.mode is Mode.PROBE:
+                progress.probing = False
+            sent = self._send_entries(now, member, progress)
+            if not sent and (heartbeat or ask or (notice and progress.sent_commit < self._state.commit)):
+                self._send(now, member, progress, ())
+
+    def _send_entries(self, now: Nanos, member: MemberId, progress: Progress) -> bool:
+        """Send entries as far as the window allows. A follower that is silent gets none: reading old
+        entries from the disk for one that is dead would slow those that live."""
+        state = self._state
+        sent = False
+        if progress.mode is Mode.PROBE and now - progress.heard_at > state.config.election_timeout:
+            return False
+        while progress.next <= state.log.last_index and progress.open:
+            if progress.next <= state.log.base_index:
+                return sent
+            entries = state.log.entries(progress.next, state.log.last_index, state.config.max_append_bytes)
+            self._send(now, member, progress, entries)
+            progress.sent(entries[-1].index, sum(len(entry.payload) for entry in entries))
+            sent = True
+        return sent
+
+    def _send(self, now: Nanos, member: MemberId, progress: Progress, entries: tuple[Entry, ...]) -> None:
+        """Send one `Append` that begins at `next`.
+
+        An empty one, too: a follower that lost what was sent before refuses it, so that every
+        heartbeat finds lost messages.
+        """
+        state = self._state
+        prev = max(progress.next - 1, state.log.base_index)
+        lag = max(0, now - self.confirmation.confirmed_at) if self.has_committed else -1
+        state.outbox.post(
+            member,
+            Append(
+                state.epoch,
+                prev,
+                state.log.epoch_at(prev) or NO_EPOCH,
+                entries,
+                state.commit,
+                self.confirmation.round,
+                progress.stamp,
+                lag,
+            ),
+        )
+        progress.sent_commit = state.commit
+
+    def deadline(self) -> Nanos:
+        """When to look again without any input."""
+        timeout = self._state.config.election_timeout
+        deadline = min(self._next_heartbeat, self.confirmation.confirmed_at + timeout + 1)
+        if self._commit_notice is not None:
+            deadline = min(deadline, self._commit_notice)
+        since = self._state.outbox.unsynced_since
+        if since is not None:
+            deadline = min(deadline, since + timeout + 1)
+        return deadline

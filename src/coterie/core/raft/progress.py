@@ -1,0 +1,111 @@
+"""What a leader knows of one follower, and how much it may send it (10.2.1; etcd's probe and replicate)."""
+
+from __future__ import annotations
+
+from collections import deque
+from enum import IntEnum
+
+from coterie.core.config import ReplicaConfig
+from coterie.core.types import Index, Nanos
+
+
+class Mode(IntEnum):
+    """How a follower is fed."""
+
+    PROBE = 0
+    """Where the logs agree is not known: one message at a time."""
+    REPLICATE = 1
+    """The logs agree up to `match`: a window of messages, sent without waiting."""
+
+
+class Progress:
+    """One follower, as its leader sees it.
+
+    `match`: durably equal up to here, never goes back. `next`: the next index to send, always
+    above `match`. `acked_round`: newest confirmation round that it answered. `stamp`: its newest
+    clock reading, to be echoed. `heard_at`: when it last answered.
+    """
+
+    __slots__ = (
+        "_config",
+        "_inflight",
+        "_inflight_bytes",
+        "acked_round",
+        "heard_at",
+        "match",
+        "mode",
+        "next",
+        "probing",
+        "sent_commit",
+        "stamp",
+    )
+
+    def __init__(self, config: ReplicaConfig, next_index: Index, now: Nanos) -> None:
+        self._config = config
+        self.match: Index = 0
+        self.next: Index = next_index
+        self.mode = Mode.PROBE
+        self.probing = False
+        self.acked_round = 0
+        self.stamp: Nanos = 0
+        self.heard_at: Nanos = now
+        self.sent_commit: Index = 0
+        self._inflight: deque[tuple[Index, int]] = deque()
+        self._inflight_bytes = 0
+
+    @property
+    def open(self) -> bool:
+        """Whether another message with entries may be sent now."""
+        if self.mode is Mode.PROBE:
+            return not self.probing
+        return (
+            len(self._inflight) < self._config.max_inflight_messages
+            and self._inflight_bytes < self._config.max_inflight_bytes
+        )
+
+    def sent(self, last: Index, size: int) -> None:
+        """Entries up to `last`, `size` bytes of payload, were sent."""
+        if self.mode is Mode.PROBE:
+            self.probing = True
+            return
+        self.next = last + 1
+        self._inflight.append((last, size))
+        self._inflight_bytes += size
+
+    def accepted(self, index: Index) -> bool:
+        """The follower is equal up to `index`. Returns whether that is news.
+
+        A late or repeated answer never takes `match` back (catalogue L07).
+        """
+        inflight = self._inflight
+        while inflight and inflight[0][0] <= index:
+            self._inflight_bytes -= inflight.popleft()[1]
+        if self.mode is Mode.PROBE and index >= self.next - 1:
+            self.mode = Mode.REPLICATE
+            self.probing = False
+        self.next = max(self.next, index + 1)
+        if index <= self.match:
+            return False
+        self.match = index
+        return True
+
+    def refused(self, index: Index, retry_from: Index) -> bool:
+        """Its log does not hold our entry at `index`: go back, never to what it has acknowledged.
+
+        Returns False for an answer that is out of date. `next` stays above `match` (catalogue L11).
+        """
+        if index <= self.match or index >= self.next:
+            return False
+        self.mode = Mode.PROBE
+        self.become_probe()
+        self.next = max(self.match + 1, min(retry_from, index))
+        return True
+
+    def become_probe(self) -> None:
+        """Forget what was sent and not answered: find out again where the logs agree."""
+        if self.mode is Mode.REPLICATE:
+            self.next = self.match + 1
+        self.mode = Mode.PROBE
+        self.probing = False
+        self._inflight.clear()
+        self._inflight_bytes = 0

@@ -1,0 +1,321 @@
+"""Raft behind the `Replica` interface: passes each input to its mechanism, gathers the effects."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from coterie.core.config import ReplicaConfig
+from coterie.core.messages import (
+    Append,
+    AppendReply,
+    Message,
+    PreVote,
+    PreVoteReply,
+    ReadIndex,
+    ReadIndexReply,
+    RequestVote,
+    VoteReply,
+)
+from coterie.core.raft.election import Election
+from coterie.core.raft.follower import Follower
+from coterie.core.raft.leader import Leadership
+from coterie.core.raft.reads import RemoteReads
+from coterie.core.raft.state import State
+from coterie.core.records import Recovered
+from coterie.core.replica import Effects, LogReader, Lost, ReadReady, Refusal, Refused, Replica, RoleChange
+from coterie.core.types import NOBODY, Entry, Epoch, Index, Mark, MemberId, Membership, Nanos, Role, Token
+
+
+class Raft(Replica):
+    """One Raft member. See `core.replica` for the contract."""
+
+    def __init__(
+        self,
+        *,
+        own: MemberId,
+        config: ReplicaConfig,
+        recovered: Recovered,
+        reader: LogReader,
+        applied: Index,
+        rng: random.Random,
+        now: Nanos,
+    ) -> None:
+        self._state = State(own, config, recovered, reader, rng, applied)
+        self._election = Election(self._state, now)
+        self._follower = Follower(self._state)
+        self._leadership: Leadership | None = None
+        self._remote_reads = RemoteReads(config.max_pending_reads)
+        self._handed_out: Index = applied
+        self._last_role: RoleChange | None = None
+
+    # -- inputs ------------------------------------------------------------------------------
+
+    def receive(self, now: Nanos, sender: MemberId, message: Message) -> None:
+        """See `Replica.receive`."""
+        if isinstance(message, Append):
+            self._on_append(now, sender, message)
+        elif isinstance(message, AppendReply):
+            self._on_append_reply(now, sender, message)
+        elif isinstance(message, ReadIndex):
+            self._on_read_index(now, sender, message)
+        elif isinstance(message, ReadIndexReply):
+            self._on_read_index_reply(message)
+        elif isinstance(message, PreVote):
+            self._election.handle_pre_vote(now, sender, message)
+        elif isinstance(message, PreVoteReply):
+            self._election.handle_pre_vote_reply(now, sender, message)
+        elif isinstance(message, RequestVote):
+            self._election.handle_request_vote(now, sender, message)
+        elif isinstance(message, VoteReply) and self._election.handle_vote_reply(now, sender, message):
+            self._lead(now)
+        self._drop_lost_leadership()
+
+    def wake(self, now: Nanos) -> None:
+        """See `Replica.wake`."""
+        leadership = self._leadership
+        if leadership is None:
+            if self._election.wake(now):
+                self._lead(now)
+            self._repeat_remote_reads(now)
+            return
+        resignation = leadership.resignation(now)
+        if resignation is not None:
+            self._election.step_down(now, self._state.epoch, f"gave up leadership: {resignation}")
+            self._drop_lost_leadership()
+
+    def propose(self, now: Nanos, token: Token, payload: bytes, *, prompt: bool = False) -> None:
+        """See `Replica.propose`."""
+        if self._leadership is None:
+            self._state.outbox.outcomes.append(self._refusal(token))
+        else:
+            self._leadership.propose(token, payload, prompt)
+
+    def read(self, now: Nanos, token: Token) -> None:
+        """See `Replica.read`."""
+        outbox = self._state.outbox
+        if self._leadership is not None:
+            if not self._leadership.read(NOBODY, token):
+                outbox.outcomes.append(Refused(token, Refusal.OVERLOADED, self._state.own))
+        elif self._state.leader == NOBODY:
+            outbox.outcomes.append(self._refusal(token))
+        elif self._remote_reads.add(self._state.leader, token, now):
+            outbox.post(self._state.leader, ReadIndex(self._state.epoch, token))
+        else:
+            outbox.outcomes.append(Refused(token, Refusal.OVERLOADED, self._state.leader))
+
+    def stored(self, now: Nanos, mark: Mark) -> None:
+        """See `Replica.stored`."""
+        state = self._state
+        state.no_space = False
+        state.outbox.stored(mark)
+        state.log.stored(mark)
+        if self._leadership is not None:
+            self._leadership.stored(now)
+        elif self._election.stored(mark):
+            self._lead(now)
+
+    def store_failed(self, now: Nanos, mark: Mark) -> None:
+        """See `Replica.store_failed`."""
+        self._state.no_space = True
+
+    def connection_closed(self, now: Nanos, peer: MemberId, refused: bool) -> None:
+        """See `Replica.connection_closed`."""
+        if self._leadership is not None:
+            self._leadership.connection_closed(peer)
+        elif refused and peer == self._state.leader and self._state.is_voter:
+            self._state.reason = "the leader's process is gone"
+            self._election.leader_gone(now)
+
+    # -- messages that depend on the epoch ---------------------------------------------------
+
+    def _on_append(self, now: Nanos, sender: MemberId, m: Append) -> None:
+        state = self._state
+        if m.epoch < state.epoch:
+            # A deposed leader: tell it (Raft 5.1; catalogue L18).
+            state.outbox.post(sender, Follower.stale_reply(state.epoch, now, m))
+            return
+        if m.epoch == state.epoch and (state.role is Role.LEADER or state.leader not in (NOBODY, sender)):
+            state.outbox.raise_alarm(
+                "Election Safety (Raft 5.2)",
+                f"member {sender:016x} sends entries as leader of epoch {m.epoch}, but "
+                f"{state.own if state.role is Role.LEADER else state.leader:016x} leads it",
+            )
+            return
+        if m.epoch > state.epoch:
+            self._election.step_down(now, m.epoch, f"member {sender:016x} leads a newer epoch")
+            self._drop_lost_leadership()
+        if state.role is not Role.FOLLOWER or state.leader != sender:
+            self._election.follow(now, sender, f"member {sender:016x} won the election")
+        self._election.heard_leader(now)
+        self._follower.handle_append(now, sender, m)
+
+    def _on_append_reply(self, now: Nanos, sender: MemberId, m: AppendReply) -> None:
+        state = self._state
+        if m.epoch > state.epoch:
+            self._election.step_down(now, m.epoch, f"member {sender:016x} is in a newer epoch")
+        elif m.epoch == state.epoch and self._leadership is not None:
+            self._leadership.handle_reply(now, sender, m)
+
+    def _on_read_index(self, now: Nanos, sender: MemberId, m: ReadIndex) -> None:
+        state = self._state
+        if self._leadership is None or not self._leadership.read(sender, m.token):
+            state.outbox.post(sender, ReadIndexReply(state.epoch, m.token, 0))
+
+    def _on_read_index_reply(self, m: ReadIndexReply) -> None:
+        if not self._remote_reads.take(m.token):
+            return
+        if m.index > 0:
+            self._state.outbox.reads.append(ReadReady(m.token, m.index))
+        else:
+            self._state.outbox.outcomes.append(Lost(m.token, self._state.leader))
+
+    # -- changes of role ---------------------------------------------------------------------
+
+    def _refusal(self, token: Token) -> Refused:
+        state = self._state
+        if not state.membership.member(state.own):
+            return Refused(token, Refusal.NOT_VOTER, state.leader)
+        return Refused(token, Refusal.NO_LEADER if state.leader == NOBODY else Refusal.NOT_LEADER, state.leader)
+
+    def _lead(self, now: Nanos) -> None:
+        """The election is won: lead in the present epoch."""
+        state = self._state
+        state.role = Role.LEADER
+        state.leader = state.own
+        state.reason = f"won the election: {state.reason}"
+        self._leadership = Leadership(state, now, self._election.campaign_began)
+
+    def _drop_lost_leadership(self) -> None:
+        """After a step-down, let go what only a leader holds: reads get no answer from here."""
+        if self._leadership is None or self._state.role is Role.LEADER:
+            return
+        state = self._state
+        for member, token in self._leadership.reads.abandon():
+            if member == NOBODY:
+                state.outbox.outcomes.append(Lost(token, state.leader))
+            else:
+                state.outbox.post(member, ReadIndexReply(state.epoch, token, 0))
+        self._leadership = None
+
+    def _repeat_remote_reads(self, now: Nanos) -> None:
+        state = self._state
+        for token in self._remote_reads.due(now, 2 * state.config.heartbeat_interval):
+            if state.leader != NOBODY:
+                state.outbox.post(state.leader, ReadIndex(state.epoch, token))
+
+    # -- drain -------------------------------------------------------------------------------
+
+    def drain(self, now: Nanos) -> Effects:
+        """See `Replica.drain`."""
+        state, outbox = self._state, self._state.outbox
+        leadership = self._leadership
+        if outbox.alarm is not None:
+            return Effects(deadline=now, alarm=outbox.alarm)
+        if leadership is not None:
+            leadership.send_all(now)
+            for member, token in leadership.confirmed_reads():
+                if member == NOBODY:
+                    outbox.reads.append(ReadReady(token, leadership.reads.index))
+                else:
+                    outbox.post(member, ReadIndexReply(state.epoch, token, leadership.reads.index))
+        self._follower.release()
+        if self._remote_reads.pending and state.leader != self._remote_reads.leader:
+            outbox.outcomes.extend(Lost(token, state.leader) for token in self._remote_reads.abandon())
+        store = outbox.close_batch(now)
+        if store is not None:
+            state.log.batch_closed(store.mark)
+        effects = Effects(
+            deadline=self._deadline(),
+            store=store,
+            send=outbox.send,
+            send_after=outbox.send_after,
+            committed=self._next_committed(),
+            more=self._handed_out < state.commit,
+            reads=outbox.reads,
+            outcomes=outbox.outcomes,
+            role=self._role_change(),
+        )
+        outbox.send, outbox.send_after, outbox.reads, outbox.outcomes = [], [], [], []
+        return effects
+
+    def _next_committed(self) -> Sequence[Entry]:
+        """Committed entries that were not handed out yet, in order, bounded."""
+        state = self._state
+        if self._handed_out >= state.commit:
+            return ()
+        entries = state.log.entries(self._handed_out + 1, state.commit, state.config.max_committed_bytes)
+        self._handed_out = entries[-1].index
+        return entries
+
+    def _role_change(self) -> RoleChange | None:
+        state, last = self._state, self._last_role
+        if (
+            last is not None
+            and last.role is state.role
+            and last.leader == state.leader
+            and last.epoch == state.epoch
+            and last.membership is state.membership
+        ):
+            return None
+        self._last_role = RoleChange(state.role, state.leader, state.epoch, state.membership, state.reason)
+        return self._last_role
+
+    def _deadline(self) -> Nanos:
+        if self._leadership is not None:
+            return self._leadership.deadline()
+        deadline = self._election.deadline
+        if self._remote_reads.pending:
+            repeat = self._remote_reads.next_due(2 * self._state.config.heartbeat_interval)
+            deadline = min(deadline, repeat)
+        return deadline
+
+    # -- what others may look at -------------------------------------------------------------
+
+    @property
+    def role(self) -> Role:
+        """See `Replica.role`."""
+        return self._state.role
+
+    @property
+    def leader(self) -> MemberId:
+        """See `Replica.leader`."""
+        return self._state.leader
+
+    @property
+    def epoch(self) -> Epoch:
+        """The present term, as (term, 0)."""
+        return self._state.epoch
+
+    @property
+    def commit(self) -> Index:
+        """Highest index known to be committed."""
+        return self._state.commit
+
+    @property
+    def last_index(self) -> Index:
+        """End of this member's log, durable or not."""
+        return self._state.log.last_index
+
+    @property
+    def membership(self) -> Membership:
+        """The newest membership in the log."""
+        return self._state.membership
+
+    @property
+    def uncommitted_bytes(self) -> int:
+        """See `Replica.uncommitted_bytes`."""
+        return self._leadership.uncommitted_bytes if self._leadership is not None else 0
+
+    def age_bound(self, now: Nanos, applied: Index) -> Nanos:
+        """See `Replica.age_bound`."""
+        leadership = self._leadership
+        if leadership is None:
+            return self._follower.age_bound(now, applied)
+        if not leadership.has_committed or applied < self._state.commit:
+            return -1
+        return max(0, now - leadership.confirmation.confirmed_at)
+
+    def confirmed_elapsed(self, now: Nanos) -> Nanos:
+        """See `Replica.confirmed_elapsed`."""
+        return self._leadership.confirmation.credit if self._leadership is not None else 0

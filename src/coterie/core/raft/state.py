@@ -1,0 +1,124 @@
+"""What every mechanism of one Raft member shares: epoch, vote, role, log, membership."""
+
+from __future__ import annotations
+
+import random
+
+import msgspec
+
+from coterie.core import quorum
+from coterie.core.config import ReplicaConfig
+from coterie.core.log import Log
+from coterie.core.outbox import Outbox
+from coterie.core.records import Recovered, SaveHardState
+from coterie.core.replica import LogReader
+from coterie.core.types import (
+    NOBODY,
+    Entry,
+    EntryKind,
+    Epoch,
+    HardState,
+    Index,
+    MemberId,
+    Membership,
+    Nanos,
+    Role,
+)
+
+_membership_decoder = msgspec.msgpack.Decoder(Membership)
+
+
+class State:
+    """One member's Raft state (Raft, figure 2). Mechanisms change it through the methods here."""
+
+    def __init__(
+        self,
+        own: MemberId,
+        config: ReplicaConfig,
+        recovered: Recovered,
+        reader: LogReader,
+        rng: random.Random,
+        applied: Index,
+    ) -> None:
+        self.own = own
+        self.config = config
+        self.rng = rng
+        self.outbox = Outbox()
+        self.log = Log(recovered, reader, self.outbox, config.max_cached_bytes)
+        self.epoch: Epoch = recovered.hard_state.epoch
+        self.vote: MemberId = recovered.hard_state.vote
+        self.role: Role = Role.FOLLOWER
+        self.leader: MemberId = NOBODY
+        self.reason = "started"
+        self.commit: Index = max(applied, recovered.base.index)
+        """Highest index known to be committed. Not persisted: the leader tells it again (figure 2)."""
+        self.no_space = False
+        self._memberships: list[tuple[Index, Membership]] = [(recovered.base.index, recovered.base.membership)]
+        for entry in recovered.memberships:
+            self._memberships.append((entry.index, _membership_decoder.decode(entry.payload)))
+        if self._memberships[-1][1].members and self.commit == 0:
+            # The first entry is the membership that all initial members fixed before they
+            # started: it is the same for all, so it is committed from the beginning.
+            self.commit = min(1, self.log.last_index)
+        self._refresh_quorums()
+
+    @property
+    def membership(self) -> Membership:
+        """The newest membership in the log, committed or not (4.1)."""
+        return self._memberships[-1][1]
+
+    @property
+    def others(self) -> tuple[MemberId, ...]:
+        """All members but this one."""
+        return self._others
+
+    @property
+    def is_voter(self) -> bool:
+        """Whether this member's vote and copy count."""
+        membership = self.membership
+        return self.own in membership.voters or self.own in membership.outgoing
+
+    def _refresh_quorums(self) -> None:
+        membership = self.membership
+        self.phase_1 = quorum.phase_1(membership)
+        self.phase_2 = quorum.phase_2(membership)
+        self._others = membership.others(self.own)
+
+    def append(self, entries: tuple[Entry, ...]) -> None:
+        """Append to the log; a membership takes effect at once, before it is committed (4.1)."""
+        self.log.append(entries)
+        for entry in entries:
+            if entry.kind is EntryKind.MEMBERSHIP:
+                self._memberships.append((entry.index, _membership_decoder.decode(entry.payload)))
+                self._refresh_quorums()
+
+    def truncate(self, first: Index) -> None:
+        """Forget entries that a newer leader contradicts, and the memberships among them."""
+        self.log.truncate(first)
+        if self._memberships[-1][0] >= first:
+            while self._memberships[-1][0] >= first:
+                self._memberships.pop()
+            self._refresh_quorums()
+
+    def enter_epoch(self, epoch: Epoch, vote: MemberId = NOBODY) -> None:
+        """Move to a newer epoch. The vote of an older one does not carry over (Raft 5.1; catalogue
+        R05); epoch and vote are one record, so no crash can come between them (R23)."""
+        self.epoch = epoch
+        self.vote = vote
+        self.save_hard_state()
+
+    def save_hard_state(self) -> None:
+        """Have epoch and vote written; what depends on them must be sent with `Outbox.promise`."""
+        self.outbox.record(SaveHardState(HardState(self.epoch, self.vote)))
+
+    def newer_log(self, last_epoch: Epoch, last_index: Index) -> bool:
+        """Whether a log that ends so is at least as up-to-date as ours: epoch first, then length.
+
+        Without this rule, or with length alone, a leader could lack committed entries (Raft 5.4.1).
+        """
+        return (last_epoch, last_index) >= (self.log.last_epoch, self.log.last_index)
+
+    def disk_is_stuck(self, now: Nanos, limit: Nanos) -> bool:
+        """Whether some store batch has waited for longer than `limit`."""
+        since = self.outbox.unsynced_since
+        return since is not None and now - since > limit

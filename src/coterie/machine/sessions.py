@@ -1,0 +1,216 @@
+"""Client sessions: what makes a command take effect once however often it is sent (dissertation 6.3).
+
+The table is part of the replicated state. It changes only by what the log says and expires only by
+cluster time, so it is the same at every member; it travels in every snapshot (without it, a retry
+that reaches a restored member would run again).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from heapq import heapify, heappop, heappush, heapreplace
+
+import msgspec
+
+from coterie.core.types import Index, Nanos
+from coterie.machine.interface import Rejected
+
+SECOND: Nanos = 1_000_000_000
+MIN_SESSION_TTL: Nanos = SECOND // 10
+"""A shorter life would end between two heartbeats of a healthy cluster."""
+MAX_SESSION_TTL: Nanos = 24 * 3600 * SECOND
+"""A longer one would hold its replies for days after its client has gone."""
+ORDINAL_BITS = 20
+MAX_ORDINAL = (1 << ORDINAL_BITS) - 2
+"""Highest ordinal at which a session can be opened."""
+
+
+class SessionLimits(msgspec.Struct, frozen=True, array_like=True):
+    """Bounds of the table. Every member must have the same: they decide what is refused."""
+
+    max_sessions: int
+    max_session_replies: int
+    """Replies kept for one session."""
+    max_session_reply_bytes: int
+    """A session that keeps this many bytes of replies or more gets no further one. (One entry's
+    replies may overshoot it: their size is not known before they are made.)"""
+    max_total_reply_bytes: int
+    """The same for all sessions together."""
+
+
+def session_id(index: Index, ordinal: int) -> int:
+    """The id of a session opened by the command (index, ordinal): unique, above 0, ascending in the
+    order of the log. It fits 63 bits up to index 2**43. `ordinal` is at most `MAX_ORDINAL`."""
+    return index << ORDINAL_BITS | (ordinal + 1)
+
+
+class Session:
+    """One client's session: its life, its floor and the replies above it."""
+
+    __slots__ = ("deadline", "dropped", "floor", "id", "replies", "reply_bytes", "touched", "ttl")
+
+    def __init__(self, id: int, ttl: Nanos, deadline: Nanos, floor: int = 1) -> None:
+        self.id = id
+        self.ttl = ttl
+        self.deadline = deadline
+        """Cluster time at which it expires."""
+        self.floor = floor
+        """The client has seen every reply below this. Never goes back."""
+        self.dropped = floor
+        """Replies below this have been dropped: catches up with `floor` at the end of each entry."""
+        self.replies: dict[int, bytes | Rejected | None] = {}
+        """By the client's number; None: it is in the batch being run."""
+        self.reply_bytes = 0
+        self.touched: Index = 0
+        """Index of the entry that last extended its life."""
+
+
+class SessionTable:
+    """All living sessions, their order of expiry, and the bytes that they keep."""
+
+    def __init__(self, limits: SessionLimits) -> None:
+        self.limits = limits
+        self.living: dict[int, Session] = {}
+        """By id; in ascending order of id, because ids ascend with the log."""
+        self.reply_bytes = 0
+        self._order: list[tuple[Nanos, int]] = []
+        """A heap of (deadline, id), one per session. A command moves only the session's own deadline;
+        the heap's is brought up to date when it comes to the top, so it is never later than the true
+        one and a command costs no heap operation."""
+
+    def open(self, id: int, ttl: Nanos, now: Nanos) -> Session:
+        """A new session that expires at `now` + `ttl`."""
+        session = Session(id, ttl, now + ttl)
+        self.living[id] = session
+        heappush(self._order, (session.deadline, id))
+        return session
+
+    def close(self, id: int) -> bool:
+        """Forget the session; False if there was none. Its place in the heap goes when it comes to the top."""
+        session = self.living.pop(id, None)
+        if session is None:
+            return False
+        self.reply_bytes -= session.reply_bytes
+        if len(self._order) > 2 * len(self.living) + 64:  # mostly closed ones: bound the heap
+            self._order = [(living.deadline, living.id) for living in self.living.values()]
+            heapify(self._order)
+        return True
+
+    def expire(self, now: Nanos) -> int:
+        """Drop every session whose deadline `now` has reached; returns how many."""
+        dropped = 0
+        order = self._order
+        while order and order[0][0] <= now:
+            id = order[0][1]
+            session = self.living.get(id)
+            if session is None:
+                heappop(order)
+            elif session.deadline > now:
+                heapreplace(order, (session.deadline, id))
+            else:
+                heappop(order)
+                del self.living[id]
+                self.reply_bytes -= session.reply_bytes
+                dropped += 1
+        return dropped
+
+    def next_expiry(self) -> Nanos | None:
+        """Cluster time of the next expiry if no session is heard from again; None without sessions."""
+        order = self._order
+        while order:
+            shown, id = order[0]
+            session = self.living.get(id)
+            if session is None:
+                heappop(order)
+            elif session.deadline != shown:
+                heapreplace(order, (session.deadline, id))
+            else:
+                return shown
+        return None
+
+    def drop_acknowledged(self, session: Session) -> None:
+        """Drop the replies below the session's floor. None of them may be in the batch being run."""
+        floor, replies = session.floor, session.replies
+        gone: Iterable[int]
+        if floor - session.dropped <= 2 * len(replies):
+            gone = range(session.dropped, floor)
+        else:  # a client may raise its floor by 2**60 at once
+            gone = [seq for seq in replies if seq < floor]
+        freed = 0
+        for seq in gone:
+            reply = replies.pop(seq, None)
+            if reply is not None:
+                freed += len(reply) if type(reply) is bytes else reply_size(reply)
+        session.dropped = floor
+        session.reply_bytes -= freed
+        self.reply_bytes -= freed
+
+    def records(self) -> Iterator[bytes]:
+        """The table as records for a snapshot or a digest: canonical, whatever way led to it."""
+        for id in sorted(self.living):
+            session = self.living[id]
+            yield _encoder.encode(_SessionRecord(id, session.ttl, session.deadline, session.floor))
+            group: list[tuple[int, bool, bytes]] = []
+            size = 0
+            for seq in sorted(session.replies):
+                reply = session.replies[seq]
+                assert reply is not None, "a snapshot was taken while an entry was being applied"
+                if isinstance(reply, Rejected):
+                    group.append((seq, True, reply.reason.encode("utf-8", "surrogatepass")))
+                else:
+                    group.append((seq, False, reply))
+                size += reply_size(reply)
+                if size >= _GROUP_BYTES:
+                    yield _encoder.encode(_ReplyRecord(group))
+                    group, size = [], 0
+            if group:
+                yield _encoder.encode(_ReplyRecord(group))
+
+    def load(self, records: Iterable[bytes]) -> None:
+        """Fill an empty table with what `records` gave. Raises `ValueError` if they are not such."""
+        assert not self.living, "load is for an empty table"
+        session: Session | None = None
+        for data in records:
+            record = _decoder.decode(data)
+            if isinstance(record, _SessionRecord):
+                if record.id in self.living or len(self.living) >= self.limits.max_sessions:
+                    raise ValueError(f"session {record.id} is in the snapshot twice, or one too many")
+                session = Session(record.id, record.ttl, record.deadline, record.floor)
+                self.living[session.id] = session
+            elif session is None:
+                raise ValueError("the snapshot has replies without a session")
+            else:
+                for seq, rejected, body in record.replies:
+                    reply = Rejected(body.decode("utf-8", "surrogatepass")) if rejected else body
+                    session.replies[seq] = reply
+                    session.reply_bytes += reply_size(reply)
+                    self.reply_bytes += reply_size(reply)
+        self._order = [(living.deadline, living.id) for living in self.living.values()]
+        heapify(self._order)
+
+
+def reply_size(reply: bytes | Rejected) -> int:
+    """Bytes that a kept reply counts for."""
+    return len(reply.reason) if isinstance(reply, Rejected) else len(reply)
+
+
+_GROUP_BYTES = 256 * 1024
+
+
+class _SessionRecord(msgspec.Struct, frozen=True, array_like=True, tag=1):
+    id: int
+    ttl: Nanos
+    deadline: Nanos
+    floor: int
+
+
+class _ReplyRecord(msgspec.Struct, frozen=True, array_like=True, tag=2):
+    """Replies of the session before it: (seq, rejected, the reply or the reason for rejecting)."""
+
+    replies: list[tuple[int, bool, bytes]]
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder: msgspec.msgpack.Decoder[_SessionRecord | _ReplyRecord] = msgspec.msgpack.Decoder(
+    _SessionRecord | _ReplyRecord
+)
