@@ -7,7 +7,7 @@ import functools
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from types import TracebackType
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar, cast
 
 from coterie.client import calls
 from coterie.client.calls import Call
@@ -35,8 +35,8 @@ class _Link(asyncio.Protocol):
         self._connection = connection
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._client._opened(self._connection, transport)
+        # uvloop's transports do not derive from asyncio's.
+        self._client._opened(self._connection, cast(asyncio.Transport, transport))
 
     def data_received(self, data: bytes) -> None:
         self._client._received(self._connection, data)
