@@ -107,7 +107,9 @@ class Caller:
 class Process:
     """One `coterie node`."""
 
-    def __init__(self, name: str, data: Path, peer: int, client: int, members: str, flags: Sequence[str] = FAST) -> None:
+    def __init__(
+        self, name: str, data: Path, peer: int, client: int, members: str, flags: Sequence[str] = FAST
+    ) -> None:
         self.name = name
         self.data = data
         self.peer = f"127.0.0.1:{peer}"
@@ -189,5 +191,3 @@ def put(node: Process, key: bytes, value: bytes) -> PutReply:
     reply = reply_decoder.decode(answer.body)
     assert isinstance(reply, PutReply)
     return reply
-
-

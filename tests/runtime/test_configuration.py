@@ -140,16 +140,16 @@ def test_a_missing_file_or_key_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["x", "-1", "1.5", "", "9" * 30])
 def test_a_number_in_the_environment_must_be_one(text: str) -> None:
-    with pytest.raises(ConfigurationError, match="environment: max_sessions"):
-        configure(environment={"COTERIE_NAME": "a", "COTERIE_DATA": "d", "COTERIE_MAX_SESSIONS": text})
+    with pytest.raises(ConfigurationError, match="environment: max_pending_requests"):
+        configure(environment={"COTERIE_NAME": "a", "COTERIE_DATA": "d", "COTERIE_MAX_PENDING_REQUESTS": text})
 
 
 def test_every_setting_of_the_engine_comes_from_a_key() -> None:
-    config = make(election_timeout_ms=700, heartbeat_interval_ms=70, max_sessions=9, max_inflight_bytes=11)
+    config = make(election_timeout_ms=700, heartbeat_interval_ms=70, max_pending_requests=9, max_inflight_bytes=11)
     engine = config.engine()
     assert engine.replica.election_timeout == 700_000_000
     assert engine.replica.heartbeat_interval == 70_000_000
     assert engine.replica.max_inflight_bytes == 11
-    assert engine.max_sessions == 9
+    assert engine.max_pending_requests == 9
     assert make(client_stall_timeout_ms=2500).clients().stall_timeout_s == 2.5
     assert make(max_peer_queue_bytes=5).links().max_queue_bytes == 5

@@ -67,10 +67,6 @@ class ClientInput(Protocol):
         """Requests of one connection, in order, just arrived."""
         ...
 
-    def client_gone(self, client: object) -> None:
-        """The connection closed."""
-        ...
-
     def welcome(self) -> tuple[Welcome, View]:
         """What to answer a client's `Hello`."""
         ...
@@ -129,9 +125,7 @@ class ClientConnection(asyncio.Protocol):
         self._out.clear()
         self._held.clear()
         self._port.leave(self)
-        if self._welcomed:
-            self._welcomed = False
-            self._port.input.client_gone(self)
+        self._welcomed = False
 
     def data_received(self, data: bytes) -> None:
         try:

@@ -76,10 +76,6 @@ class NodeConfiguration(msgspec.Struct, frozen=True, kw_only=True):
     max_batch_bytes: int = 1 * MIB
     max_batch_commands: int = 8192
     max_pending_requests: int = 65536
-    max_sessions: int = 65536
-    """Client sessions in the cluster; the same on all members."""
-    max_session_replies: int = 4096
-    """Replies kept for one session until its client acknowledges them; the same on all members."""
     log_level: str = "info"
 
     def __post_init__(self) -> None:
@@ -150,8 +146,6 @@ class NodeConfiguration(msgspec.Struct, frozen=True, kw_only=True):
             max_batch_bytes=self.max_batch_bytes,
             max_batch_commands=self.max_batch_commands,
             max_pending_requests=self.max_pending_requests,
-            max_sessions=self.max_sessions,
-            max_session_replies=self.max_session_replies,
         )
 
     def links(self) -> LinkLimits:

@@ -245,7 +245,7 @@ class Node:
         """What this member says of itself. Raises `NodeStopped`."""
         self._requests()
         assert self._shell is not None
-        return self._shell.engine.status(time.monotonic_ns())
+        return self._shell.engine.status()
 
     def _requests(self) -> LocalClient:
         if not self._running or self._local is None:

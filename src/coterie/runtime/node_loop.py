@@ -21,6 +21,7 @@ from coterie.runtime.transport import Transport
 
 _now = time.monotonic_ns
 NANOS_PER_SECOND = 1_000_000_000
+LONGEST_TIMER_S = 3600.0
 SHORTEST_TIMER_S = 0.001
 """Event loops count in milliseconds: a shorter timer would fire early, again and again."""
 
@@ -119,10 +120,6 @@ class NodeLoop:
             return
         self._schedule_flush()
 
-    def client_gone(self, client: object) -> None:
-        """A client's connection closed."""
-        self._input(lambda engine, now: engine.client_gone(client))
-
     def stored(self, mark: Mark) -> None:
         """Store batches up to `mark` are durable."""
         self._input(lambda engine, now: engine.stored(now, mark))
@@ -217,7 +214,7 @@ class NodeLoop:
     def _follow_membership(self) -> None:
         assert self._transport is not None
         self._members_due = False
-        status = self.engine.status(_now())
+        status = self.engine.status()
         self._transport.members([(m.id, m.name, m.peer) for m in status.members])
 
     def _arm(self, deadline: Nanos) -> None:
@@ -229,7 +226,7 @@ class NodeLoop:
                 return
             self._timer.cancel()
         self._timer_at = deadline
-        delay = max((deadline - _now()) / NANOS_PER_SECOND, SHORTEST_TIMER_S)
+        delay = min(max((deadline - _now()) / NANOS_PER_SECOND, SHORTEST_TIMER_S), LONGEST_TIMER_S)
         self._timer = self._loop.call_later(delay, self._ring)
 
     def _ring(self) -> None:
