@@ -83,6 +83,12 @@ def read_identity(files: Files, path: str) -> Identity | None:
         data = file.read_at(0, MAX_IDENTITY_BYTES + 1)
     finally:
         file.close()
+    return decode_identity(path, data)
+
+
+def decode_identity(path: str, data: bytes) -> Identity:
+    """What these bytes of the identity file in the directory `path` say. Raises `DirectoryRefused`."""
+    where = within(path, IDENTITY_NAME)
     header, trailer = _HEADER.match(data), _TRAILER.search(data[-_TRAILER_BYTES:])
     if len(data) > MAX_IDENTITY_BYTES or header is None or trailer is None:
         raise damaged(path, f"{where} does not begin and end as it must")
