@@ -38,6 +38,12 @@ class Victim(Protocol):
     def fill_disk(self, until: Nanos) -> None:
         """The disk has no space left until then."""
 
+    def fail_sync(self) -> None:
+        """The next sync fails, and what it should have written never reaches the disk."""
+
+    def rot(self) -> None:
+        """The process ends, and a bit of its log turns before the next start."""
+
 
 class Faults:
     """Injects the chosen classes until it is told to stop."""
@@ -57,6 +63,7 @@ class Faults:
         self._by_id = {m.id: m for m in members}
         self._leader = leader
         self._on = True
+        self._rotten = False
         injectors: dict[str, Callable[[random.Random], None]] = {
             "delay": self._slow_link,
             "partition": self._partition,
@@ -64,6 +71,8 @@ class Faults:
             "pause": self._pause,
             "slow-disk": self._slow_disk,
             "full-disk": self._fill_disk,
+            "sync-error": self._fail_sync,
+            "bit-rot": self._rot,
         }
         for name, inject in injectors.items():
             if options.has(name):
@@ -159,3 +168,12 @@ class Faults:
 
     def _fill_disk(self, rng: random.Random) -> None:
         self._victim(rng).fill_disk(self._schedule.now + self._duration(rng))
+
+    def _fail_sync(self, rng: random.Random) -> None:
+        self._victim(rng).fail_sync()
+
+    def _rot(self, rng: random.Random) -> None:
+        """Once in a run, and only where the others are a quorum: damage must stay recoverable."""
+        if not self._rotten and len(self._members) > 2:
+            self._rotten = True
+            self._victim(rng).rot()

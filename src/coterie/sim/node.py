@@ -13,7 +13,7 @@ from typing import Final, Protocol
 from coterie.core.config import MILLISECOND
 from coterie.core.messages import Message
 from coterie.core.records import StoreBatch
-from coterie.core.types import Mark, Member, MemberId, Membership, Nanos, Role
+from coterie.core.types import Entry, Mark, Member, MemberId, Nanos, Role
 from coterie.engine.engine import Engine, EngineConfig, Identity
 from coterie.engine.ports import Event
 from coterie.engine.protocol import Request, Response, View
@@ -30,9 +30,17 @@ from coterie.sim.options import SECOND, Options
 from coterie.sim.schedule import Schedule
 from coterie.sim.shadow import ShadowLog, slot_of
 from coterie.sim.verdict import Figures, Violation
-from coterie.storage.log_store import LogStore, PreparedWrite
+from coterie.storage.directory import DataDirectory
+from coterie.storage.errors import LogDamaged
+from coterie.storage.files import Files
+from coterie.storage.first_entry import cluster_id
+from coterie.storage.log_store import LogHeader, LogStore, Write
+from coterie.storage.refusal import DirectoryRefused
 
 DIRECTORY: Final = "data"
+PROTOCOL: Final = "raft"
+SEGMENT_BYTES: Final = (4096, 40_000, 1 << 26)
+"""Sizes of log segments that a member may have."""
 STEP_DELAY: Final = 30_000
 """Mean time from an input's arrival to the step that takes it in, in nanoseconds: inputs gather in batches."""
 RETRY_NO_SPACE: Final = 100 * MILLISECOND
@@ -111,17 +119,17 @@ class Process:
         self._node = node
         self._world = node.world
         self.life = life
-        self.store_of_log = node.open_store()
+        boot, self.store_of_log = node.open_store()
         recovered = self.store_of_log.recovered
         self._world.laws.started(node.id, life, shadow_of(self.store_of_log))
         self.machine = ObservedMachine(node.id, self._world.laws, self._world.history)
         now = node.now()
         self.engine = Engine(
             identity=Identity(
-                cluster=1, member=node.id, name=node.member.name, boot=self.store_of_log.boot, version="simulated"
+                cluster=node.header.cluster, member=node.id, name=node.member.name, boot=boot, version="simulated"
             ),
             config=node.config,
-            protocol="raft",
+            protocol=PROTOCOL,
             recovered=recovered,
             reader=self.store_of_log,
             machine=self.machine,
@@ -131,7 +139,7 @@ class Process:
         )
         self._queue: list[StoreBatch] = []
         self._writing = False
-        self._write: tuple[PreparedWrite, Mark] | None = None
+        self._write: tuple[Write, Mark] | None = None
 
     # -- ports: each call may be the last ------------------------------------------------------
 
@@ -179,7 +187,7 @@ class Process:
             prepared.perform()
         except OSError as error:
             if error.errno != errno.ENOSPC:
-                raise
+                raise Death from error  # what the runtime does: nobody knows what is on the disk now
             self._node.take(lambda now: self.engine.store_failed(now, mark))
             self._node.later(RETRY_NO_SPACE, "write again", self.finish_write)
             return
@@ -206,7 +214,7 @@ def shadow_of(store: LogStore) -> ShadowLog:
 class Node:
     """A member: what outlives its process, and what can be done to it (`faults.Victim`)."""
 
-    def __init__(self, member: Member, membership: Membership, config: EngineConfig, world: Surroundings) -> None:
+    def __init__(self, member: Member, first: Entry, config: EngineConfig, world: Surroundings) -> None:
         self.id = member.id
         self.member = member
         self.config = config
@@ -227,8 +235,15 @@ class Node:
         self._slow_until: Nanos = 0
         self._slow_latency: Nanos = 0
         self._buried = False
-        LogStore.create(self.frailty, DIRECTORY, cluster=1, member=member.id, membership=membership)
-        self._disk.sync_all()
+        self._rots = False
+        self.damaged = False
+        """Its log was found damaged: it refuses to start, for ever."""
+        self.header = LogHeader(cluster_id(first), member.id, PROTOCOL)
+        self._segment_bytes = self.rng.choice(SEGMENT_BYTES)
+        directory = self._open_directory(self._disk)
+        LogStore.create(self._disk, directory.log_directory, self.header, (first,), segment_bytes=self._segment_bytes)
+        directory.mark_started(self.header.cluster)
+        directory.close()
 
     # -- its state, for the world ---------------------------------------------------------------
 
@@ -259,9 +274,16 @@ class Node:
 
     # -- life and death -------------------------------------------------------------------------
 
-    def open_store(self) -> LogStore:
-        """The log on its disk, recovered."""
-        return LogStore.open(self.frailty, DIRECTORY)
+    def _open_directory(self, files: Files) -> DataDirectory:
+        return DataDirectory.open(files, DIRECTORY, self.member.name, PROTOCOL, mint=lambda: self.id)
+
+    def open_store(self) -> tuple[int, LogStore]:
+        """The number of this boot, and the log on its disk, recovered."""
+        directory = self._open_directory(self.frailty)
+        store = LogStore.open(
+            self.frailty, directory.log_directory, self.header, segment_bytes=self._segment_bytes
+        )
+        return directory.boot, store
 
     def start(self) -> None:
         """Start the process on what the disk holds."""
@@ -273,8 +295,15 @@ class Node:
         except Death:
             self._end(power=happens(self.rng, 750))
             return
-        except OSError as error:
-            if error.errno != errno.ENOSPC:
+        except LogDamaged:
+            if not self._rots:
+                raise
+            self.damaged = self._buried = True
+            self._end(power=False)
+            return
+        except (OSError, DirectoryRefused) as error:
+            cause = error if isinstance(error, OSError) else error.__cause__
+            if not isinstance(cause, OSError) or cause.errno not in (errno.ENOSPC, errno.EIO):
                 raise
             self._end(power=False)
             return
@@ -298,6 +327,8 @@ class Node:
         self._paused_until = 0
         self.frailty.disarm()
         self._disk.crash(self.rng, power=power)
+        if self._rots and not self.damaged:
+            self._flip_a_bit()
         self.world.figures.crashes += 1
         self.world.member_died(self.id)
         scale = self.rng.choice((30, 100, 300, 1000, 2500))
@@ -312,7 +343,8 @@ class Node:
     def recover(self) -> None:
         """End everything that ails it, and start it if it is down."""
         self.frailty.disarm()
-        self.frailty.full = False
+        self._empty_disk()
+        self._disk.errors.failing_syncs = 0
         self._paused_until = min(self._paused_until, self.world.schedule.now)
         self._slow_until = 0
         self.start()
@@ -332,13 +364,30 @@ class Node:
         self._slow_until, self._slow_latency = until, latency
 
     def fill_disk(self, until: Nanos) -> None:
+        """See `faults.Victim`. Some file systems need space even to overwrite."""
+        self._disk.errors.full = True
+        self.frailty.full = happens(self.rng, 500)
+        self.world.schedule.at(until, "space", self._empty_disk)
+
+    def _empty_disk(self) -> None:
+        self.frailty.full = self._disk.errors.full = False
+
+    def fail_sync(self) -> None:
         """See `faults.Victim`."""
-        self.frailty.full = True
+        self._disk.errors.failing_syncs = 1
+        self._disk.errors.reads_old = happens(self.rng, 300)
 
-        def empty() -> None:
-            self.frailty.full = False
+    def rot(self) -> None:
+        """See `faults.Victim`."""
+        self._rots = True
+        self.crash(power=True)
 
-        self.world.schedule.at(until, "space", empty)
+    def _flip_a_bit(self) -> None:
+        """Damage one bit of what the log holds (not of the zeros that it was extended by)."""
+        path = self.rng.choice([p for p in self._disk.paths() if p.startswith(f"{DIRECTORY}/log/")])
+        used = len(self._disk.image(path).rstrip(b"\0"))
+        if used:
+            self._disk.flip_bit(path, self.rng.randrange(used * 8))
 
     def sync_latency(self) -> Nanos:
         """How long the next write takes, sync included."""

@@ -23,6 +23,8 @@ FAULTS: Final = (
     "pause",
     "slow-disk",
     "full-disk",
+    "sync-error",
+    "bit-rot",
     "clock",
 )
 """Every fault class. All at once hides bugs that one alone would show, so a seed takes a subset."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from hashlib import blake2b
 from typing import NamedTuple
 
-from coterie.core.records import Compact, Put, Record, Reset, SaveHardState, Truncate
+from coterie.core.records import Put, Record, SaveHardState, Truncate
 from coterie.core.types import NO_EPOCH, Entry, Epoch, HardState, Index
 
 
@@ -87,15 +87,4 @@ class ShadowLog:
                 yield
             case SaveHardState(state):
                 self.hard_state = state
-                yield
-            case Compact(first):
-                dropped = max(0, first - self.base - 1)
-                if dropped:
-                    self.base_epoch = self.slots[dropped - 1].epoch
-                    del self.slots[:dropped]
-                    self.base += dropped
-                yield
-            case Reset(snapshot):
-                self.base, self.base_epoch = snapshot.index, snapshot.epoch
-                self.slots.clear()
                 yield

@@ -10,7 +10,7 @@ import msgspec
 from coterie.core.config import MILLISECOND, ReplicaConfig
 from coterie.core.errors import SafetyViolation
 from coterie.core.messages import Message
-from coterie.core.types import NOBODY, Member, MemberId, Membership, Nanos, Role
+from coterie.core.types import NOBODY, Member, MemberId, Nanos, Role
 from coterie.engine.engine import EngineConfig
 from coterie.engine.protocol import Request, Response, encoder, request_decoder, response_decoder
 from coterie.machine.kv import protocol as kv
@@ -24,6 +24,7 @@ from coterie.sim.node import Node
 from coterie.sim.options import Options
 from coterie.sim.schedule import Schedule
 from coterie.sim.verdict import Figures, Result, Violation
+from coterie.storage.first_entry import first_entry
 
 BOUND_TIMEOUTS: Final = 20
 """After healing, everything must be well within so many election timeouts, and `BACKLOG` on top."""
@@ -80,8 +81,8 @@ class World:
             request_timeout=options.election_timeout * 10,
             max_batch_commands=self._rng.choice((2, 8192)),
         )
-        membership = Membership(members=members, voters=self.members)
-        self.nodes = {m.id: Node(m, membership, config, self) for m in members}
+        first = first_entry(members)
+        self.nodes = {m.id: Node(m, first, config, self) for m in members}
         self.clients = [
             RawClient(number, options, list(self.members), self, self.history) for number in range(options.clients)
         ]
@@ -126,13 +127,13 @@ class World:
         """End all faults; bring back everyone, or a quorum for good while the others are dead for ever."""
         self.faults.stop()
         self.network.heal()
-        core = list(self.members)
-        if self.options.core_only:
-            core = sorted(self._rng.sample(core, len(core) // 2 + 1))
         for node in self.nodes.values():
-            if node.id in core:
-                node.recover()
-            else:
+            node.recover()
+        core = [m for m in self.members if not self.nodes[m].damaged]
+        if self.options.core_only:
+            core = sorted(self._rng.sample(core, len(self.members) // 2 + 1))
+        for node in self.nodes.values():
+            if node.id not in core:
                 node.bury()
         for client in self.clients:
             client.stay_within(core)
