@@ -31,7 +31,9 @@ SAFETY: Final = frozenset(
 """Checks that name a broken election, replication or commit rule. `alarm`: the product's own assertion."""
 
 
-def _mutant(row: str, name: str, changes: list[tuple[str, str, str]], killers: frozenset[str], **options: str) -> Mutant:
+def _mutant(
+    row: str, name: str, changes: list[tuple[str, str, str]], killers: frozenset[str], **options: str
+) -> Mutant:
     return Mutant(
         row=row,
         name=name,
@@ -93,13 +95,33 @@ MUTANTS: Final = (
         "a vote that comes twice counts twice",
         [
             (ELECTION, "        self._votes: set[MemberId] = set()", "        self._votes: list[MemberId] = []"),
-            (ELECTION, "        self._votes = set()\n        self._own_vote_mark = None\n        if leader", "        self._votes = []\n        self._own_vote_mark = None\n        if leader"),
+            (
+                ELECTION,
+                "        self._votes = set()\n        self._own_vote_mark = None\n        if leader",
+                "        self._votes = []\n        self._own_vote_mark = None\n        if leader",
+            ),
             (ELECTION, "self._votes = {state.own}", "self._votes = [state.own]"),
-            (ELECTION, "        self._votes = set()\n        self._restart_timer(now)\n        request", "        self._votes = []\n        self._restart_timer(now)\n        request"),
+            (
+                ELECTION,
+                "        self._votes = set()\n        self._restart_timer(now)\n        request",
+                "        self._votes = []\n        self._restart_timer(now)\n        request",
+            ),
             (ELECTION, "self._votes.add(self._state.own)\n", "self._votes.append(self._state.own)\n"),
-            (ELECTION, "        self._votes.add(sender)\n        if state", "        self._votes.append(sender)\n        if state"),
-            (ELECTION, "        self._votes.add(sender)\n        return", "        self._votes.append(sender)\n        return"),
-            (QUORUM, "sum(1 for voter in self.voters if voter in votes) >= self.size", "sum(1 for vote in votes if vote in self.voters) >= self.size"),
+            (
+                ELECTION,
+                "        self._votes.add(sender)\n        if state",
+                "        self._votes.append(sender)\n        if state",
+            ),
+            (
+                ELECTION,
+                "        self._votes.add(sender)\n        return",
+                "        self._votes.append(sender)\n        return",
+            ),
+            (
+                QUORUM,
+                "sum(1 for voter in self.voters if voter in votes) >= self.size",
+                "sum(1 for vote in votes if vote in self.voters) >= self.size",
+            ),
         ],
         SAFETY,
         faults="duplicate,partition,loss",
@@ -151,7 +173,13 @@ MUTANTS: Final = (
     _mutant(
         "R24",
         "a candidate asks for votes before its own epoch is durable",
-        [(ELECTION, "            state.outbox.promise(member, request)\n", "            state.outbox.post(member, request)\n")],
+        [
+            (
+                ELECTION,
+                "            state.outbox.promise(member, request)\n",
+                "            state.outbox.post(member, request)\n",
+            )
+        ],
         frozenset({"candidacy-durable", "one-vote", "one-leader", "log-matching"}),
     ),
     _mutant(

@@ -1,7 +1,4 @@
-"""Simulated clients that speak the client protocol by hand: careless, careful and undead ones.
-
-Every written value is unique, so that a history says by itself who read from whom.
-"""
+"""Simulated clients that speak the client protocol by hand: careless, careful and undead ones."""
 
 from __future__ import annotations
 
@@ -14,31 +11,32 @@ from coterie.core.config import MILLISECOND
 from coterie.core.types import MemberId, Nanos
 from coterie.engine.protocol import (
     Answer,
-    CloseSession,
     Failure,
     FailureCode,
     Happened,
     OpenSession,
     Query,
-    ReadMode,
     Request,
     Response,
     Submit,
 )
-from coterie.machine.kv import protocol as kv
 from coterie.sim.chance import exponential, happens, stream
-from coterie.sim.history import History, Op
+from coterie.sim.history import History
 from coterie.sim.options import SECOND, Options
 from coterie.sim.schedule import Schedule
+from coterie.sim.workload import Errand, Workload
 
-KEYS: Final = 4
-"""Registers that clients share; as many again are written by compare-and-set."""
 MAX_IN_FLIGHT: Final = (1, 3, 16)
 """Operations that one client has under way: it draws one of these limits."""
+THINK: Final = (15 * MILLISECOND, 40 * MILLISECOND, 80 * MILLISECOND)
+"""Mean times between two operations of one client: it draws one of these."""
+MAX_GRAVEYARD: Final = 20
+"""Old requests that a zombie remembers."""
 SESSION_TTL: Final = 60 * SECOND
+ELSEWHERE: Final = (FailureCode.NO_LEADER, FailureCode.LEADER_LOST, FailureCode.STOPPING)
+"""Another member may do better."""
 
 _id_decoder: msgspec.msgpack.Decoder[int] = msgspec.msgpack.Decoder(int)
-_MODES: Final = {"get": ReadMode.LINEARIZABLE, "session": ReadMode.SESSION, "stale": ReadMode.STALE}
 
 
 class Wire(Protocol):
@@ -59,6 +57,27 @@ class Wire(Protocol):
         ...
 
 
+class Client(Protocol):
+    """What the world needs of a client, of whatever kind."""
+
+    @property
+    def satisfied(self) -> bool:
+        """The goal is reached and nothing is under way."""
+        ...
+
+    def stay_within(self, members: list[MemberId]) -> None:
+        """The world is healed; from now on only these members answer. Sets the goal."""
+        ...
+
+    def read_again(self) -> None:
+        """A new goal: one more linearizable read, and no write."""
+        ...
+
+    def describe(self) -> str:
+        """What it waits for, in words."""
+        ...
+
+
 Receive = Callable[[int, Response], None]
 Closed = Callable[[int], None]
 
@@ -66,8 +85,9 @@ Closed = Callable[[int], None]
 class _Pending(msgspec.Struct):
     """A request that has no answer yet."""
 
-    op: Op | None
-    request: Request
+    errand: Errand | None
+    """None for the opening of a session."""
+    request: Submit | Query | OpenSession
     sent: Nanos
     retry: bool
     """It carries a session, so it may be sent again."""
@@ -76,8 +96,8 @@ class _Pending(msgspec.Struct):
 class RawClient:
     """A client with several operations under way, at one member at a time.
 
-    `sessions`: its writes carry a session and are sent again until their outcome is certain. A
-    *zombie* sends requests of long ago once more, whatever became of them.
+    Half of them send writes in a session, again and again until the outcome is certain. A *zombie*
+    sends requests of long ago once more, whatever became of them.
     """
 
     def __init__(self, number: int, options: Options, members: list[MemberId], wire: Wire, history: History) -> None:
@@ -85,52 +105,48 @@ class RawClient:
         self._options = options
         self._members = members
         self._wire = wire
-        self._history = history
         self._rng = stream(options.seed, f"client {number}")
+        self._work = Workload(number, self._rng, history)
         self._sessions = bool(number % 2)
         self._zombie = number % 3 == 1
         self._timeout = options.election_timeout * self._rng.randrange(3, 8)
-        self._think = self._rng.choice((15, 40, 80)) * MILLISECOND
+        self._think = self._rng.choice(THINK)
         self._in_flight = self._rng.choice(MAX_IN_FLIGHT)
         self._connection = 0
         self._next_id = 1
-        self._values = 0
         self._session = 0
-        self._opening = False
         self._seq = 0
         self._pending: dict[int, _Pending] = {}
         self._graveyard: list[Request] = []
-        self._seen = 0
         self._target = self._rng.choice(members)
-        self.goal = False
-        """Set once the world is healed: write and read until both have succeeded."""
-        self.wrote_since = self.read_since = False
         self._thinking = False
         self._schedule_think()
 
+    # -- see `Client` ----------------------------------------------------------------------------
+
     @property
     def satisfied(self) -> bool:
-        """The goal is reached and nothing is under way."""
-        return self.goal and self.wrote_since and self.read_since and not self._pending
+        """See `Client`."""
+        return self._work.reached and not self._pending
+
+    def stay_within(self, members: list[MemberId]) -> None:
+        """See `Client`."""
+        self._members = members
+        self._work.goal = True
+        if self._target not in members:
+            self._move()
 
     def read_again(self) -> None:
-        """A new goal: one more linearizable read, and no write."""
-        self.read_since = False
+        """See `Client`."""
+        self._work.read = False
         self._schedule_think()
 
     def describe(self) -> str:
-        """What it waits for, in words."""
+        """See `Client`."""
         return (
-            f"client {self._number} at {self._target} (wrote {self.wrote_since}, read {self.read_since}, "
+            f"client {self._number} at {self._target} (wrote {self._work.wrote}, read {self._work.read}, "
             f"session {self._session}, waits for {[p.request for p in self._pending.values()]})"
         )
-
-    def stay_within(self, members: list[MemberId]) -> None:
-        """From now on only these members matter: the others will never answer again."""
-        self._members = members
-        self.goal = True
-        if self._target not in members:
-            self._move()
 
     # -- the day of a client -------------------------------------------------------------------
 
@@ -148,66 +164,33 @@ class RawClient:
             self._connection = self._wire.connect(self._number, self._target, self._receive, self._closed)
             for pending in self._pending.values():
                 self._transmit(pending)
-        if happens(self._rng, 10) and not self.goal:
+        if happens(self._rng, 10) and not self._work.goal:
             self._move()
         elif self._zombie and self._graveyard and happens(self._rng, 50):
             self._wire.request(self._connection, self._rng.choice(self._graveyard))
-        elif self._sessions and not self._session and not (self.goal and not self.read_since):
+        elif self._sessions and not self._session and not (self._work.goal and not self._work.read):
             self._open()
-        elif len(self._pending) < self._in_flight and not (self.goal and self.wrote_since and self.read_since):
+        elif len(self._pending) < self._in_flight and not self._work.reached:
             self._begin()
 
     def _begin(self) -> None:
-        draw = self._rng.randrange(100)
-        key = b"%d" % self._rng.randrange(KEYS)
-        if self.goal:
-            draw = 60 if not self.read_since else 0
-        if draw < 40:
-            self._write("put", b"r" + key)
-        elif draw < 50:
-            self._write("cas", b"c" + key)
-        elif draw < 80:
-            self._read("get", self._rng.choice((b"r", b"c")) + key)
+        errand = self._work.next(self._wire.schedule.now)
+        if not errand.op.write:
+            self._send(errand, Query(self._take_id(), errand.mode, errand.at_least, errand.payload), False)
+        elif not self._sessions:
+            self._send(errand, Submit(self._take_id(), 0, 0, 0, errand.payload), False)
         else:
-            self._read("session" if draw < 90 else "stale", b"r" + key)
-
-    def _write(self, kind: str, key: bytes) -> None:
-        self._values += 1
-        value = b"%d.%d" % (self._number, self._values)
-        if happens(self._rng, 20):
-            value += b"." * self._rng.randrange(1000, 20000)
-        command: kv.Command = kv.Put(key, value)
-        if kind == "cas":
-            current = self._history.latest(key)[0] if self._rng.randrange(4) else self._rng.randrange(1, 50)
-            guard = kv.Compare(key, kv.Target.MOD, kv.Relation.EQUAL, number=current)
-            command = kv.Txn((guard,), (kv.Put(key, value),), (kv.Range(key),))
-        op = self._history.begin(self._number, kind, key, value, self._wire.schedule.now)
-        if self._sessions:
             self._seq += 1
-        request = Submit(
-            self._take_id(),
-            self._session if self._sessions else 0,
-            self._seq if self._sessions else 0,
-            self._floor(),
-            kv.encoder.encode(command),
-        )
-        self._send(op, request, self._sessions)
+            request = Submit(self._take_id(), self._session, self._seq, self._floor(), errand.payload)
+            self._send(errand, request, True)
 
     def _floor(self) -> int:
         """Every write with a lower number has its answer."""
-        if not self._sessions:
-            return 0
         waiting = [p.request.seq for p in self._pending.values() if isinstance(p.request, Submit)]
         return min(waiting, default=self._seq)
 
-    def _read(self, kind: str, key: bytes) -> None:
-        op = self._history.begin(self._number, kind, key, b"", self._wire.schedule.now)
-        at_least = self._seen if kind == "session" else 0
-        self._send(op, Query(self._take_id(), _MODES[kind], at_least, kv.encoder.encode(kv.Range(key))), False)
-
     def _open(self) -> None:
-        if not self._opening:
-            self._opening = True
+        if not any(isinstance(p.request, OpenSession) for p in self._pending.values()):
             self._send(None, OpenSession(self._take_id(), SESSION_TTL), False)
 
     # -- requests and answers ------------------------------------------------------------------
@@ -216,9 +199,9 @@ class RawClient:
         self._next_id += 1
         return self._next_id - 1
 
-    def _send(self, op: Op | None, request: Request, retry: bool) -> None:
-        pending = _Pending(op, request, self._wire.schedule.now, retry)
-        self._pending[request.id] = pending  # type: ignore[union-attr]  # every request but Hello has an id
+    def _send(self, errand: Errand | None, request: Submit | Query | OpenSession, retry: bool) -> None:
+        pending = _Pending(errand, request, self._wire.schedule.now, retry)
+        self._pending[request.id] = pending
         self._transmit(pending)
 
     def _transmit(self, pending: _Pending) -> None:
@@ -248,10 +231,8 @@ class RawClient:
 
     def _give_up(self, request_id: int, happened: str) -> None:
         pending = self._pending.pop(request_id)
-        if isinstance(pending.request, OpenSession):
-            self._opening = False
-        if pending.op is not None:
-            self._history.fail(pending.op, self._wire.schedule.now, happened)
+        if pending.errand is not None:
+            self._work.failed(pending.errand, happened, self._wire.schedule.now)
 
     def _receive(self, connection: int, response: Response) -> None:
         if connection != self._connection or not isinstance(response, (Answer, Failure)):
@@ -263,26 +244,12 @@ class RawClient:
             self._failed(pending, response)
             return
         del self._pending[response.id]
-        self._seen = max(self._seen, response.revision)
-        if isinstance(pending.request, OpenSession):
-            self._opening = False
+        if pending.errand is None:
             self._session, self._seq = _id_decoder.decode(response.body), 0
-        elif pending.op is not None:
-            self._answered(pending.op, pending.request, response)
-
-    def _answered(self, op: Op, request: Request, answer: Answer) -> None:
-        now = self._wire.schedule.now
-        reply = kv.reply_decoder.decode(answer.body)
-        if isinstance(reply, kv.RangeReply) and isinstance(request, Query):
-            self._history.got(op, now, reply, answer.age, request.at_least)
-            self.read_since |= self.goal and op.kind == "get"
-        elif isinstance(reply, kv.PutReply):
-            self._history.wrote(op, now, reply.revision, True)
-            self.wrote_since |= self.goal
-        elif isinstance(reply, kv.TxnReply):
-            self._history.wrote(op, now, reply.revision, reply.succeeded)
-        if self._zombie and isinstance(request, Submit) and request.session and len(self._graveyard) < 20:
-            self._graveyard.append(request)
+            return
+        self._work.answered(pending.errand, response, self._wire.schedule.now)
+        if self._zombie and pending.retry and len(self._graveyard) < MAX_GRAVEYARD:
+            self._graveyard.append(pending.request)
 
     def _failed(self, pending: _Pending, failure: Failure) -> None:
         if failure.code is FailureCode.SESSION_EXPIRED:
@@ -291,24 +258,16 @@ class RawClient:
                 if isinstance(other.request, Submit):
                     self._give_up(request_id, "unknown")
             return
-        elsewhere = failure.code in (FailureCode.NO_LEADER, FailureCode.LEADER_LOST, FailureCode.STOPPING)
-        if pending.retry and failure.happened is not Happened.YES:
-            if elsewhere:
+        if not pending.retry or failure.happened is Happened.YES:
+            self._give_up(failure.id, failure.happened.name.lower())
+            if failure.code in ELSEWHERE:
                 self._move()
-            else:
-                self._wire.schedule.after(
-                    self._options.election_timeout // 4, "retry", lambda: self._retry(failure.id, pending)
-                )
-            return
-        self._give_up(failure.id, failure.happened.name.lower())
-        if elsewhere:
+        elif failure.code in ELSEWHERE:
             self._move()
+        else:
+            delay = self._options.election_timeout // 4
+            self._wire.schedule.after(delay, "retry", lambda: self._retry(failure.id, pending))
 
     def _retry(self, request_id: int, pending: _Pending) -> None:
         if self._pending.get(request_id) is pending and self._connection:
             self._transmit(pending)
-
-    def retire(self) -> None:
-        """Close the session, as a client that ends in good order does."""
-        if self._session and self._connection:
-            self._wire.request(self._connection, CloseSession(self._take_id(), self._session))

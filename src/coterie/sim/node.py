@@ -16,7 +16,7 @@ from coterie.core.records import StoreBatch
 from coterie.core.types import Entry, Mark, Member, MemberId, Nanos, Role
 from coterie.engine.engine import Engine, EngineConfig, Identity
 from coterie.engine.ports import Event
-from coterie.engine.protocol import Request, Response, View
+from coterie.engine.protocol import PROTOCOL_VERSION, Hello, Request, Response, View, Welcome
 from coterie.machine.interface import Batch, Rejected, StateMachine
 from coterie.machine.kv.machine import KeyValue
 from coterie.sim.chance import exponential, happens, stream
@@ -63,6 +63,14 @@ class Surroundings(Protocol):
 
     def reply(self, connection: int, response: Response) -> None:
         """Answer a client."""
+        ...
+
+    def greeted(self, connection: int) -> None:
+        """A client said hello."""
+        ...
+
+    def publish(self, member: MemberId, life: int, view: View) -> None:
+        """Tell the clients that said hello to this life of the member."""
         ...
 
     def member_died(self, member: MemberId) -> None:
@@ -167,6 +175,7 @@ class Process:
     def publish(self, view: View) -> None:
         """See `Ports.publish`."""
         self._node.frailty.step()
+        self._world.publish(self._node.id, self.life, view)
 
     def event(self, event: Event) -> None:
         """See `Ports.event`."""
@@ -280,9 +289,7 @@ class Node:
     def open_store(self) -> tuple[int, LogStore]:
         """The number of this boot, and the log on its disk, recovered."""
         directory = self._open_directory(self.frailty)
-        store = LogStore.open(
-            self.frailty, directory.log_directory, self.header, segment_bytes=self._segment_bytes
-        )
+        store = LogStore.open(self.frailty, directory.log_directory, self.header, segment_bytes=self._segment_bytes)
         return directory.boot, store
 
     def start(self) -> None:
@@ -410,8 +417,20 @@ class Node:
 
     def request(self, life: int, connection: int, request: Request) -> None:
         """A client's request arrives at the process that it was sent to."""
-        if (process := self._process) is not None and process.life == life:
+        if (process := self._process) is None or process.life != life:
+            return
+        if isinstance(request, Hello):
+            self.take(lambda now: self._greet(process, connection))
+        else:
             self.take(lambda now: process.engine.request(now, connection, request))
+
+    def _greet(self, process: Process, connection: int) -> None:
+        """What the port for clients does with the first frame of a connection."""
+        self.world.greeted(connection)
+        machine = "coterie.machine.kv:KeyValue"
+        welcome = Welcome(PROTOCOL_VERSION, self.header.cluster, self.id, self.member.name, machine)
+        self.world.reply(connection, welcome)
+        self.world.reply(connection, process.engine.view())
 
     def take(self, give: Input) -> None:
         """Keep an input for the next step."""

@@ -80,7 +80,7 @@ def choose(seed: int, *, nodes: int | None = None, duration: Nanos = 30 * SECOND
         seed=seed,
         nodes=nodes if nodes is not None else size,
         duration=duration,
-        clients=rng.randrange(3, 6),
+        clients=rng.randrange(4, 7),
         faults=subset,
         election_timeout=timeout,
         heartbeat_interval=timeout // rng.choice((3, 5, 10)),

@@ -12,10 +12,11 @@ from coterie.core.errors import SafetyViolation
 from coterie.core.messages import Message
 from coterie.core.types import NOBODY, Member, MemberId, Nanos, Role
 from coterie.engine.engine import EngineConfig
-from coterie.engine.protocol import Request, Response, encoder, request_decoder, response_decoder
+from coterie.engine.protocol import Request, Response, View, encoder, request_decoder, response_decoder
 from coterie.machine.kv import protocol as kv
 from coterie.sim.chance import exponential, stream
-from coterie.sim.clients import Closed, RawClient, Receive
+from coterie.sim.clients import Client, Closed, RawClient, Receive
+from coterie.sim.core_client import CoreClient
 from coterie.sim.faults import Faults, Victim
 from coterie.sim.history import History
 from coterie.sim.laws import Laws
@@ -48,6 +49,8 @@ class Connection(msgspec.Struct):
     """Arrival of the newest request: a connection keeps the order."""
     to_client: Nanos = 0
     is_open: bool = True
+    greeted: bool = False
+    """It said hello, so it is told who leads."""
 
 
 class World:
@@ -83,9 +86,10 @@ class World:
         )
         first = first_entry(members)
         self.nodes = {m.id: Node(m, first, config, self) for m in members}
-        self.clients = [
-            RawClient(number, options, list(self.members), self, self.history) for number in range(options.clients)
-        ]
+        self.clients: list[Client] = []
+        for number in range(options.clients):
+            kind = CoreClient if number < 2 else RawClient
+            self.clients.append(kind(number, options, list(self.members), self, self.history))
         victims: list[Victim] = [*self.nodes.values()]
         self.faults = Faults(options, self.schedule, self.network, victims, self.leader)
 
@@ -118,7 +122,11 @@ class World:
 
     def leader(self) -> MemberId:
         """The living member that leads the highest epoch, or nobody."""
-        led = [(n.engine.replica.epoch, n.id) for n in self.nodes.values() if n.engine is not None and n.role is Role.LEADER]
+        led = [
+            (n.engine.replica.epoch, n.id)
+            for n in self.nodes.values()
+            if n.engine is not None and n.role is Role.LEADER
+        ]
         return max(led)[1] if led else NOBODY
 
     # -- the end -------------------------------------------------------------------------------
@@ -259,6 +267,17 @@ class World:
         arrival = max(found.to_member, self.schedule.now + exponential(self._rng, CLIENT_DELAY))
         found.to_member = arrival
         self.schedule.at(arrival, "request", lambda: node.request(found.life, connection, request_decoder.decode(data)))
+
+    def greeted(self, connection: int) -> None:
+        """The client said hello to the member."""
+        if (found := self._connections.get(connection)) is not None:
+            found.greeted = True
+
+    def publish(self, member: MemberId, life: int, view: View) -> None:
+        """A member tells its clients who leads."""
+        for number, connection in list(self._connections.items()):
+            if connection.greeted and (connection.member, connection.life) == (member, life):
+                self.reply(number, view)
 
     def reply(self, connection: int, response: Response) -> None:
         """A member answers on a connection, if it is still there."""
