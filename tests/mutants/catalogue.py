@@ -89,6 +89,8 @@ MUTANTS: Final = (
             )
         ],
         SAFETY,
+        faults="delay,depose,crash,hold",
+        nodes="3",
     ),
     _mutant(
         "R08",
@@ -138,6 +140,8 @@ MUTANTS: Final = (
             )
         ],
         SAFETY,
+        faults="delay,depose,crash",
+        nodes="5",
     ),
     _mutant(
         "R10",
@@ -193,6 +197,8 @@ MUTANTS: Final = (
             )
         ],
         SAFETY,
+        faults="delay,depose,crash",
+        nodes="5",
     ),
     _mutant(
         "L03",
@@ -205,6 +211,8 @@ MUTANTS: Final = (
             )
         ],
         SAFETY,
+        faults="delay,depose,crash",
+        nodes="5",
     ),
     _mutant(
         "L04",
@@ -229,6 +237,8 @@ MUTANTS: Final = (
             )
         ],
         SAFETY,
+        faults="delay,depose,crash",
+        nodes="5",
     ),
     _mutant(
         "L06",
