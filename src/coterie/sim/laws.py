@@ -32,6 +32,7 @@ LAWS: Final = {
     "candidacy-durable": "a candidate asks for votes only when its own epoch is on disk (5.2)",
     "ack-durable": "an acknowledgement leaves only when the entries are on disk (5.3)",
     "log-kept": "what a disk was said to hold is there after a restart",
+    "torn-start": "a member starts on what a crash leaves of a sound disk",
     "log-invented": "what is there after a restart was once given to the disk, in this order",
     "same-applied": "replicas apply the same commands and get the same replies at the same index",
     "applied-once": "a command takes effect at most once",
@@ -299,6 +300,8 @@ class Laws:
         laws.commit = commit
 
     def _check_quorum(self, member: MemberId, index: Index, slot: Slot) -> None:
+        if self._members[member].role is Role.LEADER and self._members[member].durable.slot(index) != slot:
+            self._figures.early_commits += 1
         holders = [m for m, laws in self._members.items() if laws.durable.slot(index) == slot]
         if len(holders) < self._quorum:
             raise Violation(

@@ -302,9 +302,9 @@ class Node:
         except Death:
             self._end(power=happens(self.rng, 750))
             return
-        except LogDamaged:
+        except LogDamaged as damage:
             if not self._rots:
-                raise
+                raise Violation("torn-start", f"{self.id} refuses to start on a sound disk: {damage}") from damage
             self.damaged = self._buried = True
             self._end(power=False)
             return
@@ -387,7 +387,8 @@ class Node:
         self._rots = True
         self.crash(power=True)
         # One bit of what the log holds, not of the zeros that it was extended by.
-        path = self.rng.choice([p for p in self._disk.paths() if p.startswith(f"{DIRECTORY}/log/")])
+        durable = self._disk.durable_files()
+        path = self.rng.choice([p for p in durable.paths() if p.startswith(f"{DIRECTORY}/log/")])
         used = len(self._disk.image(path).rstrip(b"\0"))
         if used:
             self._disk.flip_bit(path, self.rng.randrange(used * 8))
