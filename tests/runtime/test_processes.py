@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.runtime.cluster import FAST, Caller, Process, leader_of, processes, put, until
 
 from coterie.engine.protocol import CLIENT_MAGIC, Answer, Failure, FailureCode, Happened, Query, ReadMode
 from coterie.machine.kv.protocol import Range, RangeReply, encoder, reply_decoder
 from coterie.runtime.addresses import split_address
 from coterie.runtime.handshake import PEER_MAGIC
-from tests.runtime.cluster import FAST, Caller, Process, leader_of, processes, put, until
 
 
 def get(node: Process, key: bytes) -> bytes | None:
