@@ -128,9 +128,10 @@ class EndpointBook:
                 return place
         return None
 
-    def retry_at(self) -> Nanos:
-        """When the next endpoint without a connection may be dialled; 0 if there is none."""
-        return min((p.retry_at for p in self._places.values() if not p.connection and not self._served(p)), default=0)
+    def retry_at(self) -> Nanos | None:
+        """When the next endpoint without a connection may be dialled; None if there is none."""
+        waiting = [p.retry_at for p in self._places.values() if not p.connection and not self._served(p)]
+        return min(waiting, default=None)
 
     def failed(self, now: Nanos, place: Place, reason: str) -> None:
         """A dial came to nothing, or the connection closed."""

@@ -109,15 +109,17 @@ class Routes:
     def deadline(self) -> Nanos:
         """When `dial`, or a look at the connections, is next due, while there is work."""
         due: list[Nanos] = []
+        begun: Nanos = NEVER
         for connection in self.connections.values():
             if connection.phase is not Phase.READY:
                 due.append(connection.since + self._config.connect_timeout)
-                if self.best is None or self.want_another:
-                    due.append(connection.since + self._config.dial_stagger)
+                begun = max(begun, connection.since)
             elif connection.check_at:
                 due.append(connection.check_at)
-        if self.best is None:
-            due.append(self.book.retry_at())
+        if self.best is None or self.want_another:
+            retry_at = self.book.retry_at()
+            if retry_at is not None:
+                due.append(max(retry_at, begun + self._config.dial_stagger if begun else NEVER))
         return min((when for when in due if when != NEVER), default=NEVER)
 
     def _begin(self, now: Nanos, place: Place) -> Connection:
