@@ -169,6 +169,8 @@ class ExactlyOnce(RuleBasedStateMachine):
         assert machine.ran == self.model.ran
         assert self.host.time == self.model.time
         assert self.host.sessions == len(self.model.sessions) <= MAX_SESSIONS
+        kept = [reply for session in self.model.sessions.values() for reply in session.replies.values()]
+        assert self.host.kept_reply_bytes == sum(len(r.reason if isinstance(r, Rejected) else r) for r in kept)
         deadlines = [session.deadline for session in self.model.sessions.values()]
         assert self.host.next_expiry() == min(deadlines, default=None)
 
