@@ -1,0 +1,1 @@
+"""The native client: a synchronous core, and thin shells around it."""

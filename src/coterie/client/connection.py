@@ -1,0 +1,110 @@
+"""One connection to a member: its greeting, what is in flight on it, bytes in and out."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+from coterie.client.endpoints import Endpoint, Place
+from coterie.client.frames import FrameBuffer
+from coterie.core.types import NOBODY, MemberId, Nanos
+
+if TYPE_CHECKING:
+    from coterie.client.requests import Request
+
+
+class Phase(IntEnum):
+    """How far a connection has come."""
+
+    DIALLING = 0
+    GREETING = 1
+    """`Hello` was sent; `Welcome` is awaited."""
+    READY = 2
+
+
+class Connection:
+    """The state of one connection; the core decides, this remembers."""
+
+    __slots__ = (
+        "check_at",
+        "demoted",
+        "frames",
+        "id",
+        "member",
+        "out",
+        "outstanding",
+        "overdue",
+        "phase",
+        "place",
+        "quiet_since",
+        "since",
+        "suspect",
+    )
+
+    def __init__(self, connection: int, place: Place, now: Nanos) -> None:
+        self.id = connection
+        self.place = place
+        self.phase = Phase.DIALLING
+        self.since = now
+        """When dialling began."""
+        self.member: MemberId = NOBODY
+        self.frames = FrameBuffer()
+        self.out: list[bytes] = []
+        self.outstanding: dict[int, Request] = {}
+        """Sent here, no answer yet, in the order of sending."""
+        self.overdue: dict[int, Request] = {}
+        """The same, for longer than an attempt may take; an answer still counts."""
+        self.check_at: Nanos = 0
+        """When to look for overdue requests; 0 while none is outstanding."""
+        self.quiet_since: Nanos = now
+        """When it was last heard, or began to owe an answer."""
+        self.suspect = False
+        """It owes answers and has said nothing for an attempt's time: nothing new is sent here."""
+        self.demoted: Nanos = 0
+        """When it last refused to serve: others come first."""
+
+    @property
+    def endpoint(self) -> Endpoint:
+        return self.place.endpoint
+
+    @property
+    def usable(self) -> bool:
+        """New requests may be sent here."""
+        return self.phase is Phase.READY and not self.suspect
+
+    def take(self, request: int) -> Request | None:
+        """The outstanding request with this id, no longer outstanding here; None if there is none."""
+        found = self.outstanding.pop(request, None)
+        if found is None:
+            found = self.overdue.pop(request, None)
+        return found
+
+    def owes_from(self, now: Nanos, check_at: Nanos) -> None:
+        """It gets a request while it has none that is not overdue."""
+        if not self.overdue:
+            self.quiet_since = now
+            self.check_at = check_at
+        elif not self.check_at or check_at < self.check_at:
+            self.check_at = check_at
+
+    def late(self, limit: Nanos) -> list[Request]:
+        """Requests sent at or before `limit`; from now on they are overdue."""
+        found: list[Request] = []
+        for request in self.outstanding.values():
+            if request.sent_at > limit:
+                break
+            found.append(request)
+        for request in found:
+            del self.outstanding[request.id]
+            self.overdue[request.id] = request
+        return found
+
+    def next_check(self, attempt_timeout: Nanos, silent_timeout: Nanos) -> Nanos:
+        """When something here can next become late, or the silence too long; 0: never."""
+        due: list[Nanos] = []
+        for request in self.outstanding.values():
+            due.append(request.sent_at + attempt_timeout)
+            break
+        if self.overdue:
+            due.append(self.quiet_since + (silent_timeout if self.suspect else attempt_timeout))
+        return min(due, default=0)
