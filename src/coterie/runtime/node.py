@@ -158,7 +158,7 @@ class Node:
         shell.begin(engine=engine, transport=transport, sync=self._sync, clients=self._clients, welcome=welcome)
         self._local = LocalClient(shell)
         self._open.callback(self._local.end)
-        peers.open(own_side, shell)
+        peers.open(own_side, shell, disk.boots(self._lines))
         for listener in client_sockets:
             self._serve(await loop.create_server(self._clients.protocol, sock=listener))
         self._running = True
