@@ -31,19 +31,7 @@ class SaveHardState(msgspec.Struct, frozen=True):
     state: HardState
 
 
-class Compact(msgspec.Struct, frozen=True):
-    """Entries below `first` are no longer needed."""
-
-    first: Index
-
-
-class Reset(msgspec.Struct, frozen=True):
-    """Atomically drop the whole log: it now stands just after the snapshot."""
-
-    snapshot: SnapshotMeta
-
-
-Record: TypeAlias = Put | Truncate | SaveHardState | Compact | Reset
+Record: TypeAlias = Put | Truncate | SaveHardState
 
 
 class StoreBatch(msgspec.Struct, frozen=True):

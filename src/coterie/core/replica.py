@@ -215,5 +215,5 @@ class Replica(ABC):
         nanoseconds ago; -1 if no bound is known."""
 
     @abstractmethod
-    def confirmed_elapsed(self, now: Nanos) -> Nanos:
+    def confirmed_elapsed(self) -> Nanos:
         """Cluster time that a leader could add to the log now, beyond its last entry's; 0 if not leader."""

@@ -7,17 +7,30 @@ once for the batch; see `docs/contract.md`. What `flush` raises ends the node.
 from __future__ import annotations
 
 import random
+from collections import deque
+from collections.abc import Sequence
 
 import msgspec
 
 from coterie.core.config import MIB, MILLISECOND, ReplicaConfig
-from coterie.core.messages import Message
+from coterie.core.errors import SafetyViolation
+from coterie.core.messages import Forward, ForwardRefused, Message
+from coterie.core.protocols import make_replica
 from coterie.core.records import Recovered
-from coterie.core.replica import LogReader
-from coterie.core.types import Mark, MemberId, Nanos
-from coterie.engine.ports import Ports
-from coterie.engine.protocol import NodeStatus, Request, View
+from coterie.core.replica import Accepted, Effects, LogReader, ReadReady, RoleChange
+from coterie.core.types import NOBODY, Entry, Mark, MemberId, Nanos, Role, Token
+from coterie.engine.intake import Intake
+from coterie.engine.ports import Event, Ports
+from coterie.engine.proposals import Proposals
+from coterie.engine.protocol import MemberStatus, NodeStatus, Request, View
+from coterie.engine.queries import Queries
+from coterie.engine.submissions import Submissions
+from coterie.machine.host import Host
 from coterie.machine.interface import StateMachine
+from coterie.machine.loading import machine_name
+
+MAX_ELECTIONS_REMEMBERED = 16
+NEVER: Nanos = 1 << 62
 
 
 class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,9 +44,11 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     max_batch_commands: int = 8192
     max_pending_requests: int = 65536
     """Requests taken and not yet answered; one more is refused with OVERLOADED."""
-    max_sessions: int = 65536
-    max_session_replies: int = 4096
-    """Unacknowledged replies kept for one session; one command more is refused."""
+    batch_delay: Nanos = 1 * MILLISECOND
+    """While an entry is on its way to its quorum, further commands gather for at most this long, so
+    that many share the next one. An idle leader proposes at once."""
+    resend_interval: Nanos = 500 * MILLISECOND
+    """Commands forwarded to a leader and not applied by then are sent to it again."""
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,44 +79,245 @@ class Engine:
         ports: Ports,
         rng: random.Random,
         now: Nanos,
-    ) -> None: ...
+    ) -> None:
+        self.identity = identity
+        self.config = config
+        self.protocol = protocol
+        self.host = Host(machine)
+        self._machine_name = machine_name(machine)
+        self._ports = ports
+        self.replica = make_replica(
+            protocol,
+            own=identity.member,
+            config=config.replica,
+            recovered=recovered,
+            reader=reader,
+            applied=self.host.applied,
+            rng=rng,
+            now=now,
+        )
+        self._submissions = Submissions(identity.member, identity.boot, ports, config.request_timeout)
+        self._queries = Queries(self.host, ports, config.request_timeout)
+        self._proposals = Proposals(identity, config, self.replica, self._submissions, ports, self._new_token)
+        self._intake = Intake(config, self._submissions, self._queries, ports, self.age_bound, self.status)
+        # Peers answer reads by token: one of an earlier boot must never be taken for one of this.
+        self._last_token: Token = identity.boot << 40
+        self._held: deque[tuple[Mark, MemberId, Message]] = deque()
+        self._stored_mark: Mark = 0
+        self._role: RoleChange | None = None
+        self._elections: deque[str] = deque(maxlen=MAX_ELECTIONS_REMEMBERED)
+        self._retry_reads_at: Nanos = NEVER
+
+    def _new_token(self) -> Token:
+        self._last_token += 1
+        return self._last_token
+
+    # -- inputs ------------------------------------------------------------------------------
 
     def receive(self, now: Nanos, sender: MemberId, message: Message) -> None:
         """A peer's message."""
+        if isinstance(message, Forward):
+            self._proposals.forwarded(sender, message)
+        elif isinstance(message, ForwardRefused):
+            self._proposals.forward_refused(now, sender, message)
+        else:
+            self.replica.receive(now, sender, message)
 
     def request(self, now: Nanos, client: object, request: Request) -> None:
         """A client's request; `client` is a hashable handle that `Ports.reply` gets back."""
-
-    def client_gone(self, client: object) -> None:
-        """The client's connection closed: its answers have nowhere to go."""
+        self._intake.take(now, client, request)
 
     def stored(self, now: Nanos, mark: Mark) -> None:
         """Store batches up to `mark` are durable."""
+        self._stored_mark = max(self._stored_mark, mark)
+        self.replica.stored(now, mark)
 
     def store_failed(self, now: Nanos, mark: Mark) -> None:
         """No space for the batch; the shell keeps trying."""
+        self.replica.store_failed(now, mark)
 
     def connection_closed(self, now: Nanos, peer: MemberId, refused: bool) -> None:
         """See `Replica.connection_closed`."""
+        self.replica.connection_closed(now, peer, refused)
 
     def wake(self, now: Nanos) -> None:
         """The deadline that `flush` returned has come."""
+        self.replica.wake(now)
 
     def stop(self, now: Nanos) -> None:
         """Take no more requests (they fail with STOPPING); what is under way goes on."""
+        self._intake.stopping = True
 
     @property
     def idle(self) -> bool:
         """No request is under way: after `stop`, the node may end."""
+        return self._submissions.count == 0 and self._queries.count == 0
+
+    # -- flush -------------------------------------------------------------------------------
 
     def flush(self, now: Nanos) -> Nanos:
         """Do what the inputs since the last flush led to, through the ports; returns the deadline.
 
         Raises `SafetyViolation` when a safety rule was seen broken: stop, keep the evidence.
         """
+        self._intake.flush(now)
+        self._intake.overloaded_until = self._proposals.overloaded_until
+        while self._held and self._held[0][0] <= self._stored_mark:
+            _, to, message = self._held.popleft()
+            self._ports.send(to, message)
+        self._submissions.expire(now)
+        self._queries.expire(now)
+        self._ask_reads(now)
+        while True:
+            self._proposals.dispatch(now, self._session_expiry_due())
+            effects = self.replica.drain(now)
+            again = self._perform(now, effects)
+            if not (again or effects.more):
+                return self._deadline(now, effects.deadline)
+
+    def _perform(self, now: Nanos, effects: Effects) -> bool:
+        """Do what the replica wants done. Returns whether that led to more inputs for it."""
+        if effects.alarm is not None:
+            alarm = effects.alarm
+            self._ports.event(Event("alarm", f"{alarm.rule}: {alarm.evidence}. {alarm.advice}"))
+            raise SafetyViolation(f"{alarm.rule}: {alarm.evidence}", advice=alarm.advice)
+        send = self._ports.send
+        for to, message in effects.send:
+            send(to, message)
+        if effects.store is not None:
+            self._ports.store(effects.store)
+        self._held.extend(effects.send_after)
+        again = False
+        if effects.role is not None:
+            again = self._role_changed(now, effects.role)
+        for outcome in effects.outcomes:
+            if isinstance(outcome, Accepted):
+                self._proposals.accepted(outcome)
+            elif not self._proposals.refused(now, outcome):
+                self._read_unanswered(now, outcome.token)
+        if effects.committed:
+            self._apply(effects.committed)
+            again = again or self._proposals.waiting
+        for ready in effects.reads:
+            self._read_ready(ready)
+        return again
+
+    def _apply(self, entries: Sequence[Entry]) -> None:
+        """Apply committed entries and answer the clients whose commands they carry."""
+        identity = self.identity
+        for entry in entries:
+            for done in self.host.apply(entry, identity.member, identity.boot):
+                self._submissions.applied(done, self.host.revision())
+            self._proposals.applied(entry)
+        self._queries.applied()
+
+    # -- reads -------------------------------------------------------------------------------
+
+    def _ask_reads(self, now: Nanos) -> None:
+        """One read index for all queries that arrived since the last."""
+        if now >= self._retry_reads_at:
+            self._retry_reads_at = NEVER
+            for _ in range(self._queries.unanswered_count):
+                token = self._new_token()
+                self._queries.ask_again(token)
+                self.replica.read(now, token)
+        if self._queries.to_ask:
+            token = self._new_token()
+            self._queries.ask(now, token)
+            self.replica.read(now, token)
+
+    def _read_ready(self, ready: ReadReady) -> None:
+        self._queries.ready(ready.token, ready.index)
+
+    def _read_unanswered(self, now: Nanos, token: Token) -> None:
+        """No leader for this read: ask again when one is known, or after a heartbeat."""
+        self._queries.unanswered(token)
+        self._retry_reads_at = min(self._retry_reads_at, now + self.config.replica.heartbeat_interval)
+
+    def age_bound(self, now: Nanos) -> Nanos:
+        """How old this member's state can be: see `Replica.age_bound`."""
+        return self.replica.age_bound(now, self.host.applied)
+
+    # -- roles, time -------------------------------------------------------------------------
+
+    def _role_changed(self, now: Nanos, role: RoleChange) -> bool:
+        """Tell people and clients; send what waits to the leader that is now known."""
+        before, self._role = self._role, role
+        name = self._name(role.leader) if role.leader != NOBODY else "nobody"
+        if before is None or (before.leader, before.epoch) != (role.leader, role.epoch):
+            text = f"epoch {role.epoch.round}: {name} leads; {self.identity.name} is {role.role.name.lower()}"
+            text = f"{text} ({role.reason})"
+            self._elections.append(text)
+            self._ports.event(Event("role", text, {"epoch": role.epoch.round, "leader": name}))
+        if before is None or before.leader != role.leader or before.membership is not role.membership:
+            self._ports.publish(self.view())
+        self._proposals.leader_changed(now, role.leader, role.epoch)
+        if role.leader != NOBODY and self._queries.unanswered_count:
+            self._retry_reads_at = now
+            self._ask_reads(now)
+        return True
+
+    def _name(self, member: MemberId) -> str:
+        known = self.replica.membership.member(member)
+        return known.name if known is not None else f"{member:016x}"
+
+    def _session_expiry_due(self) -> bool:
+        """Whether cluster time, as far as a quorum confirmed it, has reached a session's end: only an
+        entry can carry it there."""
+        if self.replica.role is not Role.LEADER:
+            return False
+        elapsed = self.replica.confirmed_elapsed()
+        if not elapsed:
+            return False
+        expiry = self.host.next_expiry()
+        return expiry is not None and self.host.time + elapsed >= expiry
+
+    def _deadline(self, now: Nanos, replica_deadline: Nanos) -> Nanos:
+        deadline = min(replica_deadline, self._proposals.deadline(), self._queries.deadline(), self._retry_reads_at)
+        oldest = self._submissions.oldest
+        if oldest is not None:
+            deadline = min(deadline, oldest.deadline)
+        return deadline
+
+    # -- what others may look at -------------------------------------------------------------
 
     def view(self) -> View:
         """The leader and members, for clients that have just connected."""
+        members = tuple((m.id, m.name, m.client) for m in self.replica.membership.members)
+        return View(self.replica.leader, members)
 
-    def status(self, now: Nanos) -> NodeStatus:
+    def status(self) -> NodeStatus:
         """What this node says of itself."""
+        replica, identity = self.replica, self.identity
+        membership = replica.membership
+        return NodeStatus(
+            cluster=identity.cluster,
+            protocol=self.protocol,
+            member=identity.member,
+            name=identity.name,
+            version=identity.version,
+            pid=identity.pid,
+            boot=identity.boot,
+            role=_ROLE_NAMES[replica.role],
+            leader=replica.leader,
+            epoch_round=replica.epoch.round,
+            epoch_node=replica.epoch.node,
+            commit=replica.commit,
+            applied=self.host.applied,
+            last_index=replica.last_index,
+            revision=self.host.revision(),
+            machine=self._machine_name,
+            members=tuple(
+                MemberStatus(m.id, m.name, m.peer, m.client, m.id in membership.voters) for m in membership.members
+            ),
+            last_elections=tuple(self._elections),
+        )
+
+
+_ROLE_NAMES = {
+    Role.FOLLOWER: "follower",
+    Role.PRE_CANDIDATE: "candidate",
+    Role.CANDIDATE: "candidate",
+    Role.LEADER: "leader",
+    Role.LEARNER: "learner",
+}

@@ -20,14 +20,14 @@ from hashlib import blake2b
 
 import msgspec
 
-from coterie.core.errors import CoterieError, Effect, SafetyViolation
+from coterie.core.errors import CoterieError, SafetyViolation
 from coterie.core.messages import AnyCommand, Command, SessionClose, SessionOpen, decode_segments
 from coterie.core.types import NO_EPOCH, Entry, EntryKind, Epoch, Index, MemberId, Nanos
 from coterie.machine.chunks import Sections, pack, unpack
 from coterie.machine.interface import Batch, Rejected, StateMachine
 from coterie.machine.loading import machine_name
 from coterie.machine.origins import Origins
-from coterie.machine.outcomes import SKIPPED, Done, Failed, FailedCode, Result, Skipped
+from coterie.machine.outcomes import SKIPPED, Done, Failed, FailedCode, MachineFailed, Result, Skipped
 from coterie.machine.sessions import (
     MAX_ORDINAL,
     MAX_SESSION_TTL,
@@ -56,16 +56,6 @@ _FORGOTTEN = Failed(
     True,
 )
 _BAD_SEQ = Failed(FailedCode.REJECTED, "seq must be 1 or more", False)
-
-
-class MachineFailed(CoterieError):
-    """The user's machine broke its contract. The node must stop: another member's may not have."""
-
-    effect = Effect.UNKNOWN
-    advice = (
-        "Correct the machine and start the node again: it replays its log. A machine answers a bad command "
-        "with Rejected and is a function of its commands alone."
-    )
 
 
 class _Run:
@@ -169,7 +159,7 @@ class Host:
                     self._touch(session)
                 seq = command.seq
                 if command.floor > session.floor:
-                    _raise_floor(session, command.floor, seq)
+                    session.raise_floor(command.floor, seq)
                 replies = session.replies
                 if (
                     seq < session.floor
@@ -236,7 +226,7 @@ class Host:
             results[ordinal] = _EXPIRED
         else:
             self._touch(session)
-            _raise_floor(session, command.floor, command.floor)
+            session.raise_floor(command.floor, command.floor)
             results[ordinal] = DONE
         return run
 
@@ -406,12 +396,6 @@ class Host:
             state.update(len(part).to_bytes(8, "big"))
             state.update(part)
         return state.digest()
-
-
-def _raise_floor(session: Session, floor: int, ceiling: int) -> None:
-    """Raise the session's floor, at most to `ceiling`: a client can't have seen the reply to the very
-    command that it sends. Never lowers it."""
-    session.floor = max(session.floor, min(floor, ceiling))
 
 
 class _Header(msgspec.Struct, frozen=True, array_like=True):

@@ -8,6 +8,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
+from coterie.core.errors import CoterieError, Effect
 from coterie.machine.interface import Rejected
 
 
@@ -56,3 +57,13 @@ class Done(msgspec.Struct, frozen=True):
 
     first: int
     results: Sequence[Result]
+
+
+class MachineFailed(CoterieError):
+    """The user's machine broke its contract. The node must stop: another member's may not have."""
+
+    effect = Effect.UNKNOWN
+    advice = (
+        "Correct the machine and start the node again: it replays its log. A machine answers a bad command "
+        "with Rejected and is a function of its commands alone."
+    )

@@ -64,6 +64,11 @@ class Session:
         self.touched: Index = 0
         """Index of the entry that last extended its life."""
 
+    def raise_floor(self, floor: int, ceiling: int) -> None:
+        """Raise the floor, at most to `ceiling`: a client can't have seen the reply to the very command
+        that it sends. Never lowers it."""
+        self.floor = max(self.floor, min(floor, ceiling))
+
 
 class SessionTable:
     """All living sessions, their order of expiry, and the bytes that they keep."""

@@ -316,6 +316,6 @@ class Raft(Replica):
             return -1
         return max(0, now - leadership.confirmation.confirmed_at)
 
-    def confirmed_elapsed(self, now: Nanos) -> Nanos:
+    def confirmed_elapsed(self) -> Nanos:
         """See `Replica.confirmed_elapsed`."""
         return self._leadership.confirmation.credit if self._leadership is not None else 0

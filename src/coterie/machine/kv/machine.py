@@ -38,8 +38,9 @@ from coterie.machine.kv.writing import MAX_KEY_BYTES, MAX_VALUE_BYTES, delete_ra
 SNAPSHOT_FORMAT = 1
 RECORD_BYTES = 64 * 1024
 """A snapshot's record holds items up to about this size (one item may exceed it)."""
-_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What msgspec raises for bytes that are not what they should be."""
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError)
+"""What msgspec raises for bytes that are not what they should be. Not RecursionError: that depends on
+the stack, so answering it might differ from member to member; the protocol leaves no room for it."""
 
 
 class KeyValue(StateMachine):

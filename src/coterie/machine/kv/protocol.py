@@ -1,4 +1,8 @@
-"""Commands, questions and replies of the key-value machine: the shape that the etcd v3 API needs."""
+"""Commands, questions and replies of the key-value machine: the shape that the etcd v3 API needs.
+
+Commands forbid unknown fields: to skip one, the decoder follows it as deep as it is nested, and
+where it gives up depends on the stack that is left, which differs from member to member.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +25,7 @@ class Item(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Number of changes since its creation, the creation included."""
 
 
-class Put(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
+class Put(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=1, gc=False):
     """Set a key. `want_previous`: the reply carries the item that was there."""
 
     key: bytes
@@ -29,7 +33,7 @@ class Put(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
     want_previous: bool = False
 
 
-class DeleteRange(msgspec.Struct, frozen=True, array_like=True, tag=2, gc=False):
+class DeleteRange(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=2, gc=False):
     """Delete `key`, or every key in [key, end) if `end` is not empty; end b"\\0" means 'to the last key'."""
 
     key: bytes
@@ -37,7 +41,7 @@ class DeleteRange(msgspec.Struct, frozen=True, array_like=True, tag=2, gc=False)
     want_previous: bool = False
 
 
-class Range(msgspec.Struct, frozen=True, array_like=True, tag=3, gc=False):
+class Range(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=3, gc=False):
     """Read `key`, or [key, end) as in `DeleteRange`, as of `revision` (0: now), at most `limit` (0: all).
 
     An answer above `reading.MAX_ANSWER_BYTES` is refused. A revision that is not there yet, or not
@@ -70,7 +74,7 @@ class Relation(IntEnum):
     NOT_EQUAL = 3
 
 
-class Compare(msgspec.Struct, frozen=True, array_like=True):
+class Compare(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """A transaction's condition. A VALUE comparison of a missing key is false, whatever the relation."""
 
     key: bytes
@@ -80,7 +84,7 @@ class Compare(msgspec.Struct, frozen=True, array_like=True):
     value: bytes = b""
 
 
-class Txn(msgspec.Struct, frozen=True, array_like=True, tag=4):
+class Txn(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=4):
     """If every comparison holds, run `then`, else `otherwise`; atomically, at one revision."""
 
     compares: tuple[Compare, ...]
@@ -88,7 +92,7 @@ class Txn(msgspec.Struct, frozen=True, array_like=True, tag=4):
     otherwise: tuple[Put | DeleteRange | Range, ...] = ()
 
 
-class Compact(msgspec.Struct, frozen=True, array_like=True, tag=5):
+class Compact(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=5):
     """Forget what was superseded at or before `revision`; reads below it are refused from now on.
 
     It makes no revision of its own. A revision above the present one, or at or below the last

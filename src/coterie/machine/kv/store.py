@@ -64,6 +64,11 @@ class Store:
         """What `commit` will return: the present revision, or one more if something was written."""
         return self.revision + 1 if self._changes else self.revision
 
+    @property
+    def histories(self) -> int:
+        """Number of keys that have more than their present item."""
+        return len(self._older)
+
     # Reading
 
     def get(self, key: bytes, revision: int = 0) -> Item | None:
@@ -244,7 +249,8 @@ class Store:
         self.revision = self._log_first - 1
         for item in items:
             if item.mod < self._log_first:
-                if self._log or self._changes or item.key in self._live or not item.version:
+                out_of_place = self._log or self._changes or item.key in self._live
+                if out_of_place or not item.version or item.mod <= FIRST_REVISION:
                     raise ValueError(f"the snapshot has revision {item.mod} of {item.key!r} out of place")
                 self._live[item.key] = item
                 continue

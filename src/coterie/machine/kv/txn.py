@@ -112,9 +112,7 @@ def _refuse_txn(txn: Txn) -> Rejected | None:
             refused = refuse_put(operation) if isinstance(operation, Put) else None if operation.key else EMPTY_KEY
             if refused is not None:
                 return refused
-        if _writes_twice(branch):
-            return DUPLICATE_KEY
-    return None
+    return DUPLICATE_KEY if _writes_twice(txn.then) or _writes_twice(txn.otherwise) else None
 
 
 def _writes_twice(branch: Sequence[Operation]) -> bool:

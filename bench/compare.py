@@ -1,0 +1,129 @@
+"""Coterie beside a peer, on this machine, in one run, with equal durability.
+
+    python bench/compare.py --peer etcd|pysyncobj --work put|get [--protocol raft] [--json]
+
+Each round starts one cluster, warms it, measures it at every number in flight, stops it, and goes on to the next:
+the peer, Coterie, and the physical limit (see limit.py); every second round begins with Coterie. Figures are medians
+over the rounds; `ratio` is ours / the peer's rate, `cpu_ratio` ours / the peer's CPU of all servers per operation.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import statistics
+import sys
+import time
+from typing import TypeAlias
+
+from limit import Limit
+from measure import ROOT, Missing, Sample, Subject, machine, scratch_directory
+from peer_coterie import Coterie
+from peer_etcd import Etcd
+from peer_pysyncobj import PySyncObj
+
+IN_FLIGHT = {"etcd": (1, 64), "pysyncobj": (1, 64, 1000)}
+WARM_UP_S = 1.0
+WARM_UP_IN_FLIGHT = 64
+
+Results: TypeAlias = dict[tuple[str, int], list[Sample]]
+"""Samples of all rounds, by subject and number in flight."""
+
+
+def measure_once(subject: Subject, work: str, levels: tuple[int, ...], seconds: float, results: Results) -> None:
+    """Start the subject, measure it at every level, stop it."""
+    with scratch_directory() as scratch:
+        try:
+            subject.start(scratch)
+            subject.measure("put", WARM_UP_IN_FLIGHT, WARM_UP_S)  # gets need keys that exist
+            for in_flight in levels:
+                sample = subject.measure(work, in_flight, seconds)
+                results.setdefault((subject.name, in_flight), []).append(sample)
+                _say(
+                    f"  {subject.name:10} {in_flight:5} in flight {sample.ops_per_s:10.0f}/s  p50 {sample.p50_ms:.3f} ms"
+                )
+        finally:
+            subject.stop()
+
+
+def row(peer: str, work: str, in_flight: int, results: Results) -> dict[str, str | int | float]:
+    """The medians of one level."""
+
+    def median(name: str, field: str) -> float:
+        values: list[float] = [getattr(sample, field) for sample in results[name, in_flight]]
+        return statistics.median(values)
+
+    ours, theirs = median("coterie", "ops_per_s"), median(peer, "ops_per_s")
+    our_cpu, their_cpu = median("coterie", "cpu_us"), median(peer, "cpu_us")
+    limit = median("limit", "ops_per_s")
+    return {
+        "peer": peer,
+        "work": work,
+        "in_flight": in_flight,
+        "ours": round(ours, 1),
+        "peers": round(theirs, 1),
+        "ratio": round(ours / theirs, 3),
+        "our_p50_ms": round(median("coterie", "p50_ms"), 4),
+        "peer_p50_ms": round(median(peer, "p50_ms"), 4),
+        "our_cpu_us": round(our_cpu, 2),
+        "peer_cpu_us": round(their_cpu, 2),
+        "cpu_ratio": round(our_cpu / their_cpu, 4) if their_cpu else 0.0,
+        "limit": round(limit, 1),
+        "share_of_limit": round(ours / limit, 4),
+        "peer_share_of_limit": round(theirs / limit, 4),
+    }
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _table(rows: list[dict[str, str | int | float]]) -> None:
+    names = list(rows[0])[2:]
+    print("  ".join(f"{name:>14}" for name in names))
+    for each in rows:
+        print("  ".join(f"{each[name]:>14}" for name in names))
+
+
+def _interrupted(number: int, _frame: object) -> None:
+    raise SystemExit(128 + number)  # so that every cluster is stopped on the way out
+
+
+def main() -> None:
+    """Compare and print."""
+    parser = argparse.ArgumentParser(description="Coterie beside a peer")
+    parser.add_argument("--peer", choices=sorted(IN_FLIGHT), required=True)
+    parser.add_argument("--work", choices=["put", "get"], required=True)
+    parser.add_argument("--protocol", default="raft", help="ours")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    options = parser.parse_args()
+    signal.signal(signal.SIGTERM, _interrupted)
+    if (ROOT / ".coterie" / "cluster.json").exists():
+        _say("A cluster of this directory is up: `make down` first, or it takes part of the machine.")
+    peer: Subject = Etcd() if options.peer == "etcd" else PySyncObj()
+    subjects: list[Subject] = [peer, Coterie(options.protocol), Limit()]
+    levels = IN_FLIGHT[options.peer]
+    results: Results = {}
+    began = time.monotonic()
+    try:
+        for number in range(options.rounds):
+            _say(f"Round {number + 1} of {options.rounds}")
+            order = subjects if number % 2 == 0 else [subjects[1], subjects[0], subjects[2]]
+            for subject in order:
+                measure_once(subject, options.work, levels, options.seconds, results)
+    except Missing as missing:
+        raise SystemExit(str(missing)) from None
+    rows = [row(options.peer, options.work, in_flight, results) for in_flight in levels]
+    if options.json:
+        about = {"machine": machine(), "rounds": options.rounds, "seconds": options.seconds}
+        print(json.dumps({"rows": rows, **about, "took_s": round(time.monotonic() - began, 1)}))
+    else:
+        print(f"{options.work}, three nodes, fsync on; {machine()}")
+        _table(rows)
+
+
+if __name__ == "__main__":
+    main()

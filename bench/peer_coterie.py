@@ -1,0 +1,82 @@
+"""Coterie: a cluster of three processes, started and loaded by its own commands."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+
+from measure import ROOT, VALUE_BYTES, Sample, free_ports
+
+_NODES = 3
+
+
+class _Report(msgspec.Struct, frozen=True):
+    """What `coterie bench --json` prints, as far as it matters here."""
+
+    ops_per_s: float
+    p50_ms: float
+    server_cpu_us_per_op: float
+    errors: int
+
+
+class Coterie:
+    """See `measure.Subject`."""
+
+    name = "coterie"
+
+    def __init__(self, protocol: str) -> None:
+        self._protocol = protocol
+        self._data = Path()
+        self._endpoints = ""
+
+    def start(self, scratch: Path) -> None:
+        """`coterie up`, with ports and a directory of its own."""
+        self._data = scratch / "coterie"
+        for _ in range(20):
+            port = free_ports(1)[0]
+            if _consecutive(port, 2 * _NODES):
+                break
+        else:
+            raise RuntimeError("no six free ports in a row on 127.0.0.1")
+        self._endpoints = ",".join(f"127.0.0.1:{port + 2 * i}" for i in range(_NODES))
+        options = ["--nodes", str(_NODES), "--protocol", self._protocol, "--client-port", str(port)]
+        self._run("up", "--detach", "--data", str(self._data), *options)
+
+    def measure(self, work: str, in_flight: int, seconds: float) -> Sample:
+        """`coterie bench`."""
+        options = ["--in-flight", str(in_flight), "--value", str(VALUE_BYTES), "--seconds", f"{seconds:g}", "--json"]
+        printed = self._run("bench", work, *options, "--endpoints", self._endpoints)
+        report = msgspec.json.decode(printed, type=_Report)
+        if report.errors:
+            raise RuntimeError(f"{report.errors} operations failed under coterie bench {work}")
+        return Sample(ops_per_s=report.ops_per_s, p50_ms=report.p50_ms, cpu_us=report.server_cpu_us_per_op)
+
+    def stop(self) -> None:
+        """`coterie down`."""
+        if (self._data / "cluster.json").exists():
+            self._run("down", "--data", str(self._data))
+
+    def _run(self, *arguments: str) -> str:
+        command = [sys.executable, "-m", "coterie", *arguments]
+        run = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+        if run.returncode:
+            said = (run.stderr or run.stdout).strip()
+            raise RuntimeError(f"coterie {json.dumps(arguments)} ended with {run.returncode}: {said}")
+        return run.stdout
+
+
+def _consecutive(first: int, count: int) -> bool:
+    if first + count > 65535:
+        return False
+    for port in range(first, first + count):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                return False
+    return True

@@ -1,0 +1,266 @@
+"""Starting and stopping a cluster of processes on this machine: all or nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from coterie.cli.cluster_file import (
+    CLUSTER_FILE,
+    LOCK_FILE,
+    LocalCluster,
+    LocalClusterError,
+    LocalNode,
+    locked,
+    log_file,
+    node_file,
+    read_cluster,
+    write_cluster,
+    write_node_file,
+)
+from coterie.cli.node_process import POLL_S, ask_status, last_log_lines, runs, start_node, stop_nodes
+from coterie.machine.loading import load_machine
+from coterie.runtime.addresses import AddressError, listen
+from coterie.runtime.configuration import DEFAULT_MACHINE, MAX_MEMBERS, NodeConfiguration, read_file
+
+DEFAULT_NODES = 3
+DEFAULT_PROTOCOL = "raft"
+DEFAULT_CLIENT_PORT = 2379
+LEADER_TIMEOUT_S = 60.0
+"""From the start of the processes until all agree on a leader. A slow disk takes seconds, not a minute."""
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """What `coterie up` was asked for; None where it was not said."""
+
+    nodes: int | None = None
+    protocol: str | None = None
+    client_port: int | None = None
+    machine: str | None = None
+
+
+class Started(msgspec.Struct, frozen=True):
+    """A cluster that is up."""
+
+    cluster: LocalCluster
+    processes: dict[str, subprocess.Popen[bytes]]
+    """Those that this call started, by name: their parent must reap them."""
+    leader: str
+
+
+def start_cluster(directory: Path, wanted: Wanted) -> Started:
+    """Start the directory's cluster, or what is down of it; wait until all nodes agree on a leader.
+
+    A new directory gets a new cluster; one that has a cluster starts the same members again. Raises
+    `LocalClusterError` (then what this call started is stopped, and a new directory is gone again) and
+    `ConfigurationError`.
+    """
+    directory = directory.resolve()
+    _prepare(directory, wanted)  # whatever is wrong is told before anything is made
+    made = _make_directory(directory)
+    try:
+        with locked(directory):
+            new = read_cluster(directory) is None
+            cluster, dead = _prepare(directory, wanted)
+            try:
+                return _start(directory, cluster, dead)
+            except BaseException:
+                if new:
+                    _remove(directory, cluster)
+                raise
+    except BaseException:
+        for path in made:
+            with contextlib.suppress(OSError):
+                path.rmdir()  # only if it is empty
+        raise
+
+
+def stop_cluster(directory: Path) -> dict[str, str]:
+    """Stop the directory's cluster; what became of each node, by name. The data stay.
+
+    An empty result means that there is no cluster. Raises `LocalClusterError`.
+    """
+    directory = directory.resolve()
+    if read_cluster(directory) is None:
+        return {}
+    with locked(directory):
+        cluster = read_cluster(directory)
+        if cluster is None:
+            return {}
+        result = stop_nodes(directory, cluster.nodes)
+        write_cluster(directory, cluster.with_pids({}))
+        return result
+
+
+def _prepare(directory: Path, wanted: Wanted) -> tuple[LocalCluster, list[LocalNode]]:
+    """The cluster and those of its nodes that are to be started; raises if they cannot be."""
+    cluster = read_cluster(directory)
+    if cluster is None:
+        cluster = _plan(directory, wanted)
+        load_machine(cluster.machine)
+        _check_empty(directory)
+    else:
+        _check_same(directory, cluster, wanted)
+    dead = [node for node in cluster.nodes if not runs(directory, node)]
+    _check_ports(dead)
+    return cluster, dead
+
+
+def _plan(directory: Path, wanted: Wanted) -> LocalCluster:
+    """A new cluster: client and peer ports take turns from the first client port on."""
+    count = DEFAULT_NODES if wanted.nodes is None else wanted.nodes
+    first = DEFAULT_CLIENT_PORT if wanted.client_port is None else wanted.client_port
+    if not 1 <= count <= MAX_MEMBERS:
+        raise LocalClusterError(f"--nodes is {count}: it must be 1 to {MAX_MEMBERS}")
+    if not 1 <= first <= 65536 - 2 * count:
+        raise LocalClusterError(
+            f"--client-port is {first}: {count} nodes need {2 * count} ports from there on, none above 65535"
+        )
+    nodes = tuple(
+        LocalNode(
+            name=f"n{i + 1}",
+            pid=0,
+            peer=f"127.0.0.1:{first + 2 * i + 1}",
+            client=f"127.0.0.1:{first + 2 * i}",
+            data=str(directory / f"n{i + 1}"),
+        )
+        for i in range(count)
+    )
+    cluster = LocalCluster(
+        nodes=nodes,
+        protocol=wanted.protocol or DEFAULT_PROTOCOL,
+        client_port=first,
+        machine=wanted.machine or DEFAULT_MACHINE,
+    )
+    for node in nodes:  # so that a bad value is told before anything is made
+        NodeConfiguration(
+            name=node.name,
+            data=node.data,
+            protocol=cluster.protocol,
+            peer=node.peer,
+            client=node.client,
+            machine=cluster.machine,
+        )
+    return cluster
+
+
+def _check_empty(directory: Path) -> None:
+    """A new cluster may not move in where something else lives."""
+    try:
+        found = [path.name for path in directory.iterdir() if path.name != LOCK_FILE]
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise LocalClusterError(f"cannot use {directory}: {error.strerror}") from error
+    if found:
+        raise LocalClusterError(
+            f"{directory} is in use: it holds {min(found)!r}, but no {CLUSTER_FILE}",
+            advice="choose another directory with --data",
+        )
+
+
+def _check_same(directory: Path, cluster: LocalCluster, wanted: Wanted) -> None:
+    """Members, ports, protocol and machine were fixed when the cluster was made."""
+    was = {
+        "--nodes": (len(cluster.nodes), wanted.nodes),
+        "--protocol": (cluster.protocol, wanted.protocol),
+        "--client-port": (cluster.client_port, wanted.client_port),
+        "--machine": (cluster.machine, wanted.machine),
+    }
+    for option, (value, asked) in was.items():
+        if asked is not None and asked != value:
+            raise LocalClusterError(
+                f"the cluster in {directory} was made with {option} {value}, not {asked}",
+                advice="leave the option out, or make another cluster with --data",
+            )
+
+
+def _check_ports(nodes: Sequence[LocalNode]) -> None:
+    """Each port must be free before anything is made or started."""
+    for node in nodes:
+        for address in (node.client, node.peer):
+            try:
+                for listener in listen(address, "for a new node"):
+                    listener.close()
+            except AddressError as error:
+                raise LocalClusterError(
+                    f"{address} is taken by another process", advice="choose other ports with --client-port"
+                ) from error
+
+
+def _make_directory(directory: Path) -> list[Path]:
+    """Make the directory; those that had to be made, innermost first."""
+    missing = [path for path in (directory, *directory.parents) if not path.exists()]
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LocalClusterError(f"cannot make {directory}: {error.strerror}") from error
+    return missing
+
+
+def _remove(directory: Path, cluster: LocalCluster) -> None:
+    """Undo a first start that failed: all that it made, and nothing else."""
+    for node in cluster.nodes:
+        shutil.rmtree(node.data, ignore_errors=True)
+        node_file(directory, node.name).unlink(missing_ok=True)
+        log_file(directory, node.name).unlink(missing_ok=True)
+    for name in (CLUSTER_FILE, LOCK_FILE):
+        (directory / name).unlink(missing_ok=True)
+
+
+def _start(directory: Path, cluster: LocalCluster, dead: Sequence[LocalNode]) -> Started:
+    processes: dict[str, subprocess.Popen[bytes]] = {}
+    pids = {node.name: node.pid for node in cluster.nodes if node not in dead}
+    members = [f"{node.name}={node.peer}" for node in cluster.nodes]
+    try:
+        for node in cluster.nodes:
+            kept = read_file(str(path)) if (path := node_file(directory, node.name)).exists() else {}
+            own = {"name": node.name, "data": str(directory / node.name), "peer": node.peer, "client": node.client}
+            shared = {"protocol": cluster.protocol, "machine": cluster.machine, "initial_members": members}
+            write_node_file(directory, node.name, kept | own | shared)
+        for node in dead:
+            processes[node.name] = start_node(directory, node.name)
+            pids[node.name] = processes[node.name].pid
+            write_cluster(directory, cluster.with_pids(pids))
+        cluster = cluster.with_pids(pids)
+        return Started(cluster, processes, _wait_for_leader(directory, cluster, processes))
+    except BaseException:
+        started = cluster.with_pids({name: process.pid for name, process in processes.items()})
+        stop_nodes(directory, started.nodes)
+        for process in processes.values():
+            process.wait()
+        write_cluster(directory, cluster.with_pids({n.name: n.pid for n in cluster.nodes if n not in dead}))
+        raise
+
+
+def _wait_for_leader(directory: Path, cluster: LocalCluster, processes: dict[str, subprocess.Popen[bytes]]) -> str:
+    """The leader's name, once every node says the same. Raises `LocalClusterError`."""
+    deadline = time.monotonic() + LEADER_TIMEOUT_S
+    while True:
+        for name, process in processes.items():
+            if process.poll() is not None:
+                raise LocalClusterError(
+                    f"node {name} ended at its start with code {process.returncode}; its last words:\n"
+                    f"{last_log_lines(directory, name)}"
+                )
+        statuses = [ask_status(node.client) for node in cluster.nodes]
+        said = {status.leader if status else 0 for status in statuses}
+        if len(said) == 1 and 0 not in said:
+            leader = said.pop()
+            for status in statuses:
+                if status is not None and status.member == leader:
+                    return status.name
+        if time.monotonic() > deadline:
+            silent = [node.name for node, status in zip(cluster.nodes, statuses, strict=True) if status is None]
+            raise LocalClusterError(
+                f"no leader within {LEADER_TIMEOUT_S:.0f} s"
+                + (f"; no answer from {', '.join(silent)}" if silent else "; the nodes do not agree on one"),
+                advice=f"see {log_file(directory, cluster.nodes[0].name)} and the logs beside it",
+            )
+        time.sleep(POLL_S)

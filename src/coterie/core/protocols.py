@@ -1,0 +1,31 @@
+"""The consensus protocols by name: the one place that knows which there are."""
+
+from __future__ import annotations
+
+import random
+
+from coterie.core.config import ReplicaConfig
+from coterie.core.errors import ConfigurationError
+from coterie.core.raft.replica import Raft
+from coterie.core.records import Recovered
+from coterie.core.replica import LogReader, Replica
+from coterie.core.types import Index, MemberId, Nanos
+
+PROTOCOLS = ("raft",)
+
+
+def make_replica(
+    protocol: str,
+    *,
+    own: MemberId,
+    config: ReplicaConfig,
+    recovered: Recovered,
+    reader: LogReader,
+    applied: Index,
+    rng: random.Random,
+    now: Nanos,
+) -> Replica:
+    """A replica of this protocol, started from what the disk holds. Raises `ConfigurationError`."""
+    if protocol != "raft":
+        raise ConfigurationError(f"protocol is {protocol!r}: it must be one of {', '.join(PROTOCOLS)}")
+    return Raft(own=own, config=config, recovered=recovered, reader=reader, applied=applied, rng=rng, now=now)

@@ -1,0 +1,175 @@
+"""Commands on their way: taken from clients, numbered, sent to the leader, resolved when applied.
+
+A member numbers the commands of its clients 1, 2, 3, ... in each boot and sends them in segments.
+The machine applies each number at most once and in order, so a segment may be sent again, to the
+same leader or the next, as often as need be: that is how a request outlives its leader. It also
+turns doubt into certainty: once a later number was applied, an earlier one that was not never will be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from coterie.core.messages import AnyCommand, Command, Segment
+from coterie.core.types import MemberId, Nanos
+from coterie.engine.ports import Ports
+from coterie.engine.protocol import Answer, Failure, FailureCode, Happened
+from coterie.machine.interface import Rejected
+from coterie.machine.outcomes import Done, Failed, Result
+
+_HAPPENED = {False: Happened.NO, True: Happened.YES, None: Happened.UNKNOWN}
+
+
+class SegmentLimits(Protocol):
+    """How large a segment may become."""
+
+    @property
+    def max_batch_bytes(self) -> int: ...
+    @property
+    def max_batch_commands(self) -> int: ...
+
+
+class Pending:
+    """One segment of ours that has no outcome yet, and who waits for it."""
+
+    __slots__ = ("clients", "deadline", "ids", "segment", "sent_before")
+
+    def __init__(self, segment: Segment, clients: list[object], ids: list[int], deadline: Nanos) -> None:
+        self.segment = segment
+        self.clients = clients
+        self.ids = ids
+        self.deadline = deadline
+        self.sent_before = False
+        """Whether it was given to a leader or stood in our own log; if never, it has not happened."""
+
+
+class Submissions:
+    """The commands that this member's clients wait for."""
+
+    def __init__(self, own: MemberId, boot: int, ports: Ports, timeout: Nanos) -> None:
+        self._own = own
+        self._boot = boot
+        self._ports = ports
+        self._timeout = timeout
+        self._next_number = 1
+        self._clients: list[object] = []
+        self._ids: list[int] = []
+        self._commands: list[AnyCommand] = []
+        self.queued_bytes = 0
+        self._pending: dict[int, Pending] = {}
+        """By first number, ascending: segments are made in the order of their numbers."""
+        self.count = 0
+        """Requests taken and not answered, queued ones included."""
+
+    # -- taking ------------------------------------------------------------------------------
+
+    def add(self, client: object, id: int, command: AnyCommand, size: int) -> None:
+        """Queue a client's command."""
+        self._clients.append(client)
+        self._ids.append(id)
+        self._commands.append(command)
+        self.queued_bytes += size
+        self.count += 1
+
+    @property
+    def queued(self) -> int:
+        """Commands that are in no segment yet."""
+        return len(self._commands)
+
+    def form(self, now: Nanos, limits: SegmentLimits) -> list[Pending]:
+        """Make segments of what is queued, numbered from where the last ended."""
+        formed = []
+        while self._commands:
+            count = self._fitting(limits)
+            segment = Segment(self._own, self._boot, self._next_number, tuple(self._commands[:count]))
+            self._next_number += count
+            pending = Pending(segment, self._clients[:count], self._ids[:count], now + self._timeout)
+            self._pending[segment.first] = pending
+            formed.append(pending)
+            del self._commands[:count], self._clients[:count], self._ids[:count]
+        self.queued_bytes = 0
+        return formed
+
+    def _fitting(self, limits: SegmentLimits) -> int:
+        """How many of the queued commands go into one segment: at least one."""
+        most = min(len(self._commands), limits.max_batch_commands)
+        if self.queued_bytes <= limits.max_batch_bytes:
+            return most
+        size = 0
+        for count, command in enumerate(self._commands[:most]):
+            size += len(command.body) if type(command) is Command else 0
+            if size > limits.max_batch_bytes:
+                return max(1, count)
+        return most
+
+    def unresolved(self) -> Iterator[Pending]:
+        """Every segment without an outcome, in the order of the numbers."""
+        return iter(self._pending.values())
+
+    def find(self, first: int) -> Pending | None:
+        """The segment that begins with this number, if it has no outcome yet."""
+        return self._pending.get(first)
+
+    @property
+    def oldest(self) -> Pending | None:
+        """The segment that has waited longest."""
+        return next(iter(self._pending.values()), None)
+
+    # -- resolving ---------------------------------------------------------------------------
+
+    def applied(self, done: Done, revision: int) -> None:
+        """A segment of ours was applied (or skipped, all of it): answer its clients.
+
+        Numbers are applied in order, so what stands before it and was not applied never will be.
+        """
+        while self._pending:
+            first = next(iter(self._pending))
+            if first >= done.first:
+                break
+            self.fail(
+                self._pending[first],
+                FailureCode.LEADER_LOST,
+                Happened.NO,
+                "the command was lost with a leader and has not taken effect: send it again",
+            )
+        pending = self._pending.pop(done.first, None)
+        if pending is None:
+            return
+        self.count -= len(pending.ids)
+        reply = self._ports.reply
+        for client, id, result in zip(pending.clients, pending.ids, done.results, strict=True):
+            if type(result) is bytes:
+                reply(client, Answer(id, revision, 0, result))
+            else:
+                reply(client, self._failure(id, result))
+
+    @staticmethod
+    def _failure(id: int, result: Result) -> Failure:
+        if isinstance(result, Rejected):
+            return Failure(id, FailureCode.REJECTED, Happened.NO, result.reason)
+        if isinstance(result, Failed):
+            return Failure(id, FailureCode(result.code), _HAPPENED[result.happened], result.message)
+        return Failure(
+            id,
+            FailureCode.LEADER_LOST,
+            Happened.NO,
+            "the command was overtaken on its way and has not taken effect: send it again",
+        )
+
+    def fail(self, pending: Pending, code: FailureCode, happened: Happened, message: str) -> None:
+        """Give up a segment: tell its clients why, and whether it may have happened."""
+        del self._pending[pending.segment.first]
+        self.count -= len(pending.ids)
+        for client, id in zip(pending.clients, pending.ids, strict=True):
+            self._ports.reply(client, Failure(id, code, happened, message))
+
+    def expire(self, now: Nanos) -> None:
+        """Give up what has waited too long. What was never sent has not happened."""
+        while (pending := self.oldest) is not None and pending.deadline <= now:
+            if not pending.sent_before:
+                text = "no leader was found in time; the command has not taken effect"
+                self.fail(pending, FailureCode.NO_LEADER, Happened.NO, text)
+            else:
+                text = "no outcome in time; the command may still take effect"
+                self.fail(pending, FailureCode.TIMEOUT, Happened.UNKNOWN, text)

@@ -1,0 +1,1 @@
+"""The asyncio shell around the engine: sockets, timers, the sync thread, configuration, `Node`."""

@@ -1,0 +1,368 @@
+"""The clients' port: native frames in, answers out, and a short word for whoever speaks something else."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Protocol, cast
+
+import msgspec
+
+from coterie.engine.protocol import (
+    CLIENT_MAGIC,
+    MAX_FRAME_BYTES,
+    PROTOCOL_VERSION,
+    Answer,
+    Failure,
+    FailureCode,
+    Happened,
+    Hello,
+    Request,
+    Response,
+    View,
+    Welcome,
+    encoder,
+    request_decoder,
+)
+from coterie.runtime.frames import FrameError, FrameSplitter, pack_length
+from coterie.runtime.log_lines import Lines
+from coterie.runtime.peer_link import tune_socket
+
+MAX_HELLO_BYTES = 4096
+"""Body of a client's first frame."""
+HELLO_TIMEOUT_S = 10.0
+"""From connecting to a whole `Hello`."""
+HIGH_WATER_BYTES = 256 * 1024
+"""Unsent answers from which on nothing more is read from a client."""
+
+_HTTP_METHODS = (b"GET ", b"POST", b"PUT ", b"HEAD", b"DELE", b"OPTI", b"PATC", b"PRI ", b"CONN", b"TRAC")
+_HTTP_TEXT = b"This port speaks Coterie's native client protocol. Use a Coterie client, or `coterie --help`.\n"
+_HTTP_ANSWER = (
+    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\nContent-Length: "
+    + str(len(_HTTP_TEXT)).encode()
+    + b"\r\n\r\n"
+    + _HTTP_TEXT
+)
+
+_encode = encoder.encode
+_decode = request_decoder.decode
+
+
+class ClientLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """Limits of the clients' port."""
+
+    max_connections: int = 4096
+    max_in_flight: int = 8192
+    """Requests of one connection taken and not yet answered; from there on nothing is read from it."""
+    max_output_bytes: int = 64 * 1024 * 1024
+    """Unsent answers to one client; a client that lets more pile up is cut off."""
+    stall_timeout_s: float = 30.0
+    """A client that reads so little for so long that its answers pile up is cut off."""
+
+
+class ClientInput(Protocol):
+    """Where clients' requests go."""
+
+    def requests_from(self, client: object, requests: list[Request]) -> None:
+        """Requests of one connection, in order, just arrived."""
+        ...
+
+    def welcome(self) -> tuple[Welcome, View]:
+        """What to answer a client's `Hello`."""
+        ...
+
+
+class ClientConnection(asyncio.Protocol):
+    """One client. The engine holds it as the handle to answer to."""
+
+    __slots__ = (
+        "_from",
+        "_held",
+        "_in_flight",
+        "_opening",
+        "_out",
+        "_paused_by_client",
+        "_port",
+        "_reading",
+        "_splitter",
+        "_timer",
+        "_transport",
+        "_welcomed",
+    )
+
+    def __init__(self, port: ClientPort) -> None:
+        self._port = port
+        self._opening: bytes | None = b""
+        self._splitter = FrameSplitter(MAX_FRAME_BYTES)
+        self._transport: asyncio.Transport | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._from = "?"
+        self._welcomed = False
+        self._in_flight = 0
+        self._held: deque[bytes] = deque()
+        """Frames above the in-flight limit, at most one read's."""
+        self._out: list[bytes] = []
+        self._paused_by_client = False
+        self._reading = True
+
+    # What the event loop calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport = cast("asyncio.Transport", transport)
+        name = transport.get_extra_info("peername")
+        self._from = f"{name[0]}:{name[1]}" if isinstance(name, tuple) else "?"
+        if not self._port.enter(self):
+            self._port.lines.warning("client-port-full", limit=self._port.limits.max_connections, source=self._from)
+            transport.abort()
+            return
+        tune_socket(transport)
+        transport.set_write_buffer_limits(high=HIGH_WATER_BYTES)
+        self._timer = asyncio.get_running_loop().call_later(HELLO_TIMEOUT_S, self._cut_off, "client-hello-timeout")
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._stop_timer()
+        self._transport = None
+        self._out.clear()
+        self._held.clear()
+        self._port.leave(self)
+        self._welcomed = False
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            if self._welcomed:
+                self._requests(self._splitter.feed(data))
+            else:
+                self._open(data)
+        except (FrameError, msgspec.DecodeError, ValueError, RecursionError) as error:
+            self._port.lines.warning("client-malformed", source=self._from, problem=error)
+            self.abort()
+
+    def pause_writing(self) -> None:
+        self._paused_by_client = True
+        self._may_read()
+        self._stop_timer()
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(self._port.limits.stall_timeout_s, self._cut_off, "client-does-not-read")
+
+    def resume_writing(self) -> None:
+        self._stop_timer()
+        self._paused_by_client = False
+        self._may_read()
+
+    # What the node calls.
+
+    def deliver(self, response: Response) -> None:
+        """Queue an answer (or a `View`) for the next `flush`."""
+        if self._transport is None:
+            return
+        out = self._out
+        if not out:
+            self._port.waiting.append(self)
+        body = _encode(response)
+        out.append(pack_length(len(body)))
+        out.append(body)
+        if type(response) is Answer or type(response) is Failure:
+            self._in_flight -= 1
+
+    def deliver_encoded(self, frame: bytes) -> None:
+        """Queue a frame that is not an answer to one request, for the next `flush`."""
+        if self._transport is None or not self._welcomed:
+            return
+        if not self._out:
+            self._port.waiting.append(self)
+        self._out.append(frame)
+
+    def flush(self) -> None:
+        """Hand what is queued to the socket in one write."""
+        transport = self._transport
+        if transport is None:
+            return
+        data = b"".join(self._out)
+        self._out.clear()
+        transport.write(data)
+        if self._paused_by_client and transport.get_write_buffer_size() > self._port.limits.max_output_bytes:
+            self._cut_off("client-output-full")
+        elif self._held or not self._reading:
+            self._may_read()
+
+    def close(self) -> None:
+        """Close once what is queued has been written."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Close at once."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def __repr__(self) -> str:
+        return f"ClientConnection({self._from})"
+
+    # How it works inside.
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _cut_off(self, event: str) -> None:
+        self._port.lines.warning(event, source=self._from)
+        self.abort()
+
+    def _open(self, data: bytes) -> None:
+        assert self._transport is not None
+        if self._opening is not None:
+            data = self._opening + data
+            if data[: len(CLIENT_MAGIC)] != CLIENT_MAGIC[: len(data)]:
+                self._other_protocol(data)
+                return
+            if len(data) < len(CLIENT_MAGIC):
+                self._opening = data
+                return
+            self._opening = None
+            data = data[len(CLIENT_MAGIC) :]
+        frames = self._splitter.feed(data)
+        if not frames:
+            if self._splitter.held_bytes > MAX_HELLO_BYTES:
+                raise FrameError(f"a client's first frame has at most {MAX_HELLO_BYTES} bytes")
+            return
+        hello = _decode(frames[0])
+        if not isinstance(hello, Hello):
+            raise FrameError("the first frame of a client is a Hello")
+        if hello.version != PROTOCOL_VERSION:
+            text = f"this member speaks version {PROTOCOL_VERSION} of the client protocol, not {hello.version}"
+            self.deliver(Failure(0, FailureCode.INVALID, Happened.NO, text))
+            self.flush()
+            self._port.lines.warning("client-refused", source=self._from, client=hello.name, reason=text)
+            self.close()
+            return
+        self._stop_timer()
+        self._welcomed = True
+        for frame in self._port.input.welcome():
+            self.deliver(frame)
+        self.flush()
+        self._requests(frames[1:])
+
+    def _other_protocol(self, data: bytes) -> None:
+        assert self._transport is not None
+        if data[:4] in _HTTP_METHODS or any(method.startswith(data) for method in _HTTP_METHODS):
+            self._port.lines.warning("client-speaks-http", source=self._from)
+            self._transport.write(_HTTP_ANSWER)
+            self._transport.close()
+            return
+        if data[:1] == b"\x16":
+            raise FrameError("the stream opens as TLS does; this port speaks plain text")
+        raise FrameError("the stream does not open as a Coterie client's does")
+
+    def _requests(self, frames: list[bytes]) -> None:
+        if self._held:
+            self._held.extend(frames)
+            return
+        room = self._port.limits.max_in_flight - self._in_flight
+        if len(frames) >= room:
+            self._held.extend(frames[room:])
+            del frames[room:]
+        requests: list[Request] = []
+        for frame in frames:
+            request = _decode(frame)
+            if type(request) is Hello:
+                raise FrameError("a second Hello")
+            requests.append(request)
+        self._in_flight += len(requests)
+        if requests:
+            self._port.input.requests_from(self, requests)
+        if self._in_flight >= self._port.limits.max_in_flight:
+            self._may_read()
+
+    def _may_read(self) -> None:
+        """Read on, or stop reading, as the limits allow."""
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        full = self._in_flight > self._port.limits.max_in_flight // 2
+        if self._held and not full and not self._paused_by_client:
+            frames = list(self._held)
+            self._held.clear()
+            self._take_up(frames)
+            return
+        may = not self._paused_by_client and not self._held and self._in_flight < self._port.limits.max_in_flight
+        if may and not self._reading:
+            self._reading = True
+            transport.resume_reading()
+        elif not may and self._reading:
+            self._reading = False
+            transport.pause_reading()
+
+    def _take_up(self, frames: list[bytes]) -> None:
+        """Take up frames that had to wait."""
+        try:
+            self._requests(frames)
+        except (FrameError, msgspec.DecodeError, ValueError, RecursionError) as error:
+            self._port.lines.warning("client-malformed", source=self._from, problem=error)
+            self.abort()
+            return
+        self._may_read()
+
+
+class ClientPort:
+    """Every client of this node."""
+
+    def __init__(self, lines: Lines, limits: ClientLimits, input: ClientInput) -> None:
+        self.lines = lines
+        self.limits = limits
+        self.input = input
+        self.waiting: list[ClientConnection] = []
+        """Connections with something to write, each once."""
+        self._connections: set[ClientConnection] = set()
+        self._empty: asyncio.Future[None] | None = None
+
+    def protocol(self) -> asyncio.Protocol:
+        """A new connection's protocol, for `loop.create_server`."""
+        return ClientConnection(self)
+
+    @property
+    def connections(self) -> int:
+        """Connections at present."""
+        return len(self._connections)
+
+    def enter(self, connection: ClientConnection) -> bool:
+        """A connection opened; False if there are too many."""
+        if len(self._connections) >= self.limits.max_connections:
+            return False
+        self._connections.add(connection)
+        return True
+
+    def leave(self, connection: ClientConnection) -> None:
+        """A connection closed."""
+        self._connections.discard(connection)
+        if not self._connections and self._empty is not None and not self._empty.done():
+            self._empty.set_result(None)
+
+    async def empty(self) -> None:
+        """Wait until no client is connected."""
+        while self._connections:
+            if self._empty is None or self._empty.done():
+                self._empty = asyncio.get_running_loop().create_future()
+            await self._empty
+
+    def publish(self, view: View) -> None:
+        """Tell every client of the leader and the members."""
+        body = _encode(view)
+        frame = pack_length(len(body)) + body
+        for connection in self._connections:
+            connection.deliver_encoded(frame)
+
+    def flush(self) -> None:
+        """Write what was queued: one write a connection."""
+        while self.waiting:
+            waiting, self.waiting = self.waiting, []
+            for connection in waiting:
+                connection.flush()
+
+    def close(self, *, at_once: bool) -> None:
+        """Close every connection: at once, or when what is queued has been written."""
+        for connection in list(self._connections):
+            if at_once:
+                connection.abort()
+            else:
+                connection.close()

@@ -1,0 +1,82 @@
+"""The data directory of one node, opened: who it is, and its log."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from typing import TypeVar
+
+from coterie.core.types import Member, MemberId
+from coterie.runtime.configuration import NodeConfiguration
+from coterie.runtime.errors import StartFailed
+from coterie.storage.directory import DataDirectory
+from coterie.storage.first_entry import cluster_id, first_entry
+from coterie.storage.log_store import LogStore
+from coterie.storage.os_files import OsFiles
+from coterie.storage.segment import LogHeader
+
+T = TypeVar("T")
+
+
+class OpenDisk:
+    """The data directory and, once it is created or opened, the log in it."""
+
+    def __init__(self, config: NodeConfiguration) -> None:
+        """Opens (and makes, if there is none) the directory `config.data`, and locks it.
+
+        Raises `CoterieError`: in use, of another member, read-only, damaged.
+        """
+        self._config = config
+        self._files = OsFiles()
+        self.directory = self._attempt(lambda: DataDirectory.open(self._files, config.data, config.name))
+        self._log: LogStore | None = None
+
+    @property
+    def member(self) -> MemberId:
+        """The id minted when the directory was made."""
+        return self.directory.member_id
+
+    @property
+    def boot(self) -> int:
+        """How often the directory was opened, this time included."""
+        return self.directory.boot
+
+    @property
+    def cluster(self) -> int | None:
+        """The cluster's id, if this member has started before."""
+        return self.directory.cluster
+
+    def create_log(self, members: tuple[Member, ...]) -> int:
+        """Make the log with its first entry, made from the first members; returns the cluster's id."""
+        entry = first_entry(members)
+        cluster = cluster_id(entry)
+        header = LogHeader(cluster, self.member, self._config.protocol)
+        self._attempt(lambda: LogStore.create(self._files, self.directory.log_directory, header, (entry,)))
+        self._attempt(lambda: self.directory.mark_started(cluster))
+        return cluster
+
+    def open_log(self, cluster: int) -> LogStore:
+        """Open the log. Raises `CoterieError`: damaged, of another member, cluster or protocol."""
+        header = LogHeader(cluster, self.member, self._config.protocol)
+        self._log = self._attempt(lambda: LogStore.open(self._files, self.directory.log_directory, header))
+        return self._log
+
+    def close(self) -> None:
+        """Close the log and unlock the directory."""
+        if self._log is not None:
+            self._log.close()
+            self._log = None
+        self.directory.close()
+
+    def _attempt(self, work: Callable[[], T]) -> T:
+        """Do it; an `OSError` becomes one clear line."""
+        try:
+            return work()
+        except OSError as error:
+            reason = error.strerror or str(error)
+            if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+                reason = f"it cannot be written ({reason})"
+            raise StartFailed(
+                f"cannot use the data directory {self._config.data}: {reason}",
+                advice="check its path, its owner, free space and how it is mounted",
+            ) from error

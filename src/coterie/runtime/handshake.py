@@ -1,0 +1,217 @@
+"""How a stream between two members opens: magic, one frame each way, and whom to refuse.
+
+The dialler sends `PEER_MAGIC` and a `PeerHello` (or an `Introduction`, at first start); the other
+answers with `PeerWelcome`, `Introduction` or `PeerRefused`. After a welcome, messages travel from the
+dialler to the other only; each frame's body is a group id (4 bytes, unsigned, big-endian; 0 for now)
+and the message. Each member dials every other, so a pair has two streams.
+"""
+
+from __future__ import annotations
+
+import struct
+from enum import IntEnum
+from typing import TypeAlias
+
+import msgspec
+
+from coterie.core.errors import CoterieError
+from coterie.core.types import MemberId
+from coterie.engine.first_start import Introduction
+from coterie.runtime.frames import pack_length
+
+PEER_MAGIC = b"\x00coterie-member\x01"
+"""No HTTP client sends a zero byte first."""
+MAJOR = 1
+"""Members of different major versions do not understand each other."""
+MINOR = 0
+"""A higher minor version only adds what a lower one may ignore."""
+MAX_HANDSHAKE_BYTES = 64 * 1024
+"""Body of a handshake's frame."""
+MAX_PEER_FRAME_BYTES = 8 * 1024 * 1024
+"""Body of a frame that carries a message between members."""
+GROUP = 0
+"""The only group, for now."""
+GROUP_BYTES = 4
+_pack_group = struct.Struct(">I").pack
+GROUP_PREFIX = _pack_group(GROUP)
+
+
+class PeerHello(msgspec.Struct, frozen=True, array_like=True, tag=1):
+    """The dialler says who it is and whom it wants."""
+
+    major: int
+    minor: int
+    cluster: int
+    member: MemberId
+    name: str
+    boot: int
+    process: int
+    """64 random bits of this process: two that run with one boot are copies of one disk."""
+    protocol: str
+    target: MemberId
+
+
+class PeerWelcome(msgspec.Struct, frozen=True, array_like=True, tag=2):
+    """The other agrees. Messages may follow."""
+
+    major: int
+    minor: int
+    member: MemberId
+    name: str
+    boot: int
+
+
+class RefusalCode(IntEnum):
+    """Why a member is not let in."""
+
+    OTHER_VERSION = 1
+    OTHER_CLUSTER = 2
+    OTHER_PROTOCOL = 3
+    OTHER_MEMBER = 4
+    """The dialler wanted somebody else."""
+    OLD_BOOT = 5
+    """A restored or running copy of a member's disk."""
+    CONFLICT = 6
+    """First start: see the message."""
+    NOT_STARTED = 7
+    """The other waits for its own first start, or has not opened its disk yet: try again."""
+    OWN_ID = 8
+    """The dialler has the id of the one it dials."""
+
+
+class PeerRefused(msgspec.Struct, frozen=True, array_like=True, tag=3):
+    """The other refuses, says why, and closes."""
+
+    code: int
+    message: str
+
+
+HandshakeFrame: TypeAlias = PeerHello | PeerWelcome | PeerRefused | Introduction
+_decoder: msgspec.msgpack.Decoder[HandshakeFrame] = msgspec.msgpack.Decoder(HandshakeFrame)
+_encoder = msgspec.msgpack.Encoder()
+
+
+def decode_handshake(body: bytes) -> HandshakeFrame:
+    """Raises `msgspec.DecodeError` if it is not one."""
+    return _decoder.decode(body)
+
+
+def frame_handshake(frame: HandshakeFrame) -> bytes:
+    """The whole frame, length and all."""
+    body = _encoder.encode(frame)
+    return pack_length(len(body)) + body
+
+
+class HandshakeRefused(CoterieError):
+    """A member is not let in; `code` says which rule."""
+
+    def __init__(self, code: RefusalCode, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class PeerIdentity(msgspec.Struct, frozen=True, kw_only=True):
+    """Who this node is towards other members."""
+
+    cluster: int
+    member: MemberId
+    name: str
+    boot: int
+    process: int
+    protocol: str
+
+    def hello(self, target: MemberId) -> PeerHello:
+        """What to open a stream to `target` with."""
+        return PeerHello(
+            MAJOR, MINOR, self.cluster, self.member, self.name, self.boot, self.process, self.protocol, target
+        )
+
+    def welcome(self) -> PeerWelcome:
+        """What to answer a `PeerHello` that is let in."""
+        return PeerWelcome(MAJOR, MINOR, self.member, self.name, self.boot)
+
+
+MAX_REMEMBERED_MEMBERS = 1024
+"""Members whose boot is remembered; the one seen first is forgotten for one more."""
+
+
+class Boots:
+    """The highest boot seen of each member, and the process that it was seen from, since this node started."""
+
+    def __init__(self) -> None:
+        self._seen: dict[MemberId, tuple[int, int]] = {}
+
+    def check(self, name: str, member: MemberId, boot: int, process: int) -> None:
+        """Note this start of a member. Raises `HandshakeRefused` if a later one was seen, or another process
+        of the same one: then its disk is a copy, and what it promised since is forgotten in it."""
+        seen = self._seen.get(member)
+        if seen is not None:
+            if boot < seen[0]:
+                raise HandshakeRefused(
+                    RefusalCode.OLD_BOOT,
+                    f"{name} (id {member:016x}) comes with boot {boot}, after boot {seen[0]} was seen: its data "
+                    "directory is an old copy, which has forgotten promises. Remove the member from the cluster, "
+                    "then add it again",
+                )
+            if boot == seen[0] and process != seen[1]:
+                raise HandshakeRefused(
+                    RefusalCode.OLD_BOOT,
+                    f"two processes run as {name} (id {member:016x}) with boot {boot}: one has a copy of the other's "
+                    "data directory. Stop the copy",
+                )
+        elif len(self._seen) >= MAX_REMEMBERED_MEMBERS:
+            del self._seen[next(iter(self._seen))]
+        self._seen[member] = (boot, process)
+
+
+def check_hello(own: PeerIdentity, hello: PeerHello, boots: Boots) -> None:
+    """Raises `HandshakeRefused` if the dialler must not be let in.
+
+    A member that is not in the membership as this node knows it *is* let in: the one who refuses may be
+    the one who is behind (dissertation 4.1).
+    """
+    who = f"{hello.name} (id {hello.member:016x})"
+    if hello.major != MAJOR:
+        raise HandshakeRefused(
+            RefusalCode.OTHER_VERSION,
+            f"{who} speaks version {hello.major}.{hello.minor} of the members' protocol, {own.name} version "
+            f"{MAJOR}.{MINOR}: run the same major version of Coterie on all members",
+        )
+    if hello.cluster != own.cluster:
+        raise HandshakeRefused(
+            RefusalCode.OTHER_CLUSTER,
+            f"{who} belongs to cluster {hello.cluster:016x}, {own.name} to cluster {own.cluster:016x}: check the "
+            "addresses and data directories in both configurations",
+        )
+    if hello.protocol != own.protocol:
+        raise HandshakeRefused(
+            RefusalCode.OTHER_PROTOCOL,
+            f"{who} runs {hello.protocol}, {own.name} runs {own.protocol}: all members must run the same protocol",
+        )
+    if hello.target != own.member:
+        raise HandshakeRefused(
+            RefusalCode.OTHER_MEMBER,
+            f"{who} wants the member with id {hello.target:016x}, but here is {own.name} with id {own.member:016x}: "
+            "an address is wrong, or the member's data directory was replaced (then remove it and add it again)",
+        )
+    if hello.member == own.member:
+        raise HandshakeRefused(
+            RefusalCode.OWN_ID,
+            f"{who} has the id of {own.name} itself: one runs on a copy of the other's data directory. Stop the copy",
+        )
+    boots.check(hello.name, hello.member, hello.boot, hello.process)
+
+
+def check_welcome(target: MemberId, welcome: PeerWelcome) -> None:
+    """Raises `HandshakeRefused` if the one who answered is not whom the dialler wanted."""
+    if welcome.major != MAJOR:
+        raise HandshakeRefused(
+            RefusalCode.OTHER_VERSION,
+            f"{welcome.name} answered in version {welcome.major}.{welcome.minor} of the members' protocol, "
+            f"not {MAJOR}.x",
+        )
+    if welcome.member != target:
+        raise HandshakeRefused(
+            RefusalCode.OTHER_MEMBER,
+            f"{welcome.name} answered with id {welcome.member:016x} where {target:016x} was wanted",
+        )

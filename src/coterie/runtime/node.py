@@ -1,0 +1,253 @@
+"""`Node`: one member of a cluster, in the process that makes it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import secrets
+import time
+from types import TracebackType
+
+import coterie
+from coterie.core.errors import Effect
+from coterie.core.types import Member
+from coterie.engine.engine import Engine, Identity
+from coterie.engine.protocol import PROTOCOL_VERSION, NodeStatus, ReadMode, Welcome
+from coterie.machine.interface import StateMachine
+from coterie.machine.loading import load_machine, machine_name
+from coterie.runtime.addresses import listen
+from coterie.runtime.client_port import ClientPort
+from coterie.runtime.configuration import NodeConfiguration
+from coterie.runtime.disk import OpenDisk
+from coterie.runtime.errors import NodeStopped
+from coterie.runtime.first_start import agree_on_first_members, not_started, started_answer
+from coterie.runtime.handshake import PeerIdentity
+from coterie.runtime.local_client import LocalClient
+from coterie.runtime.log_lines import Lines
+from coterie.runtime.node_loop import NodeLoop
+from coterie.runtime.peer_port import PeerPort
+from coterie.runtime.sync_thread import SyncThread
+from coterie.runtime.transport import Transport
+
+
+class Node:
+    """A member of a cluster, embedded in this process.
+
+    ::
+
+        async with coterie.Node(config, machine=Bank()) as node:
+            reply = await node.submit(b"...")
+
+    Made and used in one event loop. Its log lines go to the logger `coterie`. If its disk fails, the
+    process ends with code 70 (see `sync_thread`): nothing that it said afterwards could be trusted.
+    """
+
+    def __init__(self, config: NodeConfiguration, *, machine: StateMachine | None = None) -> None:
+        """`machine`: what the cluster replicates; if None, `config.machine` is loaded at the start."""
+        self.config = config
+        self._machine = machine
+        self._lines = Lines(config.name)
+        self._rng = random.Random(secrets.randbits(128))
+        self._open = contextlib.ExitStack()
+        """What must be closed when the node ends, in reverse."""
+        self._shell: NodeLoop | None = None
+        self._local: LocalClient | None = None
+        self._sync: SyncThread | None = None
+        self._clients: ClientPort | None = None
+        self._running = False
+        self._stopping = False
+        self._failure: BaseException | None = None
+        self._ended: asyncio.Event = asyncio.Event()
+        self._servers: list[asyncio.Server] = []
+
+    async def __aenter__(self) -> Node:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    # Life
+
+    async def start(self) -> None:
+        """Bind the ports, open the data directory, agree with the other first members (first start only,
+        which waits for all of them), and run.
+
+        Raises `CoterieError`; then nothing of the node runs, and it is not to be used again.
+        """
+        try:
+            await self._start()
+        except BaseException:
+            self._close()
+            raise
+
+    async def _start(self) -> None:
+        config = self.config
+        machine = self._machine if self._machine is not None else load_machine(config.machine)
+        peer_sockets = listen(config.peer_listen or config.peer, "for members")
+        for listener in peer_sockets:
+            self._open.callback(listener.close)
+        client_sockets = listen(config.client_listen or config.client, "for clients")
+        for listener in client_sockets:
+            self._open.callback(listener.close)
+
+        disk = OpenDisk(config)
+        self._open.callback(disk.close)
+        peers = PeerPort(self._lines, not_started)
+        self._open.callback(peers.close)
+        loop = asyncio.get_running_loop()
+        for listener in peer_sockets:
+            self._serve(await loop.create_server(peers.protocol, sock=listener))
+        cluster = disk.cluster
+        if cluster is None:
+            own = Member(disk.member, config.name, config.peer, config.client)
+            members = await agree_on_first_members(
+                own, config.members, directory=disk.directory, port=peers, lines=self._lines, rng=self._rng
+            )
+            cluster = disk.create_log(members)
+        elif disk.directory.first_members:
+            peers.answer_introduction = started_answer(disk.member, disk.directory.first_members)
+        log = disk.open_log(cluster)
+
+        shell = self._shell = NodeLoop(lines=self._lines, on_failure=self._failed)
+        self._open.callback(shell.end)
+        own_side = PeerIdentity(
+            cluster=cluster,
+            member=disk.member,
+            name=config.name,
+            boot=disk.boot,
+            process=secrets.randbits(64),
+            protocol=config.protocol,
+        )
+        transport = Transport(
+            own=own_side, limits=config.links(), lines=self._lines, rng=self._rng, on_closed=shell.connection_closed
+        )
+        self._open.callback(transport.close)
+        self._sync = SyncThread(
+            store=log, lines=self._lines, where=config.data, on_stored=shell.stored, on_no_space=shell.store_failed
+        )
+        self._open.callback(self._sync.stop)
+        self._clients = ClientPort(self._lines, config.clients(), shell)
+        self._open.callback(self._clients.close, at_once=True)
+        identity = Identity(
+            cluster=cluster,
+            member=disk.member,
+            name=config.name,
+            boot=disk.boot,
+            version=coterie.__version__,
+            pid=os.getpid(),
+        )
+        engine = Engine(
+            identity=identity,
+            config=config.engine(),
+            protocol=config.protocol,
+            recovered=log.recovered,
+            reader=log,
+            machine=machine,
+            ports=shell,
+            rng=self._rng,
+            now=time.monotonic_ns(),
+        )
+        welcome = Welcome(PROTOCOL_VERSION, cluster, disk.member, config.name, machine_name(machine))
+        shell.begin(engine=engine, transport=transport, sync=self._sync, clients=self._clients, welcome=welcome)
+        self._local = LocalClient(shell)
+        self._open.callback(self._local.end)
+        peers.open(own_side, shell)
+        for listener in client_sockets:
+            self._serve(await loop.create_server(self._clients.protocol, sock=listener))
+        self._running = True
+        self._lines.info(
+            "started",
+            cluster=f"{cluster:016x}",
+            member=f"{disk.member:016x}",
+            boot=disk.boot,
+            protocol=config.protocol,
+            peer=config.peer,
+            client=config.client,
+        )
+
+    def _serve(self, server: asyncio.Server) -> None:
+        self._servers.append(server)
+        self._open.callback(server.close)
+
+    async def stop(self) -> None:
+        """Take no more requests, wait (at most `stop_timeout_ms`) for those under way, write all to disk, end."""
+        if not self._running or self._stopping:
+            await self._wait_if_stopping()
+            return
+        self._stopping = True
+        assert self._shell is not None
+        assert self._sync is not None
+        assert self._clients is not None
+        self._lines.info("stopping")
+        for server in self._servers:
+            server.close()
+        self._shell.stop_requests()
+        try:
+            async with asyncio.timeout(self.config.stop_timeout_ms / 1000):
+                await self._shell.quiet()
+                self._shell.end()
+                await self._sync.drain()
+                self._clients.close(at_once=False)
+                await self._clients.empty()
+        except TimeoutError:
+            self._lines.warning("stop-timeout", waited_ms=self.config.stop_timeout_ms)
+        self._close()
+        self._lines.info("stopped")
+
+    async def _wait_if_stopping(self) -> None:
+        if self._stopping:
+            await self._ended.wait()
+
+    async def wait_ended(self) -> None:
+        """Wait until the node has ended. Raises what ended it, if it was not `stop`."""
+        await self._ended.wait()
+        if self._failure is not None:
+            raise self._failure
+
+    @property
+    def running(self) -> bool:
+        """Started and not ended."""
+        return self._running
+
+    def _failed(self, error: BaseException) -> None:
+        """The engine raised: the node ends at once and says nothing more; the disk stays as it is."""
+        self._failure = error
+        self._close()
+
+    def _close(self) -> None:
+        self._running = False
+        self._open.close()
+        self._ended.set()
+
+    # Requests
+
+    async def submit(self, command: bytes) -> bytes:
+        """Run a command on the replicated machine; its reply.
+
+        Raises `RequestFailed` (see `code`, `effect`) and `NodeStopped`. Nothing is sent twice: if the
+        effect is *unknown*, only the machine's state can tell.
+        """
+        return (await self._requests().submit(command)).body
+
+    async def query(self, question: bytes, *, mode: ReadMode = ReadMode.LINEARIZABLE, at_least: int = 0) -> bytes:
+        """Ask the machine a question; its answer. `at_least`: a revision that the state must have reached.
+
+        Raises `RequestFailed` and `NodeStopped`; a query has no effect.
+        """
+        return (await self._requests().query(question, mode, at_least)).body
+
+    def status(self) -> NodeStatus:
+        """What this member says of itself. Raises `NodeStopped`."""
+        self._requests()
+        assert self._shell is not None
+        return self._shell.engine.status()
+
+    def _requests(self) -> LocalClient:
+        if not self._running or self._local is None:
+            raise NodeStopped("the node is not running", effect=Effect.NO, advice="start it, or ask another member")
+        return self._local

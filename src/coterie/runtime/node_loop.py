@@ -1,0 +1,245 @@
+"""The shell around one engine: inputs from sockets, disk and clock go in; one flush a loop turn brings
+everything out. All of a loop turn's inputs share one flush, and so one write to disk and to each peer."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from coterie.core.errors import SafetyViolation
+from coterie.core.messages import Message
+from coterie.core.records import StoreBatch
+from coterie.core.types import Mark, MemberId, Nanos
+from coterie.engine.engine import Engine
+from coterie.engine.ports import Event
+from coterie.engine.protocol import Request, Response, View, Welcome
+from coterie.runtime.client_port import ClientPort
+from coterie.runtime.log_lines import Lines
+from coterie.runtime.sync_thread import SyncThread
+from coterie.runtime.transport import Transport
+
+_now = time.monotonic_ns
+NANOS_PER_SECOND = 1_000_000_000
+LONGEST_TIMER_S = 3600.0
+SHORTEST_TIMER_S = 0.001
+"""Event loops count in milliseconds: a shorter timer would fire early, again and again."""
+
+
+class NodeLoop:
+    """Implements the engine's `Ports`, and every input's way into the engine.
+
+    Whatever the engine raises ends the node (`on_failure`): nothing is sent, stored or answered after it.
+    """
+
+    def __init__(
+        self,
+        *,
+        lines: Lines,
+        on_failure: Callable[[BaseException], None],
+        on_event: Callable[[Event], None] | None = None,
+    ) -> None:
+        self._lines = lines
+        self._on_failure = on_failure
+        self._on_event = on_event
+        self._loop = asyncio.get_running_loop()
+        self._engine: Engine | None = None
+        self._transport: Transport | None = None
+        self._sync: SyncThread | None = None
+        self._clients: ClientPort | None = None
+        self._welcome: Welcome | None = None
+        self._flush_due = False
+        self._members_due = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at: Nanos = 0
+        self._deadline: Nanos = 0
+        self._alive = False
+        self._quiet: asyncio.Future[None] | None = None
+
+    def begin(
+        self, *, engine: Engine, transport: Transport, sync: SyncThread, clients: ClientPort, welcome: Welcome
+    ) -> None:
+        """The engine is made: from now on inputs are taken."""
+        self._engine = engine
+        self._transport = transport
+        self._sync = sync
+        self._clients = clients
+        self._welcome = welcome
+        self._alive = True
+        self._members_due = True
+        self._schedule_flush()
+
+    def end(self) -> None:
+        """No input reaches the engine any more."""
+        self._alive = False
+        self._tell_quiet()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    @property
+    def engine(self) -> Engine:
+        """The engine, once it is made."""
+        assert self._engine is not None
+        return self._engine
+
+    async def quiet(self) -> None:
+        """Wait until no request is under way and every input has been flushed."""
+        while self._alive and (self._flush_due or not self.engine.idle):
+            if self._quiet is None:
+                self._quiet = self._loop.create_future()
+            await self._quiet
+
+    # Inputs. Each reads the clock after the input has arrived.
+
+    def receive_from(self, sender: MemberId, messages: list[Message]) -> None:
+        """Messages of another member."""
+        if not self._alive:
+            return
+        now = _now()
+        try:
+            receive = self.engine.receive
+            for message in messages:
+                receive(now, sender, message)
+        except Exception as error:
+            self._fail(error)
+            return
+        self._schedule_flush()
+
+    def requests_from(self, client: object, requests: list[Request]) -> None:
+        """Requests of one client."""
+        if not self._alive:
+            return
+        now = _now()
+        try:
+            request_of = self.engine.request
+            for request in requests:
+                request_of(now, client, request)
+        except Exception as error:
+            self._fail(error)
+            return
+        self._schedule_flush()
+
+    def stored(self, mark: Mark) -> None:
+        """Store batches up to `mark` are durable."""
+        self._input(lambda engine, now: engine.stored(now, mark))
+
+    def store_failed(self, mark: Mark) -> None:
+        """A store batch found no space."""
+        self._input(lambda engine, now: engine.store_failed(now, mark))
+
+    def connection_closed(self, peer: MemberId, refused: bool) -> None:
+        """The stream to a member closed."""
+        self._input(lambda engine, now: engine.connection_closed(now, peer, refused))
+
+    def stop_requests(self) -> None:
+        """Take no more requests."""
+        self._input(lambda engine, now: engine.stop(now))
+
+    def welcome(self) -> tuple[Welcome, View]:
+        """What to tell a client that has just connected."""
+        assert self._welcome is not None
+        return self._welcome, self.engine.view()
+
+    def _input(self, what: Callable[[Engine, Nanos], None]) -> None:
+        if not self._alive:
+            return
+        try:
+            what(self.engine, _now())
+        except Exception as error:
+            self._fail(error)
+            return
+        self._schedule_flush()
+
+    # Ports: called by the engine from within `flush`.
+
+    def send(self, to: MemberId, message: Message) -> None:
+        """See `Ports.send`."""
+        assert self._transport is not None
+        self._transport.send(to, message)
+
+    def store(self, batch: StoreBatch) -> None:
+        """See `Ports.store`."""
+        assert self._sync is not None
+        self._sync.store(batch)
+
+    def reply(self, client: object, response: Response) -> None:
+        """See `Ports.reply`."""
+        client.deliver(response)  # type: ignore[attr-defined]  # every handle that this shell gives out has it
+
+    def publish(self, view: View) -> None:
+        """See `Ports.publish`."""
+        assert self._clients is not None
+        self._clients.publish(view)
+        self._members_due = True
+
+    def event(self, event: Event) -> None:
+        """See `Ports.event`."""
+        self._lines.info(event.kind, text=event.text, **event.fields)
+        if self._on_event is not None:
+            self._on_event(event)
+
+    # The one flush of a loop turn, and the one timer.
+
+    def _schedule_flush(self) -> None:
+        if not self._flush_due:
+            self._flush_due = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flush_due = False
+        if not self._alive:
+            return
+        engine = self.engine
+        try:
+            deadline = engine.flush(_now())
+            if self._members_due:
+                self._follow_membership()
+        except Exception as error:
+            self._fail(error)
+            return
+        assert self._transport is not None
+        assert self._clients is not None
+        self._transport.flush()
+        self._clients.flush()
+        self._arm(deadline)
+        if self._quiet is not None and engine.idle:
+            self._tell_quiet()
+
+    def _tell_quiet(self) -> None:
+        if self._quiet is not None and not self._quiet.done():
+            self._quiet.set_result(None)
+        self._quiet = None
+
+    def _follow_membership(self) -> None:
+        assert self._transport is not None
+        self._members_due = False
+        status = self.engine.status()
+        self._transport.members([(m.id, m.name, m.peer) for m in status.members])
+
+    def _arm(self, deadline: Nanos) -> None:
+        """Have the timer fire at `deadline` or before: one that fires early is set again, which costs less
+        than a new timer at each flush (deadlines mostly move away)."""
+        self._deadline = deadline
+        if self._timer is not None:
+            if self._timer_at <= deadline:
+                return
+            self._timer.cancel()
+        self._timer_at = deadline
+        delay = min(max((deadline - _now()) / NANOS_PER_SECOND, SHORTEST_TIMER_S), LONGEST_TIMER_S)
+        self._timer = self._loop.call_later(delay, self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        if _now() < self._deadline:
+            self._arm(self._deadline)
+        else:
+            self._input(lambda engine, now: engine.wake(now))
+
+    def _fail(self, error: Exception) -> None:
+        self.end()
+        if isinstance(error, SafetyViolation):
+            self._lines.error("safety-violation", problem=error, advice=error.advice)
+        else:
+            self._lines.error("engine-failed", problem=f"{type(error).__name__}: {error}")
+        self._on_failure(error)

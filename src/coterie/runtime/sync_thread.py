@@ -1,0 +1,174 @@
+"""The one thread that waits for the disk.
+
+Store batches that arrive while a write is under way are prepared together as the next write, so that
+one sync covers them all (group commit). The event loop never waits for the disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import queue
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from coterie.core.records import StoreBatch
+from coterie.core.types import Mark
+from coterie.runtime.log_lines import Lines, logger
+
+DISK_ERROR_EXIT_CODE = 70
+"""Exit code of a process whose disk failed (EX_SOFTWARE of sysexits.h)."""
+NO_SPACE_RETRY_S = 0.2
+"""A write that found no space is tried again so often, with the same bytes."""
+SWITCH_INTERVAL_S = 0.0005
+"""After a sync the thread must wait until the event loop's thread gives up the interpreter lock: at most this
+long (Python's default is 5 ms, which a disk that syncs in 1 ms would feel)."""
+
+
+class PreparedWrite(Protocol):
+    """Bytes on their way to the log."""
+
+    def perform(self) -> None:
+        """Write and sync. `OSError` for want of space: call again; any other: the process must end."""
+        ...
+
+
+class PreparesWrites(Protocol):
+    """The log store, as the sync thread needs it."""
+
+    def prepare(self, batches: Sequence[StoreBatch]) -> PreparedWrite:
+        """One write for all these batches."""
+        ...
+
+
+def is_no_space(error: OSError) -> bool:
+    """Whether a failed write only found no space: nothing was acknowledged, and it may be tried again."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def end_process(error: BaseException, where: str, code: int = DISK_ERROR_EXIT_CODE) -> None:
+    """Say why and end the process at once, without another acknowledgement. Never returns."""
+    text = (
+        f"coterie: the disk failed at {where}: {error}. After a failed write or sync nobody knows what is on the disk, "
+        "so this process ends now and acknowledges nothing more. Look at the disk (dmesg, SMART); if it is sound, "
+        "start the node again: it checks its log. If the log is damaged, remove the member and add it again.\n"
+    )
+    try:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+        for handler in logger.handlers:
+            handler.flush()
+    finally:
+        os._exit(code)
+
+
+class SyncThread:
+    """Performs writes one after another, off the event loop."""
+
+    def __init__(
+        self,
+        *,
+        store: PreparesWrites,
+        lines: Lines,
+        where: str,
+        on_stored: Callable[[Mark], None],
+        on_no_space: Callable[[Mark], None],
+        on_disk_error: Callable[[BaseException, str], None] = end_process,
+    ) -> None:
+        """`where` names the directory in messages. The callbacks run in the event loop, but
+        `on_disk_error`, which must not return, runs in the thread."""
+        self._store = store
+        self._lines = lines
+        self._where = where
+        self._on_stored = on_stored
+        self._on_no_space = on_no_space
+        self._on_disk_error = on_disk_error
+        self._loop = asyncio.get_running_loop()
+        self._waiting: list[StoreBatch] = []
+        self._busy = False
+        self._full = False
+        self._idle: asyncio.Future[None] | None = None
+        self._work: queue.SimpleQueue[tuple[PreparedWrite, Mark] | None] = queue.SimpleQueue()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="coterie-sync", daemon=True)
+        self._thread.start()
+
+    def store(self, batch: StoreBatch) -> None:
+        """Write this batch after all earlier ones."""
+        self._waiting.append(batch)
+        if not self._busy:
+            self._begin()
+
+    @property
+    def busy(self) -> bool:
+        """A write is under way."""
+        return self._busy
+
+    async def drain(self) -> None:
+        """Wait until everything is written."""
+        while self._busy:
+            if self._idle is None:
+                self._idle = self._loop.create_future()
+            await self._idle
+
+    def stop(self) -> None:
+        """End the thread once the write under way, if any, is done. Batches that wait are not written."""
+        self._stopping.set()
+        self._waiting.clear()
+        self._work.put(None)
+        self._thread.join()
+
+    def _begin(self) -> None:
+        batches, self._waiting = self._waiting, []
+        self._busy = True
+        self._work.put((self._store.prepare(batches), batches[-1].mark))
+
+    def _done(self, mark: Mark) -> None:
+        self._busy = False
+        if self._full:
+            self._full = False
+            self._lines.info("disk-has-space-again", directory=self._where)
+        if self._waiting:
+            self._begin()
+        elif self._idle is not None:
+            self._idle.set_result(None)
+            self._idle = None
+        self._on_stored(mark)
+
+    def _no_space(self, mark: Mark, error: OSError) -> None:
+        if not self._full:
+            self._full = True
+            self._lines.error("disk-full", directory=self._where, problem=error, retry_ms=int(NO_SPACE_RETRY_S * 1000))
+        self._on_no_space(mark)
+
+    def _run(self) -> None:
+        while True:
+            work = self._work.get()
+            if work is None:
+                return
+            write, mark = work
+            while True:
+                try:
+                    write.perform()
+                    break
+                except OSError as error:
+                    if not is_no_space(error):
+                        self._on_disk_error(error, self._where)
+                        return
+                    self._tell(self._no_space, mark, error)
+                    if self._stopping.wait(NO_SPACE_RETRY_S):
+                        return
+                except BaseException as error:
+                    self._on_disk_error(error, self._where)
+                    return
+            self._tell(self._done, mark)
+
+    def _tell(self, what: Callable[..., None], *arguments: object) -> None:
+        try:
+            self._loop.call_soon_threadsafe(what, *arguments)
+        except RuntimeError:
+            # The loop was closed under us: nobody is left to be told, and nothing was acknowledged.
+            self._stopping.set()

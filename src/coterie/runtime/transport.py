@@ -1,0 +1,88 @@
+"""Messages between members: a link to every other member, and the port that they dial."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import socket
+from collections.abc import Callable, Iterable
+
+from coterie.core.messages import Message, encode
+from coterie.core.types import MemberId
+from coterie.runtime.handshake import PeerIdentity
+from coterie.runtime.log_lines import Lines
+from coterie.runtime.peer_link import LinkLimits, PeerLink
+from coterie.runtime.peer_port import PeerPort
+
+
+class Transport:
+    """Sends to members by id. Everything here may be lost; nothing here waits."""
+
+    def __init__(
+        self,
+        *,
+        own: PeerIdentity,
+        limits: LinkLimits,
+        lines: Lines,
+        rng: random.Random,
+        on_closed: Callable[[MemberId, bool], None],
+    ) -> None:
+        """`on_closed(peer, refused)`: see `PeerLink`."""
+        self._own = own
+        self._limits = limits
+        self._lines = lines
+        self._rng = rng
+        self._on_closed = on_closed
+        self._links: dict[MemberId, PeerLink] = {}
+        self._waiting: list[PeerLink] = []
+        """Links with something to flush; one may stand here more than once, and is written once."""
+
+    def members(self, members: Iterable[tuple[MemberId, str, str]]) -> None:
+        """(id, name, peer address) of the other members as they now are: links are made, moved and ended."""
+        wanted = {member: (name, address) for member, name, address in members if member != self._own.member}
+        for member in list(self._links):
+            link = self._links[member]
+            if member not in wanted or wanted[member][1] != link.address:
+                link.close()
+                del self._links[member]
+        for member, (name, address) in wanted.items():
+            if member not in self._links:
+                self._links[member] = PeerLink(
+                    own=self._own,
+                    target=member,
+                    name=name,
+                    address=address,
+                    limits=self._limits,
+                    lines=self._lines,
+                    rng=self._rng,
+                    on_closed=self._on_closed,
+                )
+
+    def link(self, member: MemberId) -> PeerLink | None:
+        """The link to a member, if there is one."""
+        return self._links.get(member)
+
+    def send(self, to: MemberId, message: Message) -> None:
+        """Queue a message for the next `flush`; dropped if there is no stream or its queue is full."""
+        link = self._links.get(to)
+        if link is not None and link.connected:
+            link.put(encode(message))
+            self._waiting.append(link)
+
+    def flush(self) -> None:
+        """Write what was queued: one write a peer."""
+        for link in self._waiting:
+            link.flush()
+        self._waiting.clear()
+
+    def close(self) -> None:
+        """End all links."""
+        for link in self._links.values():
+            link.close()
+        self._links.clear()
+
+
+async def serve_peers(sockets: list[socket.socket], port: PeerPort) -> list[asyncio.Server]:
+    """Serve the members' port on listening sockets."""
+    loop = asyncio.get_running_loop()
+    return [await loop.create_server(port.protocol, sock=listener) for listener in sockets]

@@ -1,0 +1,30 @@
+"""What can be wrong with a data directory or a log: each says what to do next."""
+
+from __future__ import annotations
+
+from coterie.core.errors import CoterieError
+
+
+class StorageError(CoterieError):
+    """Base of this floor's errors."""
+
+
+class LogDamaged(StorageError):
+    """Bytes that were durable are not what was written. Nothing was changed or cut off."""
+
+    def __init__(self, segment: str, offset: int, what: str) -> None:
+        super().__init__(
+            f"log segment {segment} is damaged at byte {offset}: {what}",
+            advice=(
+                "Do not delete or edit the file: entries that this member acknowledged are in it. Keep a copy of the "
+                "data directory, check the disk, and replace this member: remove it and add a new one in its place."
+            ),
+        )
+        self.segment = segment
+        self.offset = offset
+
+
+class WrongLog(StorageError):
+    """The log belongs to another cluster, member, protocol or format version."""
+
+    advice = "Check the data directory in this member's configuration: it names somebody else's data."

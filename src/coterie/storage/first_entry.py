@@ -1,0 +1,40 @@
+"""The log's first entry, the same at every initial member, and the cluster id that is made from it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import msgspec
+
+from coterie.core.errors import ConfigurationError
+from coterie.core.types import NO_EPOCH, NOBODY, Entry, EntryKind, Member, Membership
+
+CLUSTER_ID_BYTES = 8
+_PERSON = b"coterie cluster"
+"""Keeps these hashes apart from any other use of BLAKE2b over the same bytes (RFC 7693, 2.5 has the field)."""
+
+
+def first_entry(members: Sequence[Member]) -> Entry:
+    """The entry at index 1 of a cluster whose initial members, all voters, are these; in any order.
+
+    It has epoch (0, 0), which no leader's entry has: it was chosen when all members fixed the same set.
+    Raises `ConfigurationError` if there is no member, or two share an id or a name.
+    """
+    ordered = tuple(sorted(members, key=lambda member: member.id))
+    ids = tuple(member.id for member in ordered)
+    if not ids:
+        raise ConfigurationError("a cluster needs at least one initial member")
+    if NOBODY in ids or len(set(ids)) != len(ids):
+        raise ConfigurationError(f"the ids of initial members must differ, and none may be 0: {ids}")
+    if len({member.name for member in ordered}) != len(ordered):
+        names = ", ".join(member.name for member in ordered)
+        raise ConfigurationError(f"the names of initial members must differ: {names}")
+    payload = msgspec.msgpack.encode(Membership(members=ordered, voters=ids))
+    return Entry(index=1, epoch=NO_EPOCH, kind=EntryKind.MEMBERSHIP, elapsed=0, payload=payload)
+
+
+def cluster_id(entry: Entry) -> int:
+    """64 bits that name the cluster that began with this entry; never 0."""
+    digest = hashlib.blake2b(msgspec.msgpack.encode(entry), digest_size=CLUSTER_ID_BYTES, person=_PERSON).digest()
+    return int.from_bytes(digest, "big") or 1

@@ -1,0 +1,383 @@
+"""Who is let in, who is refused and with which words: over real sockets, seen from both sides."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import socket
+from collections.abc import Callable
+
+import msgspec
+import pytest
+from tests.runtime.conftest import run, until
+
+from coterie.core.messages import Message, PreVote
+from coterie.core.types import Epoch, MemberId
+from coterie.runtime.addresses import AddressError, bound_address, listen, split_address
+from coterie.runtime.first_start import ask, not_started
+from coterie.runtime.frames import FrameSplitter
+from coterie.runtime.handshake import (
+    MAX_HANDSHAKE_BYTES,
+    PEER_MAGIC,
+    Boots,
+    HandshakeRefused,
+    PeerIdentity,
+    PeerRefused,
+    PeerWelcome,
+    RefusalCode,
+    check_hello,
+    check_welcome,
+    frame_handshake,
+)
+from coterie.runtime.log_lines import Lines
+from coterie.runtime.peer_link import LinkLimits
+from coterie.runtime.peer_port import PeerPort
+from coterie.runtime.transport import Transport
+
+A = PeerIdentity(cluster=7, member=1, name="a", boot=3, process=11, protocol="raft")
+B = PeerIdentity(cluster=7, member=2, name="b", boot=5, process=22, protocol="raft")
+VOTE = PreVote(Epoch(4, 0), 3, Epoch(2, 0))
+QUICK = LinkLimits(first_delay_s=0.01, max_delay_s=0.05)
+
+
+class Inbox:
+    """Keeps what arrives."""
+
+    def __init__(self) -> None:
+        self.got: list[tuple[MemberId, Message]] = []
+
+    def receive_from(self, sender: MemberId, messages: list[Message]) -> None:
+        self.got += [(sender, message) for message in messages]
+
+
+class Side:
+    """One member: port, transport, inbox, and the closings that it was told of."""
+
+    def __init__(self, own: PeerIdentity, limits: LinkLimits = QUICK) -> None:
+        self.own = own
+        self.closed: list[tuple[MemberId, bool]] = []
+        self.inbox = Inbox()
+        self.port = PeerPort(Lines(own.name), not_started)
+        self.transport = Transport(
+            own=own,
+            limits=limits,
+            lines=Lines(own.name),
+            rng=random.Random(1),
+            on_closed=lambda peer, refused: self.closed.append((peer, refused)),
+        )
+        self.address = ""
+        self.server: asyncio.Server | None = None
+
+    async def serve(self, at: str = "127.0.0.1:0") -> None:
+        (listener,) = listen(at, "test")
+        self.address = bound_address(listener)
+        self.server = await asyncio.get_running_loop().create_server(self.port.protocol, sock=listener)
+        self.port.open(self.own, self.inbox)
+
+    def end(self) -> None:
+        if self.server is not None:
+            self.server.close()
+        self.port.close()
+        self.transport.close()
+
+    def connected(self, to: MemberId) -> bool:
+        link = self.transport.link(to)
+        return link is not None and link.connected
+
+
+def hello_with(**changes: object) -> PeerIdentity:
+    return msgspec.structs.replace(A, **changes)
+
+
+@pytest.mark.parametrize(
+    ("hello", "code", "words"),
+    [
+        (hello_with(cluster=8).hello(2), RefusalCode.OTHER_CLUSTER, "belongs to cluster 0000000000000008"),
+        (hello_with(protocol="multipaxos").hello(2), RefusalCode.OTHER_PROTOCOL, "runs multipaxos, b runs raft"),
+        (A.hello(9), RefusalCode.OTHER_MEMBER, "wants the member with id 0000000000000009"),
+        (hello_with(member=2).hello(2), RefusalCode.OWN_ID, "has the id of b itself"),
+        (msgspec.structs.replace(A.hello(2), major=2), RefusalCode.OTHER_VERSION, "speaks version 2.0"),
+    ],
+)
+def test_who_must_not_come_in_is_refused_with_the_reason(hello: object, code: RefusalCode, words: str) -> None:
+    with pytest.raises(HandshakeRefused, match=words) as caught:
+        check_hello(B, hello, Boots())  # type: ignore[arg-type]  # the table holds hellos
+    assert caught.value.code is code
+
+
+def test_a_member_that_is_not_known_yet_is_let_in() -> None:
+    check_hello(B, hello_with(member=12345, name="new").hello(2), Boots())
+
+
+def test_a_newer_minor_version_is_let_in() -> None:
+    check_hello(B, msgspec.structs.replace(A.hello(2), minor=9), Boots())
+
+
+def test_a_boot_that_went_back_is_a_restored_disk() -> None:
+    boots = Boots()
+    check_hello(B, A.hello(2), boots)
+    check_hello(B, hello_with(boot=4, process=12).hello(2), boots)
+    with pytest.raises(HandshakeRefused, match=r"boot 3, after boot 4 .* old copy.*Remove the member") as caught:
+        check_hello(B, A.hello(2), boots)
+    assert caught.value.code is RefusalCode.OLD_BOOT
+
+
+def test_two_processes_with_one_boot_are_copies() -> None:
+    boots = Boots()
+    check_hello(B, A.hello(2), boots)
+    check_hello(B, A.hello(2), boots)
+    with pytest.raises(HandshakeRefused, match="two processes run as a"):
+        check_hello(B, hello_with(process=99).hello(2), boots)
+
+
+def test_the_dialler_checks_the_answer_too() -> None:
+    check_welcome(2, B.welcome())
+    with pytest.raises(HandshakeRefused, match="where 0000000000000003 was wanted"):
+        check_welcome(3, B.welcome())
+    with pytest.raises(HandshakeRefused, match="version 2"):
+        check_welcome(2, PeerWelcome(2, 0, 2, "b", 1))
+
+
+def test_messages_arrive_in_order_from_the_right_sender() -> None:
+    async def work() -> None:
+        a, b = Side(A), Side(B)
+        await a.serve()
+        await b.serve()
+        a.transport.members([(1, "a", a.address), (2, "b", b.address)])
+        await until(lambda: a.connected(2))
+        for index in range(1000):
+            a.transport.send(2, msgspec.structs.replace(VOTE, last_index=index))
+        a.transport.send(3, VOTE)
+        a.transport.flush()
+        await until(lambda: len(b.inbox.got) == 1000)
+        assert [message.last_index for _, message in b.inbox.got if isinstance(message, PreVote)] == list(range(1000))
+        assert {sender for sender, _ in b.inbox.got} == {1}
+        a.end()
+        b.end()
+
+    run(work)
+
+
+def test_a_refusal_is_logged_on_both_sides(lines: Callable[[], list[str]]) -> None:
+    async def work() -> None:
+        a, b = Side(hello_with(cluster=8)), Side(B)
+        await b.serve()
+        a.transport.members([(2, "b", b.address)])
+        await until(lambda: any(line.startswith("peer-refused-us node=a") for line in lines()))
+        assert any(line.startswith("peer-refused node=b") and "belongs to cluster" in line for line in lines())
+        assert not a.connected(2)
+        a.end()
+        b.end()
+
+    run(work)
+
+
+def test_a_dead_peer_is_told_of_at_once_and_found_again(lines: Callable[[], list[str]]) -> None:
+    async def work() -> None:
+        a, b = Side(A), Side(B)
+        await b.serve()
+        a.transport.members([(2, "b", b.address)])
+        await until(lambda: a.connected(2))
+        b.end()
+        await until(lambda: (2, True) in a.closed, seconds=1)
+        assert a.closed[0] == (2, False)
+        a.transport.send(2, VOTE)
+        a.transport.flush()
+        again = Side(msgspec.structs.replace(B, boot=6))
+        await again.serve(b.address)
+        await until(lambda: a.connected(2))
+        a.transport.send(2, VOTE)
+        a.transport.flush()
+        await until(lambda: again.inbox.got)
+        assert again.inbox.got == [(1, VOTE)]
+        assert a.closed == [(2, False), (2, True)]
+        a.end()
+        again.end()
+
+    run(work)
+
+
+def test_a_closed_stream_to_a_living_peer_is_no_refusal() -> None:
+    async def work() -> None:
+        a, b = Side(A), Side(B)
+        await b.serve()
+        a.transport.members([(2, "b", b.address)])
+        await until(lambda: a.connected(2))
+        b.port.close()
+        b.port.open(B, b.inbox)
+        await until(lambda: a.closed)
+        await until(lambda: a.connected(2))
+        assert a.closed == [(2, False)]
+        a.end()
+        b.end()
+
+    run(work)
+
+
+def test_a_member_that_moves_is_dialled_at_its_new_address() -> None:
+    async def work() -> None:
+        a, b, moved = Side(A), Side(B), Side(B)
+        await b.serve()
+        await moved.serve()
+        a.transport.members([(2, "b", b.address)])
+        await until(lambda: a.connected(2))
+        a.transport.members([(2, "b", moved.address)])
+        await until(lambda: a.connected(2))
+        a.transport.send(2, VOTE)
+        a.transport.flush()
+        await until(lambda: moved.inbox.got)
+        assert not b.inbox.got
+        a.transport.members([])
+        assert a.transport.link(2) is None
+        a.end()
+        b.end()
+        moved.end()
+
+    run(work)
+
+
+def test_a_second_stream_of_a_member_replaces_the_first() -> None:
+    async def work() -> None:
+        b = Side(B)
+        await b.serve()
+        streams = []
+        for _ in range(2):
+            reader, writer = await asyncio.open_connection(*split_address(b.address))
+            writer.write(PEER_MAGIC + frame_handshake(A.hello(2)))
+            assert await reader.read(1000)
+            streams.append((reader, writer))
+        with pytest.raises((ConnectionResetError, asyncio.IncompleteReadError)):
+            await streams[0][0].readexactly(1)
+        assert b.port.connections == 1
+        streams[0][1].close()
+        streams[1][1].close()
+        b.end()
+
+    run(work)
+
+
+def test_a_member_that_has_not_started_says_so() -> None:
+    async def work() -> None:
+        b = Side(B)
+        await b.serve()
+        b.port.close()
+        answer = await ask(b.address, A.hello(2))
+        assert isinstance(answer, PeerRefused)
+        assert answer.code == RefusalCode.NOT_STARTED
+        b.end()
+
+    run(work)
+
+
+def test_a_slow_peer_is_bounded_and_slows_nobody() -> None:
+    async def work() -> None:
+        limits = LinkLimits(max_queue_bytes=1_000_000)
+        a, fast = Side(A, limits), Side(B)
+        await fast.serve()
+        (listener,) = listen("127.0.0.1:0", "a peer that never reads")
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        a.transport.members([(2, "b", fast.address), (3, "slow", bound_address(listener))])
+        listener.setblocking(True)
+        stuck, _ = await asyncio.to_thread(listener.accept)
+        stuck.setblocking(True)
+        stuck.sendall(frame_handshake(PeerWelcome(1, 0, 3, "slow", 1)))
+        await until(lambda: a.connected(2) and a.connected(3))
+        link = a.transport.link(3)
+        assert link is not None
+        big = msgspec.structs.replace(VOTE, last_index=1)
+        for _ in range(400):
+            link.put(bytes(50_000))
+            a.transport.send(2, big)
+            link.flush()
+            a.transport.flush()
+            await asyncio.sleep(0)
+        assert link.dropped > 0
+        assert link.queued_bytes <= 1_000_000
+        await until(lambda: len(fast.inbox.got) == 400)
+        stuck.close()
+        listener.close()
+        a.end()
+        fast.end()
+
+    run(work)
+
+
+@pytest.mark.parametrize(
+    "noise",
+    [
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"\x00coterie-client\x01",
+        PEER_MAGIC + b"\x00\x00\x00\x00",
+        PEER_MAGIC + b"\xff\xff\xff\xff",
+        PEER_MAGIC + (MAX_HANDSHAKE_BYTES + 1).to_bytes(4, "big"),
+        PEER_MAGIC + b"\x00\x00\x00\x01\xc1",
+        PEER_MAGIC + b"\x00\x00\x00\x02\x91\x01",
+        PEER_MAGIC + frame_handshake(B.welcome()),
+        PEER_MAGIC + frame_handshake(A.hello(2)) + b"\x00\x00\x00\x05\x00\x00\x00\x00\xc1",
+        PEER_MAGIC + frame_handshake(A.hello(2)) + b"\x00\x00\x00\x05\x00\x00\x00\x01\x90",
+    ],
+)
+def test_a_malformed_stream_is_closed_with_a_line_and_the_port_lives(
+    noise: bytes, lines: Callable[[], list[str]]
+) -> None:
+    async def work() -> None:
+        b = Side(B)
+        await b.serve()
+        reader, writer = await asyncio.open_connection(*split_address(b.address))
+        writer.write(noise)
+        try:
+            while await reader.read(4096):
+                pass
+        except ConnectionResetError:
+            pass
+        writer.close()
+        assert any(line.startswith("peer-malformed node=b") for line in lines())
+        assert isinstance(await ask(b.address, A.hello(2)), PeerWelcome)
+        b.end()
+
+    run(work)
+
+
+def test_messages_after_the_handshake_that_are_none_close_the_stream(lines: Callable[[], list[str]]) -> None:
+    async def work() -> None:
+        rng = random.Random(5)
+        b = Side(B)
+        await b.serve()
+        for attempt in range(60):
+            reader, writer = await asyncio.open_connection(*split_address(b.address))
+            writer.write(PEER_MAGIC + frame_handshake(A.hello(2)))
+            splitter = FrameSplitter(MAX_HANDSHAKE_BYTES)
+            while not splitter.feed(await reader.read(4096)):
+                pass
+            body = bytes(4) + rng.randbytes(rng.randint(1, 40))
+            writer.write(len(body).to_bytes(4, "big") + body if attempt % 2 else rng.randbytes(60))
+            writer.write_eof()
+            try:
+                while await reader.read(4096):
+                    pass
+            except ConnectionResetError:
+                pass
+            writer.close()
+        await until(lambda: b.port.connections == 0)
+        assert not b.inbox.got
+        b.end()
+
+    run(work)
+
+
+@pytest.mark.parametrize("address", ["", "host", "host:", ":1", "host:99999", "a:b:1", "host:-1", "host:٣"])
+def test_what_is_no_address_is_refused(address: str) -> None:
+    with pytest.raises(AddressError, match="host:port"):
+        split_address(address)
+
+
+def test_addresses_are_split_with_and_without_brackets() -> None:
+    assert split_address("h:1") == ("h", 1)
+    assert split_address("[::1]:65535") == ("::1", 65535)
+
+
+def test_a_port_that_is_taken_is_one_clear_error() -> None:
+    (first,) = listen("127.0.0.1:0", "test")
+    with pytest.raises(AddressError, match="another process listens there already"):
+        listen(bound_address(first), "for clients")
+    first.close()

@@ -1,0 +1,169 @@
+"""The sync thread: one write at a time, batches grouped, marks in order; no space waits, an error ends."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+from tests.runtime.conftest import run, until
+
+from coterie.core.records import StoreBatch
+from coterie.runtime.log_lines import Lines
+from coterie.runtime.sync_thread import SyncThread
+
+
+class Disk:
+    """Writes into a list, when it is let."""
+
+    def __init__(self) -> None:
+        self.written: list[list[int]] = []
+        self.attempts: list[list[int]] = []
+        self.gate = threading.Event()
+        self.gate.set()
+        self.errors: list[OSError] = []
+
+    def prepare(self, batches: Sequence[StoreBatch]) -> Pending:
+        return Pending(self, [batch.mark for batch in batches])
+
+
+class Pending:
+    def __init__(self, disk: Disk, marks: list[int]) -> None:
+        self.disk = disk
+        self.marks = marks
+
+    def perform(self) -> None:
+        self.disk.attempts.append(self.marks)
+        assert self.disk.gate.wait(10)
+        if self.disk.errors:
+            raise self.disk.errors.pop(0)
+        self.disk.written.append(self.marks)
+
+
+class Bench:
+    def __init__(self) -> None:
+        self.disk = Disk()
+        self.stored: list[int] = []
+        self.failed: list[int] = []
+        self.ended: list[BaseException] = []
+        self.sync = SyncThread(
+            store=self.disk,
+            lines=Lines("a"),
+            where="here",
+            on_stored=self.stored.append,
+            on_no_space=self.failed.append,
+            on_disk_error=lambda error, where: self.ended.append(error),
+        )
+
+
+def batch(mark: int) -> StoreBatch:
+    return StoreBatch(mark, ())
+
+
+def test_batches_that_come_during_a_write_become_one_write() -> None:
+    async def work() -> None:
+        bench = Bench()
+        bench.disk.gate.clear()
+        for mark in range(1, 6):
+            bench.sync.store(batch(mark))
+        await until(lambda: bench.disk.attempts)
+        assert bench.stored == []
+        bench.disk.gate.set()
+        await bench.sync.drain()
+        assert bench.disk.written == [[1], [2, 3, 4, 5]]
+        await until(lambda: bench.stored == [1, 5])
+        assert not bench.sync.busy
+        bench.sync.stop()
+
+    run(work)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_tried_again_with_the_same_bytes(number: int, lines: Callable[[], list[str]]) -> None:
+    async def work() -> None:
+        bench = Bench()
+        bench.disk.errors = [OSError(number, os.strerror(number)) for _ in range(2)]
+        bench.sync.store(batch(1))
+        await until(lambda: bench.failed)
+        bench.sync.store(batch(2))
+        assert bench.stored == []
+        await until(lambda: bench.stored == [1, 2])
+        assert bench.failed == [1, 1]
+        assert bench.disk.attempts == [[1], [1], [1], [2]]
+        assert bench.disk.written == [[1], [2]]
+        assert sum(line.startswith("disk-full") for line in lines()) == 1
+        assert any(line.startswith("disk-has-space-again") for line in lines())
+        bench.sync.stop()
+
+    run(work)
+
+
+def test_any_other_error_is_never_tried_again_nor_acknowledged() -> None:
+    async def work() -> None:
+        bench = Bench()
+        bench.disk.errors = [OSError(errno.EIO, "input/output error")]
+        bench.sync.store(batch(1))
+        bench.sync.store(batch(2))
+        await until(lambda: bench.ended)
+        bench.sync.stop()
+        assert bench.stored == []
+        assert bench.disk.attempts == [[1]]
+
+    run(work)
+
+
+def test_stopping_waits_for_the_write_under_way_and_drops_the_rest() -> None:
+    async def work() -> None:
+        bench = Bench()
+        bench.disk.gate.clear()
+        bench.sync.store(batch(1))
+        bench.sync.store(batch(2))
+        await until(lambda: bench.disk.attempts)
+        threading.Timer(0.05, bench.disk.gate.set).start()
+        bench.sync.stop()
+        assert bench.disk.written == [[1]]
+
+    run(work)
+
+
+PROGRAM = """
+import asyncio, errno
+from coterie.core.records import StoreBatch
+from coterie.runtime.log_lines import Lines
+from coterie.runtime.sync_thread import SyncThread
+
+class Disk:
+    def prepare(self, batches):
+        return self
+    def perform(self):
+        raise OSError(errno.EIO, "Input/output error")
+
+async def main():
+    sync = SyncThread(store=Disk(), lines=Lines("a"), where="/data/a",
+        on_stored=lambda mark: print("stored", mark, flush=True), on_no_space=print)
+    sync.store(StoreBatch(1, ()))
+    await asyncio.sleep(60)
+
+asyncio.run(main())
+"""
+
+
+def test_a_failed_sync_ends_the_process_at_once_with_the_reason() -> None:
+    source = Path(__file__).parents[2] / "src"
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        env={**os.environ, "PYTHONPATH": str(source)},
+        check=False,
+    )
+    assert done.returncode == 70
+    assert done.stdout == ""
+    assert "the disk failed at /data/a: [Errno 5] Input/output error" in done.stderr
+    assert "acknowledges nothing more" in done.stderr
