@@ -7,13 +7,13 @@ from collections import Counter, defaultdict
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.client.world import REFUSALS, World
 
 from coterie.client.config import ClientConfig
 from coterie.client.requests import Outcome
 from coterie.core.config import MILLISECOND
 from coterie.core.errors import Effect
 from coterie.engine.protocol import Answer, Failure, Happened, Hello, Query, Submit
-from tests.client.world import REFUSALS, World
 
 CONFIG = ClientConfig(session_window=3)
 

@@ -82,9 +82,7 @@ class ClientCore:
 
     # Inputs: what the caller wants
 
-    def submit(
-        self, now: Nanos, command: bytes, on_done: OnDone, *, timeout: Nanos, exactly_once: bool = True
-    ) -> int:
+    def submit(self, now: Nanos, command: bytes, on_done: OnDone, *, timeout: Nanos, exactly_once: bool = True) -> int:
         """Run a command; returns the request's id. With `exactly_once` it runs in this client's session.
 
         Raises `InvalidRequest`, `Overloaded`, `ClientClosed`: nothing was sent.
