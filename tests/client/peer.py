@@ -57,13 +57,18 @@ class Member:
         self.port = 0
         self.mute = False
         """Takes requests and says nothing."""
+        self.silent_commands = False
+        """Takes commands and says nothing of them."""
+        self.refusals_after = 0
+        """So many commands later, three are refused for want of space."""
+        self.most_at_once = 0
+        """Connections that were open together."""
         self.refusals: list[tuple[FailureCode, Happened]] = []
         """The next commands and queries fail so, without effect."""
         self.cut_after_effect = 0
         """The next so many commands take effect, and the connection closes before the answer."""
         self.peers: set[Peer] = set()
         self.requests: list[Request] = []
-        self.connections = 0
 
     async def start(self) -> None:
         loop = asyncio.get_running_loop()
@@ -96,7 +101,7 @@ class Peer(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
         self.member.peers.add(self)
-        self.member.connections += 1
+        self.member.most_at_once = max(self.member.most_at_once, len(self.member.peers))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.member.peers.discard(self)
@@ -136,6 +141,13 @@ class Peer(asyncio.Protocol):
             if member.refusals and not isinstance(request, OpenSession):
                 self.say(Failure(request.id, *member.refusals.pop(0), "as the test says"))
                 return
+            if isinstance(request, Submit):
+                if member.silent_commands:
+                    return
+                if member.refusals_after:
+                    member.refusals_after -= 1
+                    if not member.refusals_after:
+                        member.refusals = [(FailureCode.NO_SPACE, Happened.NO)] * 3
             response = cluster.run(request)
             if isinstance(request, Submit) and member.cut_after_effect:
                 member.cut_after_effect -= 1
