@@ -40,9 +40,8 @@ def measure_once(subject: Subject, work: str, levels: tuple[int, ...], seconds: 
             for in_flight in levels:
                 sample = subject.measure(work, in_flight, seconds)
                 results.setdefault((subject.name, in_flight), []).append(sample)
-                _say(
-                    f"  {subject.name:10} {in_flight:5} in flight {sample.ops_per_s:10.0f}/s  p50 {sample.p50_ms:.3f} ms"
-                )
+                figures = f"{sample.ops_per_s:10.0f}/s  p50 {sample.p50_ms:.3f} ms"
+                _say(f"  {subject.name:10} {in_flight:5} in flight {figures}")
         finally:
             subject.stop()
 

@@ -94,6 +94,9 @@ class Wire(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._received(self, data)
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.transport = None  # answers to a client that has gone are dropped
+
     def write(self, data: bytes) -> None:
         if self.transport is not None:
             self.transport.write(data)
@@ -235,6 +238,9 @@ class Load:
             wire.write(self._operations(self._in_flight // links, start))
         await asyncio.sleep(self._seconds)
         self._deadline = 0.0
+        for wire in wires:
+            if wire.transport is not None:
+                wire.transport.close()
         durations = self._durations
         return {"ops": len(durations), "p50_ms": statistics.median(durations) * 1000 if durations else 0.0}
 

@@ -31,7 +31,8 @@ from coterie.engine.protocol import (
     encoder,
     response_decoder,
 )
-from coterie.machine.kv.protocol import Put, PutReply, encoder as machine_encoder, reply_decoder
+from coterie.machine.kv.protocol import Put, PutReply, reply_decoder
+from coterie.machine.kv.protocol import encoder as machine_encoder
 from coterie.runtime.addresses import split_address
 from coterie.runtime.frames import FrameSplitter, pack_length
 

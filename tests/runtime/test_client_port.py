@@ -129,8 +129,10 @@ def with_desk(work: Callable[[Desk], object], limits: ClientLimits = ClientLimit
     async def run_it() -> Desk:
         desk = Desk(limits)
         await desk.serve()
-        await work(desk)  # type: ignore[misc]  # every `work` here is a coroutine function
-        await desk.end()
+        try:
+            await work(desk)  # type: ignore[misc]  # every `work` here is a coroutine function
+        finally:
+            await desk.end()
         return desk
 
     return run(run_it)

@@ -232,7 +232,7 @@ class ClientConnection(asyncio.Protocol):
         if hello.version != PROTOCOL_VERSION:
             text = f"this member speaks version {PROTOCOL_VERSION} of the client protocol, not {hello.version}"
             self.deliver(Failure(0, FailureCode.INVALID, Happened.NO, text))
-            self.flush()
+            self._port.flush()
             self._port.lines.warning("client-refused", source=self._from, client=hello.name, reason=text)
             self.close()
             return
@@ -240,7 +240,7 @@ class ClientConnection(asyncio.Protocol):
         self._welcomed = True
         for frame in self._port.input.welcome():
             self.deliver(frame)
-        self.flush()
+        self._port.flush()
         self._requests(frames[1:])
 
     def _other_protocol(self, data: bytes) -> None:

@@ -10,10 +10,9 @@ from coterie.core.types import Member, MemberId
 from coterie.runtime.configuration import NodeConfiguration
 from coterie.runtime.errors import StartFailed
 from coterie.storage.directory import DataDirectory
+from coterie.storage.disk import DiskFiles
 from coterie.storage.first_entry import cluster_id, first_entry
-from coterie.storage.log_store import LogStore
-from coterie.storage.os_files import OsFiles
-from coterie.storage.segment import LogHeader
+from coterie.storage.log_store import LogHeader, LogStore
 
 T = TypeVar("T")
 
@@ -27,8 +26,8 @@ class OpenDisk:
         Raises `CoterieError`: in use, of another member, read-only, damaged.
         """
         self._config = config
-        self._files = OsFiles()
-        self.directory = self._attempt(lambda: DataDirectory.open(self._files, config.data, config.name))
+        self._files = DiskFiles()
+        self.directory = DataDirectory.open(self._files, config.data, config.name, config.protocol)
         self._log: LogStore | None = None
 
     @property
@@ -51,8 +50,8 @@ class OpenDisk:
         entry = first_entry(members)
         cluster = cluster_id(entry)
         header = LogHeader(cluster, self.member, self._config.protocol)
-        self._attempt(lambda: LogStore.create(self._files, self.directory.log_directory, header, (entry,)))
-        self._attempt(lambda: self.directory.mark_started(cluster))
+        self._attempt(lambda: LogStore.create(self._files, self.directory.log_directory, header, (entry,))).close()
+        self.directory.mark_started(cluster)
         return cluster
 
     def open_log(self, cluster: int) -> LogStore:

@@ -112,6 +112,8 @@ class Node:
         elif disk.directory.first_members:
             peers.answer_introduction = started_answer(disk.member, disk.directory.first_members)
         log = disk.open_log(cluster)
+        for notice in log.notices:
+            self._lines.warning("log-notice", text=notice)
 
         shell = self._shell = NodeLoop(lines=self._lines, on_failure=self._failed)
         self._open.callback(shell.end)

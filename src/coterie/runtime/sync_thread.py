@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from coterie.core.records import StoreBatch
+from coterie.core.records import Put, StoreBatch
 from coterie.core.types import Mark
 from coterie.runtime.log_lines import Lines, logger
 
@@ -23,6 +23,8 @@ DISK_ERROR_EXIT_CODE = 70
 """Exit code of a process whose disk failed (EX_SOFTWARE of sysexits.h)."""
 NO_SPACE_RETRY_S = 0.2
 """A write that found no space is tried again so often, with the same bytes."""
+MAX_WRITE_BYTES = 16 * 1024 * 1024
+"""Payload bytes of store batches that are written together (one batch may exceed it)."""
 SWITCH_INTERVAL_S = 0.0005
 """After a sync the thread must wait until the event loop's thread gives up the interpreter lock: at most this
 long (Python's default is 5 ms, which a disk that syncs in 1 ms would feel)."""
@@ -63,6 +65,18 @@ def end_process(error: BaseException, where: str, code: int = DISK_ERROR_EXIT_CO
             handler.flush()
     finally:
         os._exit(code)
+
+
+def _group(batches: list[StoreBatch]) -> tuple[list[StoreBatch], list[StoreBatch]]:
+    """The batches of the next write, at least one, and the rest."""
+    size = 0
+    for count, batch in enumerate(batches):
+        for record in batch.records:
+            if isinstance(record, Put):
+                size += sum([len(entry.payload) for entry in record.entries])
+        if size > MAX_WRITE_BYTES and count:
+            return batches[:count], batches[count:]
+    return batches, []
 
 
 class SyncThread:
@@ -122,7 +136,7 @@ class SyncThread:
         self._thread.join()
 
     def _begin(self) -> None:
-        batches, self._waiting = self._waiting, []
+        batches, self._waiting = _group(self._waiting)
         self._busy = True
         self._work.put((self._store.prepare(batches), batches[-1].mark))
 
@@ -132,7 +146,11 @@ class SyncThread:
             self._full = False
             self._lines.info("disk-has-space-again", directory=self._where)
         if self._waiting:
-            self._begin()
+            try:
+                self._begin()
+            except Exception as error:
+                self._on_disk_error(error, self._where)
+                return
         elif self._idle is not None:
             self._idle.set_result(None)
             self._idle = None

@@ -3,80 +3,37 @@
 Under the path of the configuration::
 
     LOCK           held with flock(2) while a process uses the directory; holds that process's pid
-    identity       who this member is, its boot counter, its first membership set, its cluster's id
+    identity       who this member is, its boot counter, its first membership set, its cluster's id (see `identity`)
     identity.new   the next `identity` being written; worth nothing
     log/           the log store's
-
-`identity` is text: a line with the format's version, JSON, and a line with the CRC-32 of all before it.
-Every version to come keeps the first line and the last, so that any version can tell damage from novelty.
 """
 
 from __future__ import annotations
 
 import errno
-import re
 import secrets
-import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from enum import Enum
+from collections.abc import Callable
 
 import msgspec
 
-from coterie.core.errors import CoterieError, Effect
 from coterie.core.types import NOBODY, Member, MemberId
 from coterie.storage.disk import lock_holder
 from coterie.storage.files import Files, Lock
-
-FORMAT = 1
-MAX_IDENTITY_BYTES = 256 * 1024
-"""Of the identity file, and so a bound on the first membership set: about two thousand members."""
+from coterie.storage.identity import (
+    ID_LIMIT,
+    LOG_NAME,
+    MAX_IDENTITY_BYTES,
+    Identity,
+    encode_identity,
+    read_identity,
+    replace_identity,
+    within,
+)
+from coterie.storage.refusal import DirectoryRefused as DirectoryRefused
+from coterie.storage.refusal import Refusal as Refusal
+from coterie.storage.refusal import refusing
 
 LOCK_NAME = "LOCK"
-IDENTITY_NAME = "identity"
-NEW_IDENTITY_NAME = "identity.new"
-LOG_NAME = "log"
-
-_HEADER = re.compile(rb"coterie data directory, format ([0-9]{1,9})\n")
-_TRAILER = re.compile(rb"crc32 ([0-9a-f]{8})\n\Z")
-_TRAILER_BYTES = len(b"crc32 00000000\n")
-_ID_LIMIT = 1 << 64
-
-
-class Refusal(Enum):
-    """Why a data directory was refused."""
-
-    IN_USE = "in use"
-    OTHER_MEMBER = "other member"
-    OTHER_PROTOCOL = "other protocol"
-    UNKNOWN_FORMAT = "unknown format"
-    DAMAGED = "damaged"
-    READ_ONLY = "read-only"
-    NO_SPACE = "no space"
-    NOT_A_DIRECTORY = "not a directory"
-    DISK_ERROR = "disk error"
-    FIXED = "fixed"
-    """Something that is settled once for all was to be settled otherwise."""
-    CLOSED = "closed"
-
-
-class DirectoryRefused(CoterieError):
-    """A data directory cannot be used, or not so. `reason` for programs; the message says what and why."""
-
-    def __init__(self, reason: Refusal, message: str, *, effect: Effect = Effect.NO, advice: str) -> None:
-        super().__init__(message, effect=effect, advice=advice)
-        self.reason = reason
-
-
-class _Identity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the identity file holds. Ids are whole numbers of 64 bits."""
-
-    name: str
-    protocol: str
-    member_id: MemberId
-    boot: int
-    first_members: tuple[Member, ...] | None = None
-    cluster: int | None = None
 
 
 def _mint() -> int:
@@ -86,7 +43,7 @@ def _mint() -> int:
 class DataDirectory:
     """A data directory, opened and locked by this process. Not for use from two threads at once."""
 
-    def __init__(self, files: Files, path: str, lock: Lock, identity: _Identity) -> None:
+    def __init__(self, files: Files, path: str, lock: Lock, identity: Identity) -> None:
         """For `open` alone."""
         self._files = files
         self._path = path
@@ -105,16 +62,16 @@ class DataDirectory:
         bits for a new member's id; 0 is drawn again. Raises `DirectoryRefused`; then no lock is held.
         """
         path = path.rstrip("/") or "/"
-        with _refusing(path):
+        with refusing(path):
             parents = _make(files, path)
         lock = _take_lock(files, path)
         try:
-            with _refusing(path):
-                identity = _read(files, path)
+            with refusing(path):
+                identity = read_identity(files, path)
                 if identity is None:
                     # Until there is an identity, an earlier start may have died before it synced the parents.
                     _sync_parents(files, parents)
-                    identity = _Identity(name=name, protocol=protocol, member_id=_draw(mint), boot=0)
+                    identity = Identity(name=name, protocol=protocol, member_id=_draw(mint), boot=0)
                 _check(path, identity, name, protocol)
                 directory = cls(files, path, lock, identity)
                 directory._write(msgspec.structs.replace(identity, boot=identity.boot + 1))
@@ -160,7 +117,7 @@ class DataDirectory:
     @property
     def log_directory(self) -> str:
         """Where the log belongs. Not made here."""
-        return _within(self._path, LOG_NAME)
+        return within(self._path, LOG_NAME)
 
     def fix_first_members(self, members: tuple[Member, ...]) -> None:
         """Keep the set of initial members, durably and for ever.
@@ -187,7 +144,7 @@ class DataDirectory:
         The same id again does nothing; another raises `DirectoryRefused`. Raises `ValueError` unless it
         has 64 bits and is not 0.
         """
-        if not 0 < cluster < _ID_LIMIT:
+        if not 0 < cluster < ID_LIMIT:
             raise ValueError(f"a cluster id is a number of 64 bits and not 0, which {cluster} is not")
         started = self._identity.cluster
         if started == cluster:
@@ -208,18 +165,18 @@ class DataDirectory:
             advice="correct the initial members in the configuration, or give this member an empty directory",
         )
 
-    def _store(self, identity: _Identity) -> None:
-        with _refusing(self._path):
+    def _store(self, identity: Identity) -> None:
+        with refusing(self._path):
             self._write(identity)
 
-    def _write(self, identity: _Identity) -> None:
+    def _write(self, identity: Identity) -> None:
         if not self._usable:
             raise DirectoryRefused(
                 Refusal.CLOSED,
                 f"the data directory {self._path} is closed, or writing to it failed before",
                 advice="open it again",
             )
-        data = _encode(identity)
+        data = encode_identity(identity)
         if len(data) > MAX_IDENTITY_BYTES:
             raise DirectoryRefused(
                 Refusal.FIXED,
@@ -228,16 +185,12 @@ class DataDirectory:
                 advice="name fewer initial members, and add the others later",
             )
         try:
-            _replace_identity(self._files, self._path, data)
+            replace_identity(self._files, self._path, data)
         except BaseException:
             # Whether the new or the old one survives is not known now; the next open reads it.
             self._usable = False
             raise
         self._identity = identity
-
-
-def _within(path: str, name: str) -> str:
-    return f"{path.rstrip('/')}/{name}"
 
 
 def _listed(members: tuple[Member, ...]) -> str:
@@ -248,7 +201,7 @@ def _draw(mint: Callable[[], int]) -> MemberId:
     member = NOBODY
     while member == NOBODY:
         member = mint()
-    if not 0 < member < _ID_LIMIT:
+    if not 0 < member < ID_LIMIT:
         raise ValueError(f"a member id is a number of 64 bits, which {member} is not")
     return member
 
@@ -281,8 +234,8 @@ def _sync_parents(files: Files, parents: list[tuple[str, bool]]) -> None:
 
 
 def _take_lock(files: Files, path: str) -> Lock:
-    where = _within(path, LOCK_NAME)
-    with _refusing(path):
+    where = within(path, LOCK_NAME)
+    with refusing(path):
         try:
             return files.lock(where)
         except BlockingIOError:
@@ -295,64 +248,7 @@ def _take_lock(files: Files, path: str) -> Lock:
             ) from None
 
 
-# The identity file
-
-
-def _encode(identity: _Identity) -> bytes:
-    body = msgspec.json.format(msgspec.json.encode(identity), indent=2)
-    data = b"coterie data directory, format %d\n%s\n" % (FORMAT, body)
-    return data + b"crc32 %08x\n" % zlib.crc32(data)
-
-
-def _replace_identity(files: Files, path: str, data: bytes) -> None:
-    """Write aside, sync, rename, sync the directory: a crash leaves the old file or the new one, whole."""
-    new = _within(path, NEW_IDENTITY_NAME)
-    if files.exists(new):
-        files.remove(new)
-    file = files.open(new, create=True)
-    try:
-        file.write_at(0, data)
-        file.sync()
-    finally:
-        file.close()
-    files.rename(new, _within(path, IDENTITY_NAME))
-    files.sync_directory(path)
-
-
-def _read(files: Files, path: str) -> _Identity | None:
-    """The identity, or None in a directory that never had one."""
-    where = _within(path, IDENTITY_NAME)
-    if not files.exists(where):
-        if files.exists(_within(path, LOG_NAME)):
-            # A new id beside an old log would be a second voter with the first one's memory.
-            raise _damaged(path, f"it holds a log and no file {IDENTITY_NAME}")
-        return None
-    file = files.open(where)
-    try:
-        data = file.read_at(0, MAX_IDENTITY_BYTES + 1)
-    finally:
-        file.close()
-    header, trailer = _HEADER.match(data), _TRAILER.search(data[-_TRAILER_BYTES:])
-    if len(data) > MAX_IDENTITY_BYTES or header is None or trailer is None:
-        raise _damaged(path, f"{where} does not begin and end as it must")
-    if zlib.crc32(data[:-_TRAILER_BYTES]) != int(trailer[1], 16):
-        raise _damaged(path, f"the checksum of {where} does not match its content")
-    if int(header[1]) != FORMAT:
-        raise DirectoryRefused(
-            Refusal.UNKNOWN_FORMAT,
-            f"the data directory {path} has format {int(header[1])}; this version of Coterie knows format {FORMAT}",
-            advice="run the version of Coterie that wrote it, or a newer one",
-        )
-    try:
-        identity = msgspec.json.decode(data[header.end() : -_TRAILER_BYTES], type=_Identity)
-    except msgspec.DecodeError as error:
-        raise _damaged(path, f"{where} says what it cannot say: {error}") from error
-    if not 0 < identity.member_id < _ID_LIMIT or identity.boot < 1:
-        raise _damaged(path, f"{where} has member id {identity.member_id} and boot {identity.boot}")
-    return identity
-
-
-def _check(path: str, identity: _Identity, name: str, protocol: str) -> None:
+def _check(path: str, identity: Identity, name: str, protocol: str) -> None:
     if identity.name != name:
         raise DirectoryRefused(
             Refusal.OTHER_MEMBER,
@@ -365,38 +261,3 @@ def _check(path: str, identity: _Identity, name: str, protocol: str) -> None:
             f"the data directory {path} holds a log of protocol {identity.protocol!r}, not {protocol!r}",
             advice=f"set the protocol to {identity.protocol!r}: a cluster keeps the one that it began with",
         )
-
-
-# Refusals
-
-
-def _damaged(path: str, what: str) -> DirectoryRefused:
-    return DirectoryRefused(
-        Refusal.DAMAGED,
-        f"the data directory {path} is damaged: {what}",
-        advice="do not restore an old copy; remove the member from the cluster and add it with an empty directory",
-    )
-
-
-@contextmanager
-def _refusing(path: str) -> Iterator[None]:
-    """Turn what the system says into a refusal of the directory."""
-    try:
-        yield
-    except OSError as error:
-        reason, what, advice = _explain(error.errno)
-        detail = error.strerror or str(error)
-        where = f" at {error.filename}" if isinstance(error.filename, str) else ""
-        raise DirectoryRefused(
-            reason, f"the data directory {path} {what} ({detail}{where})", effect=Effect.UNKNOWN, advice=advice
-        ) from error
-
-
-def _explain(number: int | None) -> tuple[Refusal, str, str]:
-    if number in (errno.EROFS, errno.EACCES, errno.EPERM):
-        return Refusal.READ_ONLY, "cannot be written", "check its owner, its permissions, and how its disk is mounted"
-    if number in (errno.ENOSPC, errno.EDQUOT):
-        return Refusal.NO_SPACE, "has no space left", "free some space, then start again: nothing is lost"
-    if number in (errno.ENOTDIR, errno.EEXIST):
-        return Refusal.NOT_A_DIRECTORY, "is not a directory", "correct the path in the configuration"
-    return Refusal.DISK_ERROR, "cannot be used", "check the path, then the disk (the system's log may say more)"

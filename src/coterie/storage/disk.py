@@ -64,12 +64,12 @@ class DiskFiles:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             file = DiskFile(fd)
-            file.truncate(0)
+            file.truncate(0)  # else a longer pid's last digits would stay
             file.write_at(0, b"%d\n" % os.getpid())
         except BaseException:
             os.close(fd)
             raise
-        return DiskLock(file)
+        return DiskLock(fd)
 
 
 class DiskFile:
@@ -119,6 +119,8 @@ class DiskFile:
         """
         if self._sync_failed:
             raise OSError(errno.EIO, "an earlier sync of this file failed: what it holds is unknown")
+        if self._fd < 0:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
         try:
             if sys.platform == "darwin":
                 # There fsync leaves the bytes in the drive's cache, and fdatasync is not to be had.
@@ -142,14 +144,19 @@ class DiskFile:
 class DiskLock:
     """A lock that `DiskFiles.lock` took."""
 
-    __slots__ = ("_file",)
+    __slots__ = ("_fd",)
 
-    def __init__(self, file: DiskFile) -> None:
-        self._file = file
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
 
     def release(self) -> None:
-        """Free it; again does nothing. Children that were forked and did not exec hold it until they end."""
-        self._file.close()
+        """Free it; again does nothing. Unlocked, not only closed: children that were forked may share the file."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_UN)
+            finally:
+                os.close(fd)
 
 
 def lock_holder(files: Files, path: str) -> int | None:

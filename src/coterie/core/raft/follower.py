@@ -58,7 +58,7 @@ class Follower:
                 if entry.index <= state.commit:
                     state.outbox.raise_alarm(
                         "State Machine Safety (Raft 5.4.3)",
-                        f"leader {sender:016x} sent entry {entry.index} of epoch {entry.epoch}, but this member "
+                        f"leader {state.name(sender)} sent entry {entry.index} of epoch {entry.epoch}, but this member "
                         f"knows {entry.index} as committed with epoch {held}",
                     )
                     return

@@ -104,7 +104,7 @@ class Leadership:
         if m.accepted and m.index > state.log.last_index:
             state.outbox.raise_alarm(
                 "Log Matching (Raft 5.3)",
-                f"member {sender:016x} acknowledged entry {m.index} of epoch {m.epoch}, but this leader's log "
+                f"{state.name(sender)} acknowledged entry {m.index} of epoch {m.epoch}, but this leader's log "
                 f"ends at {state.log.last_index}",
             )
             return
