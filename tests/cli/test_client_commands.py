@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.client.peer import STALE_AGE, Cluster
 
 import coterie
 from coterie.engine.protocol import FailureCode, Happened
-from tests.client.peer import STALE_AGE, Cluster
 
 ROOT = Path(__file__).parents[2]
 ITEM_KEYS = {"key", "value", "encoding", "create", "mod", "version", "age_ms"}

@@ -7,7 +7,7 @@ import errno
 import functools
 import os
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar, cast
 
@@ -228,7 +228,7 @@ class _Connecting(Awaitable[AsyncClient]):
         self._core = core
         self._client: AsyncClient | None = None
 
-    def __await__(self) -> Any:
+    def __await__(self) -> Generator[Any, None, AsyncClient]:
         return self._make().__await__()
 
     async def _make(self) -> AsyncClient:

@@ -355,6 +355,8 @@ class ClientCore:
             request = connection.take(response.id)
             if request is not None:
                 self._refused(now, connection, request, response)
+            elif connection.phase is Phase.GREETING:
+                self._abandon(now, connection, response.message)
         elif type(response) is View:
             self._routes.told(now, response)
             self._rerank(now)
