@@ -6,6 +6,7 @@ import asyncio
 import sys
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -21,6 +22,7 @@ ROLES = {
     "learner": "learner",
 }
 LAST_ELECTIONS = 3
+WIDTH_OF_A_PIPE = 132
 
 
 def status(context: typer.Context, as_json: JsonOption = False, endpoints: EndpointsOption = None) -> None:
@@ -70,12 +72,14 @@ def _member(member: Seen) -> dict[str, object]:
 
 def _show(found: Survey) -> None:
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=WIDTH_OF_A_PIPE)
     newest = found.newest
     title = f"cluster {newest.cluster:016x}, {found.protocol}" if newest is not None else f"{found.protocol} cluster"
     leader = found.leader.name if found.leader is not None else "none that answers"
-    table = Table(title=f"{title}, leader: {leader}", title_justify="left")
+    table = Table(title=f"{title}, leader: {leader}", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for column in ("member", "role", "epoch", "commit", "applied", "pid", "client", "peer", "health"):
-        table.add_column(column, justify="right" if column in {"epoch", "commit", "applied", "pid"} else "left")
+        table.add_column(column, justify="right" if column in {"epoch", "commit", "applied", "pid"} else "left", no_wrap=True)
     for member in found.members:
         said = member.status
         health = "[green]healthy[/]" if member.healthy else "[yellow]no leader[/]" if said else "[red]no answer[/]"

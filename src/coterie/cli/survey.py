@@ -110,7 +110,7 @@ def _merge(answers: dict[Endpoint, NodeStatus], local: LocalCluster | None, prob
             seen.peer = seen.peer or node.peer
             seen.client = seen.client or node.client
     protocol = newest.protocol if newest is not None else local.protocol if local is not None else None
-    return Survey(tuple(members.values()), newest, protocol, tuple(problems))
+    return Survey(tuple(sorted(members.values(), key=lambda member: member.name)), newest, protocol, tuple(problems))
 
 
 def _local_cluster(endpoints: str) -> LocalCluster | None:
