@@ -39,7 +39,7 @@ class Follower:
         # Only what this message vouches for: beyond it, our log may hold a deposed leader's
         # entries (figure 2, AppendEntries 5; catalogue L05). And never backwards (L06).
         state.commit = max(state.commit, min(m.commit, matched))
-        if m.lag >= 0 and m.echo > 0:
+        if m.lag >= 0 and 0 < m.echo <= now:
             self._remember_freshness(m)
         self._acknowledge(now, sender, m, matched)
 

@@ -109,7 +109,8 @@ class Leadership:
             )
             return
         progress.heard_at = now
-        progress.stamp = max(progress.stamp, m.stamp)
+        # The newest answer's, not the highest: after a reboot the follower's clock begins anew.
+        progress.stamp = m.stamp
         if m.round > progress.acked_round:
             progress.acked_round = m.round
             self._confirm()
