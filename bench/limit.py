@@ -33,6 +33,7 @@ import uvloop
 from measure import (
     KEY_BYTES,
     VALUE_BYTES,
+    Missing,
     Sample,
     connections,
     cpu_seconds,
@@ -93,6 +94,9 @@ class Wire(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._received(self, data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.transport = None  # answers to a client that has gone are dropped
 
     def write(self, data: bytes) -> None:
         if self.transport is not None:
@@ -235,6 +239,9 @@ class Load:
             wire.write(self._operations(self._in_flight // links, start))
         await asyncio.sleep(self._seconds)
         self._deadline = 0.0
+        for wire in wires:
+            if wire.transport is not None:
+                wire.transport.close()
         durations = self._durations
         return {"ops": len(durations), "p50_ms": statistics.median(durations) * 1000 if durations else 0.0}
 
@@ -317,7 +324,10 @@ def main() -> None:
     elif options.lead:
         uvloop.run(_lead(options.lead, options.work, options.peers))
     else:
-        report([options.work] if options.work else ["put", "get"], options.seconds, options.json)
+        try:
+            report([options.work] if options.work else ["put", "get"], options.seconds, options.json)
+        except Missing as missing:
+            raise SystemExit(f"limit: {missing}") from None
 
 
 async def _lead(path: str, work: str, peers: list[int]) -> None:

@@ -138,18 +138,19 @@ class Conversation:
             self.start(i)
 
     def do_log(self, words: list[str], options: dict[str, str]) -> None:
-        """log n1 1 1 2 ...: before it starts, the member's durable log holds entries of these epochs, from
-        index 2 on. Without epochs: print the durable log."""
+        """log n1 1 1 2 ... [epoch=5]: the member starts from a disk that holds entries of these epochs, from
+        index 2 on, and this epoch. With neither: print what its disk holds."""
         member = self.member(words[0])
         disk = self.disks[member]
-        if len(words) > 1:
+        if len(words) > 1 or "epoch" in options:
             del disk.entries[1:]
-            for epoch in words[1:]:
+            for word in words[1:]:
                 index = len(disk.entries) + 1
                 disk.entries.append(
-                    Entry(index, Epoch(int(epoch), 0), EntryKind.COMMANDS, 0, f"{index}@{epoch}".encode())
+                    Entry(index, Epoch(int(word), 0), EntryKind.COMMANDS, 0, f"{index}@{word}".encode())
                 )
-            disk.hard_state = HardState(Epoch(max(int(epoch) for epoch in words[1:]), 0), NOBODY)
+            epoch = int(options.get("epoch", max([int(epoch) for epoch in words[1:]], default=0)))
+            disk.hard_state = HardState(Epoch(epoch, 0), NOBODY)
             self.start(member)
         else:
             self.say(f"n{member} disk: epoch={disk.hard_state.epoch.round} vote={self.name(disk.hard_state.vote)}")
@@ -203,7 +204,7 @@ class Conversation:
             messages, self.messages = self.messages, []
             for sender, to, message in messages:
                 self.deliver(sender, to, message)
-            if not busy and not self.messages:
+            if not busy and not messages:
                 break
         if "quiet" in words:
             del self.lines[before:]
@@ -317,7 +318,7 @@ class Conversation:
 
     def drain(self, member: int) -> None:
         more = True
-        while more:
+        while more and member in self.replicas:
             effects = self.replicas[member].drain(self.now)
             self.perform(member, effects)
             more = effects.more

@@ -281,6 +281,13 @@ def test_closing_takes_effect_between_the_commands_of_one_entry(log: Log, machin
     assert machine.ran == [b"before"]
 
 
+def test_the_bytes_of_a_session_that_acknowledges_and_closes_in_one_entry_are_freed_once(log: Log, host: Host) -> None:
+    session, other = log.open(), log.open()
+    log.add(Command(session, 1, 1, b"first"), Command(other, 1, 1, b"x"))
+    log.add(Command(session, 2, 2, b"second"), SessionClose(session))
+    assert host.kept_reply_bytes == len(b"2:x")
+
+
 @pytest.mark.parametrize(
     ("way", "text"), [("raises", "ZeroDivisionError: boom"), ("too few", "0 replies to 2"), ("type", "bytearray")]
 )

@@ -98,6 +98,9 @@ def test_what_was_synced_survives(steps: list[Change], later: list[Change], seed
         "an untouched sector changed"
     )
     assert files.image("/data/log") == found
+    file = files.open("/data/log")
+    file.truncate(2 * MAX_BYTES)
+    assert reread(files) == found.ljust(2 * MAX_BYTES, b"\0"), "what lay after the end has come back"
 
 
 @given(changes, st.lists(writes, max_size=6), seeds)
@@ -173,6 +176,18 @@ def test_a_longer_file_may_keep_its_length_and_lose_its_sectors() -> None:
     assert {b"", whole, whole[:512], bytes(512)} | holes == found
 
 
+def test_a_file_that_lost_its_length_grows_again_with_zeros() -> None:
+    lengths = set()
+    for seed in range(100):
+        content = Content()
+        content.write(0, b"x" * 1000)
+        content.lose_power(Random(seed), torn=False)
+        lengths.add(end := content.length)
+        content.truncate(2000)
+        assert content.read(end, 2000) == bytes(2000 - end)
+    assert lengths == {0, 512, 1000}
+
+
 def test_a_sector_is_torn_only_if_asked() -> None:
     old, new = ("write", 0, SECTOR_BYTES, 1), ("write", 0, SECTOR_BYTES, 2)
     assert {len(set(crashed([old], [new], seed))) for seed in range(200)} == {1}
@@ -188,6 +203,14 @@ def test_a_lost_cut_takes_with_it_what_was_then_written_to_new_blocks() -> None:
             assert found == b"\1" * size
         else:
             assert len(found) in range(0, size + 1, SECTOR_BYTES)
+
+
+def test_a_write_after_a_lost_cut_may_land_where_the_cut_left_the_block() -> None:
+    size = 2 * SECTOR_BYTES
+    for fill in (0, 2):
+        later = [("truncate", 1, 0, 0), ("write", SECTOR_BYTES, SECTOR_BYTES, fill)]
+        found = {crashed([("write", 0, size, 1)], later, seed) for seed in range(300)}
+        assert b"\1" * SECTOR_BYTES + bytes([fill]) * SECTOR_BYTES in found
 
 
 # -- names ------------------------------------------------------------------------------------
@@ -218,6 +241,43 @@ def test_a_rename_across_directories_is_durable_with_either(directory: str) -> N
     files.rename("/a/x", "/b/y")
     files.sync_directory(directory)
     assert files.durable_files().paths() == ("b/y",)
+
+
+def test_syncing_a_directory_takes_along_what_came_before_in_the_other() -> None:
+    files = SimulatedFiles()
+    files.make_directory("/a")
+    files.make_directory("/b")
+    files.sync_directory("/")
+    files.open("/a/x", create=True)
+    files.rename("/a/x", "/b/y")
+    files.open("/a/z", create=True)
+    files.sync_directory("/b")
+    assert files.durable_files().paths() == ("b/y",)
+    files.sync_directory("/a")
+    assert files.durable_files().paths() == ("a/z", "b/y")
+
+
+def test_nothing_overtakes_a_lost_rename() -> None:
+    found = set()
+    for seed in range(100):
+        files = SimulatedFiles()
+        files.make_directory("/a")
+        files.make_directory("/b")
+        files.open("/a/x", create=True)
+        files.sync_all()
+        files.rename("/a/x", "/b/y")
+        files.open("/a/z", create=True)
+        files.crash(Random(seed), power=True)
+        found.add(files.paths())
+    assert found == {("a/x",), ("b/y",), ("a/z", "b/y")}
+
+
+def test_after_a_crash_names_are_again_not_durable_before_a_sync() -> None:
+    files, _ = disk()
+    files.crash(Random(1), power=True)
+    files.open("/data/new", create=True)
+    assert files.list("/data") == ["log", "new"]
+    assert files.durable_files().list("/data") == ["log"]
 
 
 def test_renaming_without_syncing_the_file_may_leave_an_empty_one() -> None:
@@ -434,6 +494,19 @@ def test_a_failed_sync_and_cuts_leave_a_disk_that_agrees_with_itself(
     file.truncate(0)
     file.truncate(MAX_BYTES)
     assert reread(files) == bytes(MAX_BYTES), "a cut leaves nothing behind"
+
+
+def test_a_cut_whose_sync_failed_is_done_by_the_next() -> None:
+    files, file = disk()
+    file.write_at(0, b"\1" * 1000)
+    file.sync()
+    file.truncate(100)
+    files.errors.failing_syncs = 1
+    with pytest.raises(OSError, match="simulated"):
+        file.sync()
+    file.truncate(1000)
+    file.sync()
+    assert files.image("/data/log") == reread(files) == b"\1" * 100 + bytes(900)
 
 
 def test_a_failing_read() -> None:

@@ -26,7 +26,7 @@ from coterie.engine.protocol import (
     encoder,
     response_decoder,
 )
-from coterie.runtime.addresses import split_address
+from coterie.runtime.addresses import AddressError, split_address
 
 STATUS_TIMEOUT_S = 1.0
 STOP_TIMEOUT_S = 15.0
@@ -123,7 +123,7 @@ def ask_status(address: str, timeout: float = STATUS_TIMEOUT_S) -> NodeStatus | 
                 response = response_decoder.decode(_exactly(link, length, deadline))
                 if isinstance(response, Answer):
                     return msgspec.msgpack.decode(response.body, type=NodeStatus)
-    except (OSError, EOFError, msgspec.DecodeError):
+    except (OSError, EOFError, AddressError, msgspec.DecodeError):
         return None
 
 

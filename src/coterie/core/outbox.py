@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 
 from coterie.core.messages import Message
-from coterie.core.records import Put, Record, StoreBatch
+from coterie.core.records import Put, Record, SaveHardState, StoreBatch
 from coterie.core.replica import Alarm, Outcome, ReadReady
 from coterie.core.types import Mark, MemberId, Nanos
 
@@ -32,8 +32,12 @@ class Outbox:
         self._unsynced: deque[tuple[Mark, Nanos]] = deque()
 
     def record(self, record: Record) -> None:
-        """Have `record` written, after all before it. Runs of entries become one `Put`."""
+        """Have `record` written, after all before it. Runs of entries become one `Put`, and of two hard
+        states in a row only the later is kept."""
         records = self._records
+        if type(record) is SaveHardState and records and type(records[-1]) is SaveHardState:
+            records[-1] = record
+            return
         if type(record) is Put and records and type(records[-1]) is Put:
             previous = records[-1].entries
             if previous[-1].index + 1 == record.entries[0].index:

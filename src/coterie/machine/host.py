@@ -325,6 +325,11 @@ class Host:
         """Number of living sessions."""
         return len(self._table.living)
 
+    @property
+    def kept_reply_bytes(self) -> int:
+        """Bytes of replies that all sessions keep."""
+        return self._table.reply_bytes
+
     # Snapshots
 
     def snapshot(self) -> Iterator[bytes]:

@@ -96,6 +96,7 @@ class SessionTable:
         if session is None:
             return False
         self.reply_bytes -= session.reply_bytes
+        session.replies.clear()  # nothing is left to drop when its entry ends
         if len(self._order) > 2 * len(self.living) + 64:  # mostly closed ones: bound the heap
             self._order = [(living.deadline, living.id) for living in self.living.values()]
             heapify(self._order)

@@ -124,6 +124,10 @@ class Recovery:
             tail = self._read_segment(file, name, number, offset, last, contents)
         if contents is None or tail is None:
             raise LogDamaged(self._directory, 0, "there is no log segment in this directory")
+        # A process may have died between writing and syncing: what was read may be in memory only.
+        # From here on it counts as stored, so it must be (a vote, an entry that is acknowledged again).
+        self.files[tail.number].sync()
+        self._files.sync_directory(self._directory)
         return contents, tail
 
     def _numbers(self) -> list[int]:

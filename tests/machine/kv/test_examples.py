@@ -89,6 +89,18 @@ def test_a_transaction_compares_the_state_before_and_writes_at_one_revision() ->
     assert [item.key for item in kv.events(3)] == [b"a", b"b"]
 
 
+def test_inside_a_transaction_now_has_its_writes_and_a_named_revision_has_not() -> None:
+    kv = KeyValue()
+    do(kv, Put(b"a", b"old"))
+    (reply,) = do(kv, Txn((), (Put(b"a", b"new"), Put(b"b", b""), Range(b"a", b"c"), Range(b"a", b"c", revision=2))))
+    assert isinstance(reply, TxnReply)
+    now, then = reply.replies[2:]
+    assert isinstance(now, RangeReply)
+    assert isinstance(then, RangeReply)
+    assert [(item.key, item.value) for item in now.items] == [(b"a", b"new"), (b"b", b"")]
+    assert [(item.key, item.value) for item in then.items] == [(b"a", b"old")]
+
+
 def test_refusals_have_etcds_words_and_change_nothing() -> None:
     kv = KeyValue()
     do(kv, Put(b"a", b"1"), Put(b"a", b"2"), Put(b"a", b"3"))

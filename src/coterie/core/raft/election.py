@@ -187,7 +187,7 @@ class Election:
         """Count grants of the pre-vote under way; then campaign."""
         state = self._state
         if m.epoch > state.epoch:
-            self.step_down(now, m.epoch, f"member {sender:016x} is in a newer epoch")
+            self.step_down(now, m.epoch, f"{state.name(sender)} is in a newer epoch")
             return
         if state.role is not Role.PRE_CANDIDATE or not m.granted or m.asked.round != state.epoch.round + 1:
             return
@@ -205,7 +205,7 @@ class Election:
             state.outbox.post(sender, VoteReply(state.epoch, False))
             return
         if m.epoch > state.epoch:
-            self.step_down(now, m.epoch, f"member {sender:016x} campaigns in a newer epoch")
+            self.step_down(now, m.epoch, f"{state.name(sender)} campaigns in a newer epoch")
         if state.vote not in (NOBODY, sender) or not state.newer_log(m.last_epoch, m.last_index):
             state.outbox.post(sender, VoteReply(state.epoch, False))
             return
@@ -219,7 +219,7 @@ class Election:
         """Count votes of the present campaign, each member once. Returns True when it is won."""
         state = self._state
         if m.epoch > state.epoch:
-            self.step_down(now, m.epoch, f"member {sender:016x} is in a newer epoch")
+            self.step_down(now, m.epoch, f"{state.name(sender)} is in a newer epoch")
             return False
         # A vote of an older epoch is no vote in this one (catalogue R07).
         if state.role is not Role.CANDIDATE or m.epoch != state.epoch or not m.granted:

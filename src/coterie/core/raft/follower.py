@@ -39,7 +39,7 @@ class Follower:
         # Only what this message vouches for: beyond it, our log may hold a deposed leader's
         # entries (figure 2, AppendEntries 5; catalogue L05). And never backwards (L06).
         state.commit = max(state.commit, min(m.commit, matched))
-        if m.lag >= 0 and m.echo > 0:
+        if m.lag >= 0 and 0 < m.echo <= now:
             self._remember_freshness(m)
         self._acknowledge(now, sender, m, matched)
 
@@ -58,7 +58,7 @@ class Follower:
                 if entry.index <= state.commit:
                     state.outbox.raise_alarm(
                         "State Machine Safety (Raft 5.4.3)",
-                        f"leader {sender:016x} sent entry {entry.index} of epoch {entry.epoch}, but this member "
+                        f"leader {state.name(sender)} sent entry {entry.index} of epoch {entry.epoch}, but this member "
                         f"knows {entry.index} as committed with epoch {held}",
                     )
                     return

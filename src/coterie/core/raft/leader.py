@@ -104,12 +104,13 @@ class Leadership:
         if m.accepted and m.index > state.log.last_index:
             state.outbox.raise_alarm(
                 "Log Matching (Raft 5.3)",
-                f"member {sender:016x} acknowledged entry {m.index} of epoch {m.epoch}, but this leader's log "
+                f"{state.name(sender)} acknowledged entry {m.index} of epoch {m.epoch}, but this leader's log "
                 f"ends at {state.log.last_index}",
             )
             return
         progress.heard_at = now
-        progress.stamp = max(progress.stamp, m.stamp)
+        # The newest answer's, not the highest: after a reboot the follower's clock begins anew.
+        progress.stamp = m.stamp
         if m.round > progress.acked_round:
             progress.acked_round = m.round
             self._confirm()

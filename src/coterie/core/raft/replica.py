@@ -138,22 +138,22 @@ class Raft(Replica):
         if m.epoch == state.epoch and (state.role is Role.LEADER or state.leader not in (NOBODY, sender)):
             state.outbox.raise_alarm(
                 "Election Safety (Raft 5.2)",
-                f"member {sender:016x} sends entries as leader of epoch {m.epoch}, but "
-                f"{state.own if state.role is Role.LEADER else state.leader:016x} leads it",
+                f"{state.name(sender)} sends entries as leader of epoch {m.epoch}, but "
+                f"{state.name(state.leader)} leads it",
             )
             return
         if m.epoch > state.epoch:
-            self._election.step_down(now, m.epoch, f"member {sender:016x} leads a newer epoch")
+            self._election.step_down(now, m.epoch, f"{state.name(sender)} leads a newer epoch")
             self._drop_lost_leadership()
         if state.role is not Role.FOLLOWER or state.leader != sender:
-            self._election.follow(now, sender, f"member {sender:016x} won the election")
+            self._election.follow(now, sender, f"{state.name(sender)} won the election")
         self._election.heard_leader(now)
         self._follower.handle_append(now, sender, m)
 
     def _on_append_reply(self, now: Nanos, sender: MemberId, m: AppendReply) -> None:
         state = self._state
         if m.epoch > state.epoch:
-            self._election.step_down(now, m.epoch, f"member {sender:016x} is in a newer epoch")
+            self._election.step_down(now, m.epoch, f"{state.name(sender)} is in a newer epoch")
         elif m.epoch == state.epoch and self._leadership is not None:
             self._leadership.handle_reply(now, sender, m)
 

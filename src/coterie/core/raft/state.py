@@ -84,6 +84,11 @@ class State:
         self.phase_2 = quorum.phase_2(membership)
         self._others = membership.others(self.own)
 
+    def name(self, member: MemberId) -> str:
+        """The member's name, for people; its id if it is not known."""
+        known = self.membership.member(member)
+        return known.name if known is not None else f"member {member:016x}"
+
     def append(self, entries: tuple[Entry, ...]) -> None:
         """Append to the log; a membership takes effect at once, before it is committed (4.1)."""
         self.log.append(entries)
