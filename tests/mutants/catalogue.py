@@ -318,9 +318,12 @@ MUTANTS: Final = (
             (
                 LOG_STORE,
                 "            file.write_at(self._offset, self._data)\n            file.sync()\n            return\n",
-                "            file.write_at(self._offset, self._data)\n"
-                "            try:\n                file.sync()\n            except OSError:\n                file.sync()\n"
-                "            return\n",
+                (
+                    "            file.write_at(self._offset, self._data)\n"
+                    "            try:\n                file.sync()\n"
+                    "            except OSError:\n                file.sync()\n"
+                    "            return\n"
+                ),
             )
         ],
         frozenset({"log-kept", "epoch-monotonic"}),
@@ -404,7 +407,10 @@ CONTROLS: Final = (
             (
                 LEADER,
                 "        progress.sent_commit = state.commit\n",
-                "        state.outbox.send.append(state.outbox.send[-1])\n        progress.sent_commit = state.commit\n",
+                (
+                    "        state.outbox.send.append(state.outbox.send[-1])\n"
+                    "        progress.sent_commit = state.commit\n"
+                ),
             ),
         ],
         frozenset(),

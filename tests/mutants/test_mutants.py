@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
 from tests.mutants.catalogue import CONTROLS, MUTANTS
 from tests.mutants.planting import Change, Mutant, hunt, plant
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from coterie.sim.campaign import Plan, idleness, run_seed
-from coterie.sim.options import SECOND, FAULTS, choose
+from coterie.sim.options import FAULTS, SECOND, choose
 
 SEEDS = 300
 CHUNK = 20
