@@ -137,6 +137,7 @@ MUTANTS: Final = (
         faults="duplicate,partition,loss",
         nodes=5,
         first=41,
+        rare=True,
     ),
     _mutant(
         "R09",

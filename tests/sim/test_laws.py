@@ -61,6 +61,14 @@ def test_a_whole_round_of_replication_breaks_no_law() -> None:
     assert scene.laws.chosen == 1
 
 
+def test_a_vote_may_leave_when_a_later_epoch_is_on_disk() -> None:
+    scene = Scene()
+    scene.store(2, SaveHardState(HardState(TWO, 1)))
+    scene.laws.sent(2, 1, VoteReply(ONE, True))
+    with pytest.raises(Violation, match="one-vote"):
+        scene.laws.sent(2, 3, VoteReply(ONE, True))
+
+
 def two_leaders(scene: Scene) -> None:
     scene.leader(1, ONE)
     scene.leader(2, ONE)

@@ -201,14 +201,14 @@ class Laws:
             case AppendReply(accepted=True):
                 self._acknowledge(member, laws, message)
             case VoteReply(granted=True):
-                if (message.epoch, to) not in laws.stored_votes:
+                if not self._bound(laws, message.epoch, to):
                     raise Violation(
                         "vote-durable",
                         f"{member} grants its vote of {message.epoch} to {to}; its disk has {laws.durable.hard_state}",
                     )
                 self._vote(member, message.epoch, to)
             case RequestVote():
-                if (message.epoch, member) not in laws.stored_votes:
+                if not self._bound(laws, message.epoch, member):
                     raise Violation(
                         "candidacy-durable",
                         f"{member} asks for votes in {message.epoch}; its disk has {laws.durable.hard_state}",
@@ -216,6 +216,12 @@ class Laws:
                 self._vote(member, message.epoch, member)
             case _:
                 pass
+
+    @staticmethod
+    def _bound(laws: MemberLaws, epoch: Epoch, candidate: MemberId) -> bool:
+        """Whether the disk keeps this member from voting otherwise in the epoch: by the vote, or by a later
+        epoch (two hard states of one batch may be written as the last alone)."""
+        return (epoch, candidate) in laws.stored_votes or laws.durable.hard_state.epoch > epoch
 
     def _vote(self, member: MemberId, epoch: Epoch, candidate: MemberId) -> None:
         earlier = self._votes.setdefault((epoch, member), candidate)
