@@ -63,7 +63,7 @@ class Workload:
     def _write(self, kind: str, key: bytes, now: Nanos) -> Errand:
         self._values += 1
         value = b"%d.%d" % (self._number, self._values)
-        if happens(self._rng, 20):
+        if happens(self._rng, 50):
             value += b"." * self._rng.randrange(1000, 20000)
         command: kv.Command = kv.Put(key, value)
         if kind == "cas":
