@@ -99,6 +99,7 @@ MUTANTS: Final = (
         faults="delay,depose,crash,hold",
         nodes=3,
         first=29,
+        rare=True,
     ),
     _mutant(
         "R08",

@@ -328,7 +328,7 @@ class Node:
     def crash(self, *, power: bool) -> None:
         """End the process now; in the middle of a write, if one is under way."""
         if self._process is not None:
-            self.frailty.arm(self.rng.randrange(1, 5))
+            self.frailty.arm(self.rng.choice((1, 2, 2, 2, 3, 4)))
             self._process.die_writing()
             self._end(power=power)
 
