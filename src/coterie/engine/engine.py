@@ -114,23 +114,27 @@ class Engine:
 
     # -- inputs ------------------------------------------------------------------------------
 
-    def receive(self, now: Nanos, sender: MemberId, message: Message) -> None:
-        """A peer's message."""
+    def receive(self, now: Nanos, sender: MemberId, message: Message) -> bool:
+        """A peer's message. Returns whether a flush is needed: if no input since the last flush needs
+        one, it may be left out."""
         if isinstance(message, Forward):
             self._proposals.forwarded(sender, message)
         elif isinstance(message, ForwardRefused):
             self._proposals.forward_refused(now, sender, message)
         else:
             self.replica.receive(now, sender, message)
+            return not self.replica.settled
+        return True
 
     def request(self, now: Nanos, client: object, request: Request) -> None:
         """A client's request; `client` is a hashable handle that `Ports.reply` gets back."""
         self._intake.take(now, client, request)
 
-    def stored(self, now: Nanos, mark: Mark) -> None:
-        """Store batches up to `mark` are durable."""
+    def stored(self, now: Nanos, mark: Mark) -> bool:
+        """Store batches up to `mark` are durable. Returns whether a flush is needed, as `receive` does."""
         self._stored_mark = max(self._stored_mark, mark)
         self.replica.stored(now, mark)
+        return bool(self._held) or not self.replica.settled
 
     def store_failed(self, now: Nanos, mark: Mark) -> None:
         """No space for the batch; the shell keeps trying."""
