@@ -210,7 +210,7 @@ class LogStore:
         store._base = contents.base
         store._hard_state = contents.hard_state
         store._last = store._durable = contents.last
-        store._ends = recovery.ends
+        store._ends = {number: end for number, end in recovery.ends.items() if number != tail.number}
         store._number, store._offset, store._zeroed_until = tail
         return store
 
