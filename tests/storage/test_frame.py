@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.storage.logs import payloads
 
 from coterie.storage.frame import (
     ALIGNMENT,
@@ -21,7 +22,6 @@ from coterie.storage.frame import (
     frame_span,
     proves_torn,
 )
-from tests.storage.logs import payloads
 
 SEGMENT = 7
 offsets = st.integers(0, 40).map(lambda number: number * ALIGNMENT)

@@ -11,15 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
-
-from coterie.core.records import Put, SaveHardState, StoreBatch, Truncate
-from coterie.core.types import EntryKind, Epoch, HardState
-from coterie.sim.disk import DiskErrors, SimulatedFiles
-from coterie.storage.errors import LogDamaged, NoLog, StorageError
-from coterie.storage.frame import MAX_PAYLOAD_BYTES
-from coterie.storage.log_index import POINT_EVERY_BYTES
-from coterie.storage.log_store import LogStore, Write
-from coterie.storage.segment import segment_name
 from tests.storage.logs import (
     ALL_BYTES,
     DIRECTORY,
@@ -32,6 +23,15 @@ from tests.storage.logs import (
     holding,
     put,
 )
+
+from coterie.core.records import Put, SaveHardState, StoreBatch, Truncate
+from coterie.core.types import EntryKind, Epoch, HardState
+from coterie.sim.disk import DiskErrors, SimulatedFiles
+from coterie.storage.errors import LogDamaged, NoLog, StorageError
+from coterie.storage.frame import MAX_PAYLOAD_BYTES
+from coterie.storage.log_index import POINT_EVERY_BYTES
+from coterie.storage.log_store import LogStore, Write
+from coterie.storage.segment import segment_name
 
 seeds = st.integers(0, 2**32)
 SEGMENT_SIZES = (600, 5000, 1 << 20)
@@ -195,14 +195,14 @@ class LogMachine(RuleBasedStateMachine):
             assert holding(content(self.store)) == holding(self.model)
 
 
-LogMachine.TestCase.settings = settings(max_examples=50, stateful_step_count=15, deadline=None)
+LogMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=12, deadline=None)
 TestLogMachine = LogMachine.TestCase
 
 
 # Making a log
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(seeds, st.integers(0, 5), st.integers(0, 5), st.booleans(), st.booleans())
 def test_a_log_is_made_after_a_crash_at_any_point_of_making_it(
     seed: int, syncs: int, again: int, power: bool, torn: bool
