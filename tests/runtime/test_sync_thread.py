@@ -37,6 +37,12 @@ class Pending:
         self.disk = disk
         self.marks = marks
 
+    def begin(self) -> int | None:
+        return None
+
+    def finish(self) -> None:
+        raise AssertionError("nothing was begun")
+
     def perform(self) -> None:
         self.disk.attempts.append(self.marks)
         assert self.disk.gate.wait(10)
@@ -140,6 +146,8 @@ from coterie.runtime.sync_thread import SyncThread
 class Disk:
     def prepare(self, batches):
         return self
+    def begin(self):
+        return None
     def perform(self):
         raise OSError(errno.EIO, "Input/output error")
 

@@ -17,6 +17,7 @@ from typing import Protocol
 
 from coterie.core.records import Put, StoreBatch
 from coterie.core.types import Mark
+from coterie.runtime.kernel_sync import KernelSync, kernel_sync
 from coterie.runtime.log_lines import Lines, logger
 
 DISK_ERROR_EXIT_CODE = 70
@@ -37,6 +38,14 @@ class PreparedWrite(Protocol):
 
     def perform(self) -> None:
         """Write and sync. `OSError` for want of space: call again; any other: the process must end."""
+        ...
+
+    def begin(self) -> int | None:
+        """Write without syncing; returns the descriptor to sync, or None if `perform` must do it all."""
+        ...
+
+    def finish(self) -> None:
+        """What `begin` wrote is synced."""
         ...
 
 
@@ -107,6 +116,9 @@ class SyncThread:
         self._busy = False
         self._full = False
         self._idle: asyncio.Future[None] | None = None
+        self._kernel = kernel_sync(self._loop, self._kernel_done)
+        self._under_way: tuple[PreparedWrite, Mark] | None = None
+        """The write that the kernel syncs."""
         self._work: queue.SimpleQueue[tuple[PreparedWrite, Mark] | None] = queue.SimpleQueue()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="coterie-sync", daemon=True)
@@ -150,7 +162,39 @@ class SyncThread:
     def _begin(self) -> None:
         batches, self._waiting = _group(self._waiting)
         self._busy = True
-        self._work.put((self._store.prepare(batches), batches[-1].mark))
+        write, mark = self._store.prepare(batches), batches[-1].mark
+        if self._kernel is None or not self._begin_in_kernel(self._kernel, write, mark):
+            self._work.put((write, mark))
+
+    def _begin_in_kernel(self, kernel: KernelSync, write: PreparedWrite, mark: Mark) -> bool:
+        """Write here (into memory: the write before it is on the disk) and let the kernel sync. False if
+        the thread must do it: a new segment, no space, or a kernel that has no room for the request."""
+        try:
+            descriptor = write.begin()
+        except OSError as error:
+            if is_no_space(error):
+                return False
+            self._on_disk_error(error, self._where)
+            return True
+        if descriptor is None:
+            return False
+        try:
+            kernel.begin(descriptor)
+        except OSError:
+            return False
+        self._under_way = write, mark
+        return True
+
+    def _kernel_done(self, error: OSError | None) -> None:
+        if self._under_way is None:
+            return
+        write, mark = self._under_way
+        self._under_way = None
+        if error is not None:
+            self._on_disk_error(error, self._where)
+            return
+        write.finish()
+        self._done(mark)
 
     def _done(self, mark: Mark) -> None:
         self._busy = False

@@ -79,6 +79,25 @@ class Write:
             raise
         self._store.performed(self, self._last)
 
+    def begin(self) -> int | None:
+        """Write without syncing, and return the descriptor of the file to be synced: then `finish` must
+        follow when that is done. None: nothing was done, `perform` must do it all. Raises `OSError` as
+        `perform` does."""
+        file = self._store.opened.get(self._path)
+        descriptor = file.descriptor() if file is not None and self._offset > 0 and not self._failed else None
+        if file is None or descriptor is None:
+            return None
+        try:
+            file.write_at(self._offset, self._data)
+        except OSError as error:
+            self._failed = error.errno not in _NO_SPACE
+            raise
+        return descriptor
+
+    def finish(self) -> None:
+        """The sync that `begin` asked for has succeeded."""
+        self._store.performed(self, self._last)
+
     def _write(self) -> None:
         file = self._store.opened.get(self._path)
         if file is not None and self._offset > 0:
