@@ -21,6 +21,7 @@ from tests.datadriven.words import (
     message_words,
     name,
     number,
+    outcome_words,
     record_words,
     role_word,
 )
@@ -28,7 +29,7 @@ from tests.datadriven.words import (
 from coterie.core.config import MILLISECOND, ReplicaConfig
 from coterie.core.messages import Message
 from coterie.core.protocols import make_replica
-from coterie.core.replica import Accepted, Effects, Lost, Outcome, Refused, Replica
+from coterie.core.replica import Effects, Replica
 from coterie.core.types import NO_EPOCH, NOBODY, Entry, EntryKind, Epoch, HardState, Member, Membership, Role
 
 MAX_STEPS = 10_000
@@ -387,7 +388,7 @@ class Conversation:
             place = f"{role_word(role.role)} in epoch {epoch_word(role.epoch)}, leader {name(role.leader)}"
             self.say(f"{me} is {place}: {role.reason}")
         for outcome in effects.outcomes:
-            self.say(f"{me} {self.outcome_words(outcome)}")
+            self.say(f"{me} {outcome_words(outcome)}")
         if effects.store is not None:
             if telling:
                 records = ", ".join(record_words(record) for record in effects.store.records)
@@ -407,12 +408,3 @@ class Conversation:
         for read in effects.reads:
             self.say(f"{me} read #{read.token} at {read.index}")
         seat.deadline = effects.deadline
-
-    @staticmethod
-    def outcome_words(outcome: Outcome) -> str:
-        if isinstance(outcome, Accepted):
-            return f"accepted #{outcome.token} at {outcome.index}@{epoch_word(outcome.epoch)}"
-        if isinstance(outcome, Refused):
-            return f"refused #{outcome.token}: {outcome.reason.name.lower()}, leader {name(outcome.leader)}"
-        assert isinstance(outcome, Lost)
-        return f"lost read #{outcome.token}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from coterie.core.messages import Append, AppendReply, Message
 from coterie.core.records import Put, Record, SaveHardState, Truncate
+from coterie.core.replica import Accepted, Lost, Outcome, Refused
 from coterie.core.types import Entry, EntryKind, Epoch, Role
 
 CLOCK_READINGS = frozenset({"stamp", "echo", "lag"})
@@ -72,3 +73,12 @@ def message_words(sender: int, to: int, message: Message) -> str:
         elif field not in CLOCK_READINGS and value is not False:
             fields.append(field if value is True else f"{field}={value}")
     return " ".join(fields)
+
+
+def outcome_words(outcome: Outcome) -> str:
+    if isinstance(outcome, Accepted):
+        return f"accepted #{outcome.token} at {outcome.index}@{epoch_word(outcome.epoch)}"
+    if isinstance(outcome, Refused):
+        return f"refused #{outcome.token}: {outcome.reason.name.lower()}, leader {name(outcome.leader)}"
+    assert isinstance(outcome, Lost)
+    return f"lost read #{outcome.token}"
