@@ -44,9 +44,9 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     max_batch_commands: int = 8192
     max_pending_requests: int = 65536
     """Requests taken and not yet answered; one more is refused with OVERLOADED."""
-    batch_delay: Nanos = 1 * MILLISECOND
-    """While an entry is on its way to its quorum, further commands gather for at most this long, so
-    that many share the next one. An idle leader proposes at once."""
+    batch_delay: Nanos = 2 * MILLISECOND
+    """While entries are on their way to their quorum, further commands gather for at most this long,
+    doubled for each such entry, so that many share the next one. An idle leader proposes at once."""
     resend_interval: Nanos = 500 * MILLISECOND
     """Commands forwarded to a leader and not applied by then are sent to it again."""
 
@@ -192,23 +192,23 @@ class Engine:
             again = self._role_changed(now, effects.role)
         for outcome in effects.outcomes:
             if isinstance(outcome, Accepted):
-                self._proposals.accepted(outcome)
+                self._proposals.accepted(now, outcome)
             elif not self._proposals.refused(now, outcome):
                 self._read_unanswered(now, outcome.token)
         if effects.committed:
-            self._apply(effects.committed)
+            self._apply(now, effects.committed)
             again = again or self._proposals.waiting
         for ready in effects.reads:
             self._read_ready(ready)
         return again
 
-    def _apply(self, entries: Sequence[Entry]) -> None:
+    def _apply(self, now: Nanos, entries: Sequence[Entry]) -> None:
         """Apply committed entries and answer the clients whose commands they carry."""
         identity = self.identity
         for entry in entries:
             for done in self.host.apply(entry, identity.member, identity.boot):
                 self._submissions.applied(done, self.host.revision())
-            self._proposals.applied(entry)
+            self._proposals.applied(now, entry)
         self._queries.applied()
 
     # -- reads -------------------------------------------------------------------------------
