@@ -94,6 +94,10 @@ class World:
         self.revision = 0
         self.sessions: dict[int, dict[int, Answer]] = {}
         self.floors: dict[int, int] = {}
+        self.told: Counter[int] = Counter()
+        """The highest floor that the client sent, by session."""
+        self.widest = 0
+        """The most numbers from a session's floor to a command's."""
         self.last_session = 0
         self.ghosts: list[Submit] = []
         """Commands of which the client was told nothing, or 'unknown', that may run yet."""
@@ -131,7 +135,13 @@ class World:
         for connection, data in drained.send:
             self.bytes_out += data
             if connection in self.wires:
-                self.wires[connection].feed(data)
+                wire = self.wires[connection]
+                arrived = len(wire.pending)
+                wire.feed(data)
+                for request in wire.pending[arrived:]:
+                    if isinstance(request, Submit) and request.session:
+                        self.told[request.session] = max(self.told[request.session], request.floor)
+                        self.widest = max(self.widest, request.seq - self.told[request.session] + 1)
         for connection in drained.close:
             self.dials.pop(connection, None)
             self.wires.pop(connection, None)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import functools
+import os
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar, cast
 
@@ -197,7 +199,10 @@ class AsyncClient:
         try:
             await self._loop.create_connection(lambda: _Link(self, connection), endpoint.host, endpoint.port)
         except OSError as problem:
-            self._core.closed(_now(), connection, problem.strerror or str(problem))
+            # asyncio's own text repeats the address, and no more.
+            number = problem.errno
+            reason = os.strerror(number) if number is not None and number in errno.errorcode else str(problem)
+            self._core.closed(_now(), connection, reason)
             self._schedule()
         finally:
             self._dials.pop(connection, None)
@@ -223,7 +228,7 @@ class _Connecting(Awaitable[AsyncClient]):
         self._core = core
         self._client: AsyncClient | None = None
 
-    def __await__(self) -> Any:
+    def __await__(self) -> Generator[Any, None, AsyncClient]:
         return self._make().__await__()
 
     async def _make(self) -> AsyncClient:
@@ -241,7 +246,12 @@ class _Connecting(Awaitable[AsyncClient]):
 
 
 def connect_async(endpoints: str | Iterable[str | Endpoint], config: ClientConfig | None = None) -> _Connecting:
-    """A client for this event loop: `client = await connect_async("127.0.0.1:2379")`, or `async with`.
+    """A client for this event loop; await it, or use it with `async with`.
+
+    ::
+
+        async with connect_async("127.0.0.1:2379") as client:
+            await client.put("greeting", "hello")
 
     It dials when it is first used. Raises `ConfigurationError` for a malformed endpoint.
     """

@@ -32,6 +32,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _now = time.monotonic_ns
+LOOK_AGAIN_AFTER: Nanos = 10_000_000
+"""A client that was idle for this long (10 ms) first looks whether its connections still stand."""
 
 
 def _method(build: Callable[P, Call[T]]) -> Callable[Concatenate[Client, P], T]:
@@ -65,6 +67,7 @@ class Client:
         self._poke_write.setblocking(False)
         self._selector.register(self._poke_read, selectors.EVENT_READ, None)
         self._deadline: Nanos = NEVER
+        self._looked_at: Nanos = 0
 
     put = _method(calls.put)
     get = _method(calls.get)
@@ -87,6 +90,7 @@ class Client:
         """Make a call and wait for its outcome."""
         outcomes: list[Outcome] = []
         with self._lock:
+            self._look()
             request = start(self._core, _now(), call, outcomes.append)
             try:
                 self._flush()
@@ -117,6 +121,7 @@ class Client:
             return settle
 
         with self._lock:
+            self._look()
             for position, call in enumerate(described):
                 on_done = done(position)
                 try:
@@ -158,6 +163,15 @@ class Client:
 
     # All below is called with the lock held
 
+    def _look(self) -> None:
+        """Nobody watched the sockets while the client was idle. A command that is sent on a connection
+        that closed long ago would have an unknown outcome for no good reason."""
+        if self._watching or self._core.under_way or _now() - self._looked_at < LOOK_AGAIN_AFTER:
+            return
+        for key, mask in self._selector.select(0):
+            self._event(key.data, mask)
+        self._flush()
+
     def _wait(self) -> None:
         """Let the world go on until something has happened; the caller then looks for its outcome."""
         if self._watching:
@@ -182,7 +196,7 @@ class Client:
                 self._lock.acquire()
             for key, mask in events:
                 self._event(key.data, mask)
-            now = _now()
+            self._looked_at = now = _now()
             if self._deadline != NEVER and self._deadline <= now:
                 self._core.wake(now)
             self._flush()

@@ -72,11 +72,11 @@ class Connection:
         """New requests may be sent here."""
         return self.phase is Phase.READY and not self.suspect
 
-    def take(self, request: int) -> Request | None:
-        """The outstanding request with this id, no longer outstanding here; None if there is none."""
-        found = self.outstanding.pop(request, None)
+    def take(self, attempt: int) -> Request | None:
+        """The request of this attempt, no longer outstanding here; None if there is none."""
+        found = self.outstanding.pop(attempt, None)
         if found is None:
-            found = self.overdue.pop(request, None)
+            found = self.overdue.pop(attempt, None)
         return found
 
     def owes_from(self, now: Nanos, check_at: Nanos) -> None:
@@ -90,13 +90,14 @@ class Connection:
     def late(self, limit: Nanos) -> list[Request]:
         """Requests sent at or before `limit`; from now on they are overdue."""
         found: list[Request] = []
-        for request in self.outstanding.values():
+        attempts: list[int] = []
+        for attempt, request in self.outstanding.items():
             if request.sent_at > limit:
                 break
+            attempts.append(attempt)
             found.append(request)
-        for request in found:
-            del self.outstanding[request.id]
-            self.overdue[request.id] = request
+        for attempt in attempts:
+            self.overdue[attempt] = self.outstanding.pop(attempt)
         return found
 
     def next_check(self, attempt_timeout: Nanos, silent_timeout: Nanos) -> Nanos:

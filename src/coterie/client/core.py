@@ -256,21 +256,24 @@ class ClientCore:
         heapq.heappush(self._delayed, (now + backoff(self._config, self._rng, request.rounds), request.id))
 
     def _send(self, now: Nanos, request: Request, connection: Connection) -> None:
+        # Each attempt has an id of its own: an answer to an earlier one must not pass for this one's.
+        attempt = self._ledger.next_id() if request.sent else request.id
         kind = request.kind
         if kind is Kind.COMMAND:
-            body = _encode(Submit(request.id, request.session, request.seq, self._session.floor, request.payload))
+            floor = self._session.floor_of(request.session)
+            body = _encode(Submit(attempt, request.session, request.seq, floor, request.payload))
         elif kind is Kind.QUERY:
-            body = _encode(Query(request.id, request.mode, request.at_least, request.payload))
+            body = _encode(Query(attempt, request.mode, request.at_least, request.payload))
         elif kind is Kind.STATUS:
-            body = _encode(AskStatus(request.id))
+            body = _encode(AskStatus(attempt))
         else:
-            body = _encode(OpenSession(request.id, self._config.session_ttl))
-        request.attempts = (*request.attempts, connection)
+            body = _encode(OpenSession(attempt, self._config.session_ttl))
+        request.attempts = (*request.attempts, (connection, attempt))
         request.sent = True
         request.sent_at = now
         if not connection.outstanding:
             connection.owes_from(now, now + self._config.attempt_timeout)
-        connection.outstanding[request.id] = request
+        connection.outstanding[attempt] = request
         connection.out.append(len(body).to_bytes(4, "big"))
         connection.out.append(body)
         self._dirty[connection.id] = connection
@@ -289,8 +292,8 @@ class ClientCore:
     def _forget(self, request: Request) -> None:
         """It needs nothing any more."""
         self._ledger.forget(request)
-        for connection in request.attempts:
-            connection.take(request.id)
+        for connection, attempt in request.attempts:
+            connection.take(attempt)
         if self._waiting:
             self._waiting.pop(request.id, None)
         if request.exactly_once:
@@ -346,12 +349,14 @@ class ClientCore:
                 return  # Answered before, by another attempt; or given up.
             if response.revision > self.revision:
                 self.revision = response.revision
-            request.attempts = tuple(c for c in request.attempts if c is not connection)
+            request.ended(connection)
             self._finish(request, response)
         elif type(response) is Failure:
             request = connection.take(response.id)
             if request is not None:
                 self._refused(now, connection, request, response)
+            elif connection.phase is Phase.GREETING:
+                self._abandon(now, connection, response.message)
         elif type(response) is View:
             self._routes.told(now, response)
             self._rerank(now)
@@ -364,7 +369,7 @@ class ClientCore:
 
     def _refused(self, now: Nanos, connection: Connection, request: Request, failure: Failure) -> None:
         """An attempt failed: try again where that is safe, or tell the caller."""
-        request.attempts = tuple(c for c in request.attempts if c is not connection)
+        request.ended(connection)
         request.last_failure = failure
         self._waiting.pop(request.id, None)
         if failure.code in BLAMES_MEMBER:
@@ -427,7 +432,7 @@ class ClientCore:
         for request in (*connection.overdue.values(), *connection.outstanding.values()):
             if request.id not in self._requests:
                 continue  # Given up on the way: a session's opening that no command waits for any more.
-            request.attempts = tuple(c for c in request.attempts if c is not connection)
+            request.ended(connection)
             request.unknown = True
             if not request.repeatable:
                 text = f"the connection to {connection.endpoint} closed ({reason}) before the answer came"

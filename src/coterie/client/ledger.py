@@ -55,6 +55,11 @@ class Ledger:
             heapq.heapify(deadlines)
         return request
 
+    def next_id(self) -> int:
+        """An id that no request and no attempt of this client has had."""
+        self._last += 1
+        return self._last
+
     def open(self, kind: Kind) -> Request:
         """A request of the core's own: no deadline, no limit."""
         self._last += 1

@@ -47,8 +47,8 @@ class Request(msgspec.Struct, eq=False):
     session: int = 0
     seq: int = 0
     """0: none assigned yet."""
-    attempts: tuple[Connection, ...] = ()
-    """Where it was sent and has no answer from yet."""
+    attempts: tuple[tuple[Connection, int], ...] = ()
+    """Where it was sent and has no answer from yet, and under which id; one at most for a connection."""
     unknown: bool = False
     """An attempt ended without a word on whether it took effect."""
     sent: bool = False
@@ -65,6 +65,10 @@ class Request(msgspec.Struct, eq=False):
         """May be sent again although an earlier attempt may have taken effect: reads and the like have
         none, and a session runs a command at most once."""
         return self.exactly_once or self.kind is not Kind.COMMAND
+
+    def ended(self, connection: Connection) -> None:
+        """The attempt on this connection has its answer, or will never have one."""
+        self.attempts = tuple(attempt for attempt in self.attempts if attempt[0] is not connection)
 
     def effect(self) -> Effect:
         """Whether it took effect, when it is given up now and no attempt was answered with success."""

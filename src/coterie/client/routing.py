@@ -84,8 +84,9 @@ class Routes:
         best = self.best
         usable = [c for c in self.connections.values() if c.usable]
         usable.sort(key=lambda c: (c is not best, c.demoted, c.id))
+        owing = [connection for connection, _ in request.attempts]
         for connection in usable:
-            if connection not in request.attempts and connection.endpoint not in request.tried:
+            if connection not in owing and connection.endpoint not in request.tried:
                 return connection
         return None
 

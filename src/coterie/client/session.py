@@ -48,6 +48,11 @@ class Session:
         """Another command may be sent."""
         return bool(self.id) and self._next - self.floor < self._window
 
+    def floor_of(self, session: int) -> int:
+        """The floor to tell with a command of this session. One that was replaced keeps the lowest: the
+        present one's floor would make it forget replies that are still asked for."""
+        return self.floor if session == self.id else 1
+
     def assign(self, request: Request) -> bool:
         """Give the command its number in the open session; False if none is open or the window is full."""
         if not self.id or self._next - self.floor >= self._window:
