@@ -1,0 +1,1 @@
+"""Consistency verdicts over histories. Imports nothing of the rest."""
