@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -42,13 +43,21 @@ FAST = ("--election-timeout-ms", "300", "--heartbeat-interval-ms", "50")
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on now."""
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    ports = [int(each.getsockname()[1]) for each in sockets]
-    for each in sockets:
-        each.close()
+    """Ports that nobody listens on now.
+
+    They lie below those that the kernel gives to outgoing connections (from 32768 on): else, while a
+    member is down, somebody's connection could get its port, and even connect to itself there.
+    """
+    ports: list[int] = []
+    while len(ports) < count:
+        port = secrets.randbelow(32768 - 12000) + 12000
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        if port not in ports:
+            ports.append(port)
     return ports
 
 
