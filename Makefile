@@ -1,8 +1,6 @@
 # What a person or CI runs. Everything is installed into .venv; nothing outside this directory is touched.
 
-PORT ?= 2379
-PROTOCOL ?= raft
-DATA ?= .coterie
+# PORT (first client port) and PROTOCOL are settled when the cluster in .coterie is made: 2379 and raft, unless set.
 WORKERS ?= 2
 PEER ?= etcd
 WORK ?= put
@@ -11,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 CHECKED := $(wildcard src tests bench examples)
-COTERIE := COTERIE_ENDPOINTS=127.0.0.1:$(PORT) $(BIN)/coterie
+COTERIE := env -u COTERIE_ENDPOINTS $(BIN)/coterie
 
 .PHONY: help up down install dev test lint format bench limit clean
 .DEFAULT_GOAL := help
@@ -50,19 +48,19 @@ dev: $(VENV)/.developing  ## install into .venv, with what the checks need
 # ---------------------------------------------------------------------------- a cluster to try
 
 up: $(VENV)/.installed  ## start three nodes on this machine (PORT=2379 PROTOCOL=raft), write a key and read it
-	@$(BIN)/coterie up --nodes 3 --protocol $(PROTOCOL) --data $(DATA) --client-port $(PORT) --detach
+	@$(COTERIE) up --nodes 3 $(if $(PORT),--client-port $(PORT)) $(if $(PROTOCOL),--protocol $(PROTOCOL)) --detach
 	@$(COTERIE) status
 	@$(COTERIE) put greeting hello
 	@printf 'greeting = ' && $(COTERIE) get greeting
-	@if [ $(PORT) != 2379 ]; then printf '\nFirst: export COTERIE_ENDPOINTS=127.0.0.1:$(PORT)\n'; fi
-	@printf '\nTry next:\n  %s\n  %s\n  %s\n  %s\n' \
-	  "$(BIN)/coterie range a z                    read a range of keys" \
-	  "$(BIN)/coterie bench put --in-flight 64     measure it" \
-	  "$(BIN)/coterie status                       kill -9 the leader's pid, and look again" \
-	  "make down                                stop it; the data stay in $(DATA)"
+	@printf '\nTry next:\n'
+	@printf '  %-44s%s\n' \
+	  "$(BIN)/coterie range a z" "read a range of keys" \
+	  "$(BIN)/coterie bench put --in-flight 64" "measure it" \
+	  "$(BIN)/coterie status" "then kill -9 the leader's pid, and look again" \
+	  "make down" "stop it; the data stay in .coterie"
 
 down:  ## stop what `make up` started; the data stay
-	@if [ -x $(BIN)/coterie ]; then $(BIN)/coterie down --data $(DATA); else echo "Nothing is up."; fi
+	@if [ -x $(BIN)/coterie ]; then $(BIN)/coterie down; else echo "Nothing is up."; fi
 
 # --------------------------------------------------------------------------------------- checks
 
@@ -82,10 +80,10 @@ format: $(VENV)/.developing  ## format and sort imports
 # ----------------------------------------------------------------------------------- benchmarks
 
 bench: $(VENV)/.installed  ## compare with a peer, in one run (PEER=etcd|pysyncobj WORK=put|get)
-	@$(BIN)/python bench/compare.py --peer $(PEER) --work $(WORK) --protocol $(PROTOCOL)
+	@$(BIN)/python bench/compare.py --peer $(PEER) --work $(WORK) $(if $(PROTOCOL),--protocol $(PROTOCOL))
 
 limit: $(VENV)/.installed  ## what this machine could do at best, in Python
 	@$(BIN)/python bench/limit.py
 
 clean: down  ## stop the cluster, remove .venv, caches and the cluster's data
-	@rm -rf $(VENV) $(DATA) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.* htmlcov dist build
+	@rm -rf $(VENV) .coterie .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.* htmlcov dist build

@@ -80,9 +80,10 @@ def _say(text: str) -> None:
 
 def _table(rows: list[dict[str, str | int | float]]) -> None:
     names = list(rows[0])[2:]
-    print("  ".join(f"{name:>14}" for name in names))
+    widths = [max(len(name), *(len(str(each[name])) for each in rows)) for name in names]
+    print("  ".join(f"{name:>{width}}" for name, width in zip(names, widths, strict=True)))
     for each in rows:
-        print("  ".join(f"{each[name]:>14}" for name in names))
+        print("  ".join(f"{each[name]:>{width}}" for name, width in zip(names, widths, strict=True)))
 
 
 def _interrupted(number: int, _frame: object) -> None:
@@ -113,8 +114,8 @@ def main() -> None:
             order = subjects if number % 2 == 0 else [subjects[1], subjects[0], subjects[2]]
             for subject in order:
                 measure_once(subject, options.work, levels, options.seconds, results)
-    except Missing as missing:
-        raise SystemExit(str(missing)) from None
+    except (Missing, RuntimeError, TimeoutError) as error:
+        raise SystemExit(f"compare: {error}") from error
     rows = [row(options.peer, options.work, in_flight, results) for in_flight in levels]
     if options.json:
         about = {"machine": machine(), "rounds": options.rounds, "seconds": options.seconds}

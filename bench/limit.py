@@ -33,6 +33,7 @@ import uvloop
 from measure import (
     KEY_BYTES,
     VALUE_BYTES,
+    Missing,
     Sample,
     connections,
     cpu_seconds,
@@ -323,7 +324,10 @@ def main() -> None:
     elif options.lead:
         uvloop.run(_lead(options.lead, options.work, options.peers))
     else:
-        report([options.work] if options.work else ["put", "get"], options.seconds, options.json)
+        try:
+            report([options.work] if options.work else ["put", "get"], options.seconds, options.json)
+        except Missing as missing:
+            raise SystemExit(f"limit: {missing}") from None
 
 
 async def _lead(path: str, work: str, peers: list[int]) -> None:

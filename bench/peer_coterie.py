@@ -20,7 +20,7 @@ class _Report(msgspec.Struct, frozen=True):
 
     ops_per_s: float
     p50_ms: float
-    server_cpu_us_per_op: float
+    server_cpu_us_per_op: float | None
     errors: int
 
 
@@ -54,6 +54,8 @@ class Coterie:
         report = msgspec.json.decode(printed, type=_Report)
         if report.errors:
             raise RuntimeError(f"{report.errors} operations failed under coterie bench {work}")
+        if report.server_cpu_us_per_op is None:
+            raise RuntimeError("coterie bench could not read the CPU of the servers")
         return Sample(ops_per_s=report.ops_per_s, p50_ms=report.p50_ms, cpu_us=report.server_cpu_us_per_op)
 
     def stop(self) -> None:

@@ -7,11 +7,9 @@ Run it as a cluster of processes on this machine, from the directory that holds 
 
     coterie up --machine examples.bank:Bank
 
-or inside your own process: `coterie.Node(config, machine=Bank())`, then
+or inside your own process, as `main` below does with three members at once:
 
-    reply = await node.submit(transfer("alice", "bob", 500))
-    print(read_receipt(reply).balance)
-    print(read_balance(await node.query(balance("bob"))))
+    python examples/bank.py
 
 The rules for a machine are short (see `coterie.StateMachine`): it is a function of its commands.
 No clock, no randomness, no iteration over a set, nothing from outside; a bad command is answered
@@ -20,13 +18,18 @@ with `Rejected`, never with an exception.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import socket
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import TypeAlias
 
 import msgspec
 
-from coterie.machine.interface import Batch, Rejected, StateMachine
+from coterie import Batch, Node, NodeConfiguration, Rejected, RequestFailed, StateMachine
 
 MAX_NAME_CHARACTERS = 64
 MAX_ACCOUNTS = 1_000_000
@@ -224,3 +227,61 @@ _question_decoder: msgspec.msgpack.Decoder[Question] = msgspec.msgpack.Decoder(Q
 _receipt_decoder: msgspec.msgpack.Decoder[Receipt] = msgspec.msgpack.Decoder(Receipt)
 _accounts_decoder: msgspec.msgpack.Decoder[list[tuple[str, int]]] = msgspec.msgpack.Decoder(list[tuple[str, int]])
 _cents_decoder: msgspec.msgpack.Decoder[int] = msgspec.msgpack.Decoder(int)
+
+
+# Three members of a cluster in one process. Yours would be three processes on three machines, each
+# with one `Node` and a `NodeConfiguration` that differs in name, data and addresses alone.
+
+
+def free_addresses(count: int) -> list[str]:
+    """Addresses on this machine that nobody listens on now."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    addresses = [f"127.0.0.1:{each.getsockname()[1]}" for each in sockets]
+    for each in sockets:
+        each.close()
+    return addresses
+
+
+def configurations(directory: Path) -> list[NodeConfiguration]:
+    """Three members that name each other."""
+    names = ("n1", "n2", "n3")
+    peers, clients = free_addresses(3), free_addresses(3)
+    members = tuple(zip(names, peers, strict=True))
+    return [
+        NodeConfiguration(name=name, data=str(directory / name), peer=peer, client=client, initial_members=members)
+        for (name, peer), client in zip(members, clients, strict=True)
+    ]
+
+
+async def run(directory: Path) -> None:
+    """Open accounts, move money through every member, lose one member, go on."""
+    async with AsyncExitStack() as stack:
+        nodes = [Node(configuration, machine=Bank()) for configuration in configurations(directory)]
+        # A first start needs every initial member, so they start together.
+        await asyncio.gather(*[stack.enter_async_context(node) for node in nodes])
+
+        await nodes[0].submit(open_account("alice"))
+        await nodes[1].submit(open_account("bob"))
+        await nodes[2].submit(deposit("alice", 100_00))
+        await asyncio.gather(*[nodes[n % 3].submit(transfer("alice", "bob", 1_00)) for n in range(60)])
+        print("bob holds", read_balance(await nodes[0].query(balance("bob"))), "cents")
+
+        try:
+            await nodes[1].submit(transfer("alice", "bob", 41_00))
+        except RequestFailed as refusal:
+            print(f"refused: {refusal} (took effect: {refusal.effect.value})")
+
+        print("n1 stops; two of three go on")
+        await nodes[0].stop()
+        receipt = read_receipt(await nodes[1].submit(transfer("bob", "alice", 10_00)))
+        print(receipt.account, "holds", receipt.balance, "cents")
+        print("all accounts hold", read_balance(await nodes[2].query(total())), "cents")
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        asyncio.run(run(Path(directory)))
+
+
+if __name__ == "__main__":
+    main()

@@ -44,8 +44,8 @@ def histories(draw: st.DrawFn) -> list[Operation]:
         operations.append(Operation(True, value, start, end))
     for _ in range(draw(st.integers(0, 3))):
         start = draw(st.integers(0, 9))
-        value = draw(st.one_of(st.none(), st.integers(0, writes - 1)))
-        operations.append(Operation(False, value, start, draw(st.integers(start, 10))))
+        source = draw(st.one_of(st.none(), st.integers(0, writes - 1)))
+        operations.append(Operation(False, source, start, draw(st.integers(start, 10))))
     return operations
 
 

@@ -151,14 +151,11 @@ class World:
     def advance(self, nanos: int) -> None:
         """Time passes; the core is woken at each deadline on the way."""
         until = self.now + nanos
-        for _ in range(10_000):
-            if self.deadline == NEVER or self.deadline > until:
-                break
+        while self.deadline != NEVER and self.deadline <= until:
             self.now = max(self.now, self.deadline)
             self.core.wake(self.now)
             self.turn()
-        else:
-            raise AssertionError("the core wants to be woken without end")
+            assert self.deadline == NEVER or self.deadline > self.now, "shells would spin"
         self.now = until
 
     def accept(self, connection: int) -> None:

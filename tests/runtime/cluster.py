@@ -77,10 +77,14 @@ class Caller:
         self.splitter = FrameSplitter(MAX_FRAME_BYTES)
         self.inbox: list[Response] = []
         self.next = 1
-        self.socket.sendall(CLIENT_MAGIC)
-        self.send(Hello(PROTOCOL_VERSION, "test"))
-        welcome = self.receive()
-        assert isinstance(welcome, Welcome)
+        try:
+            self.socket.sendall(CLIENT_MAGIC)
+            self.send(Hello(PROTOCOL_VERSION, "test"))
+            welcome = self.receive()
+            assert isinstance(welcome, Welcome)
+        except BaseException:
+            self.socket.close()
+            raise
         self.welcome = welcome
 
     def send(self, request: Request) -> None:

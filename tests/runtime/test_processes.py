@@ -9,15 +9,16 @@ import socket
 import subprocess
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
+from tests.runtime.cluster import FAST, Caller, Process, leader_of, processes, put, until
 
 from coterie.engine.protocol import CLIENT_MAGIC, Answer, Failure, FailureCode, Happened, Query, ReadMode
 from coterie.machine.kv.protocol import Range, RangeReply, encoder, reply_decoder
 from coterie.runtime.addresses import split_address
 from coterie.runtime.handshake import PEER_MAGIC
-from tests.runtime.cluster import FAST, Caller, Process, leader_of, processes, put, until
 
 
 def get(node: Process, key: bytes) -> bytes | None:
@@ -54,7 +55,7 @@ def test_acknowledged_writes_survive_kill_and_restart_of_every_leader(tmp_path: 
                 written[key] = key * 2
             leader.kill()
             rest = [node for node in nodes if node is not leader]
-            until(lambda rest=rest: leader_of(rest) is not None)
+            until(partial(leader_of, rest))
             put(rest[0], b"after", b"%d" % round_number)
             leader.start()
             until(lambda: all(node.status() is not None for node in nodes))
@@ -210,7 +211,8 @@ def test_a_member_of_another_cluster_is_refused_on_both_sides(tmp_path: Path) ->
     with processes(tmp_path, 2) as nodes:
         ready(nodes)
         nodes[1].kill()
-        stranger = Process("s", tmp_path / "s", *[int(a.split(":")[1]) for a in (nodes[1].peer, nodes[1].client)], "")
+        peer, client = split_address(nodes[1].peer)[1], split_address(nodes[1].client)[1]
+        stranger = Process("s", tmp_path / "s", peer, client, "")
         stranger.arguments = [*stranger.arguments[:8], "--initial-members", f"s={stranger.peer}", *FAST]
         try:
             stranger.start()

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Hashable, Iterable
+from itertools import pairwise
 from typing import NamedTuple
 
 FOREVER = 1 << 62
@@ -93,7 +94,7 @@ def _conflict(clusters: list[_Cluster]) -> str | None:
     at any point between, so it conflicts only where its zone lies wholly inside a forward one.
     """
     forward = sorted((c for c in clusters if c.first_end < c.last_start), key=lambda c: c.first_end)
-    for one, two in zip(forward, forward[1:], strict=False):
+    for one, two in pairwise(forward):
         if two.first_end < one.last_start:
             return _explain(one, two)
     begins = [c.first_end for c in forward]

@@ -190,7 +190,8 @@ def _check_ports(nodes: Sequence[LocalNode]) -> None:
                     listener.close()
             except AddressError as error:
                 raise LocalClusterError(
-                    f"{address} is taken by another process", advice="choose other ports with --client-port"
+                    f"{address} is taken by another process",
+                    advice="choose other ports with --client-port, or with PORT= for make",
                 ) from error
 
 

@@ -79,7 +79,9 @@ def _show(found: Survey) -> None:
     leader = found.leader.name if found.leader is not None else "none that answers"
     table = Table(title=f"{title}, leader: {leader}", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for column in ("member", "role", "epoch", "commit", "applied", "pid", "client", "peer", "health"):
-        table.add_column(column, justify="right" if column in {"epoch", "commit", "applied", "pid"} else "left", no_wrap=True)
+        table.add_column(
+            column, justify="right" if column in {"epoch", "commit", "applied", "pid"} else "left", no_wrap=True
+        )
     for member in found.members:
         said = member.status
         health = "[green]healthy[/]" if member.healthy else "[yellow]no leader[/]" if said else "[red]no answer[/]"

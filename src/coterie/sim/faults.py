@@ -1,0 +1,179 @@
+"""What goes wrong, and when: one injector per fault class, each with its own source of chance."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Protocol
+
+from coterie.core.config import MILLISECOND
+from coterie.core.types import NOBODY, MemberId, Nanos
+from coterie.sim.chance import exponential, happens, stream
+from coterie.sim.network import Network
+from coterie.sim.options import Options
+from coterie.sim.schedule import Schedule
+
+
+class Victim(Protocol):
+    """What can be done to a member."""
+
+    id: MemberId
+
+    @property
+    def up(self) -> bool:
+        """Whether its process lives."""
+
+    def crash(self, *, power: bool) -> None:
+        """End the process now; `power`: what was not synced may be lost."""
+
+    def crash_after(self, calls: int) -> None:
+        """End the process in the middle of a step, before this many more calls of its ports and its disk."""
+
+    def pause(self, duration: Nanos) -> None:
+        """Let the process stand still; what arrives meanwhile it sees afterwards."""
+
+    def slow_disk(self, until: Nanos, latency: Nanos) -> None:
+        """Every sync takes `latency` until then."""
+
+    def fill_disk(self, until: Nanos) -> None:
+        """The disk has no space left until then."""
+
+    def fail_sync(self) -> None:
+        """The next sync fails, and what it should have written never reaches the disk."""
+
+    def rot(self) -> None:
+        """The process ends, and a bit of its log turns before the next start."""
+
+
+class Faults:
+    """Injects the chosen classes until it is told to stop."""
+
+    def __init__(
+        self,
+        options: Options,
+        schedule: Schedule,
+        network: Network,
+        members: list[Victim],
+        leader: Callable[[], MemberId],
+    ) -> None:
+        self._options = options
+        self._schedule = schedule
+        self._network = network
+        self._members = members
+        self._by_id = {m.id: m for m in members}
+        self._leader = leader
+        self._on = True
+        self._rotten = False
+        injectors: dict[str, Callable[[random.Random], None]] = {
+            "delay": self._slow_link,
+            "partition": self._partition,
+            "crash": self._crash,
+            "pause": self._pause,
+            "slow-disk": self._slow_disk,
+            "full-disk": self._fill_disk,
+            "sync-error": self._fail_sync,
+            "bit-rot": self._rot,
+        }
+        for name, inject in injectors.items():
+            if options.has(name):
+                self._repeat(name, inject, stream(options.seed, f"fault {name}"))
+
+    def stop(self) -> None:
+        """Nothing new goes wrong from now on."""
+        self._on = False
+
+    def _repeat(self, name: str, inject: Callable[[random.Random], None], rng: random.Random) -> None:
+        def strike() -> None:
+            if self._on:
+                inject(rng)
+                self._schedule.after(exponential(rng, self._options.fault_interval), name, strike)
+
+        self._schedule.after(exponential(rng, self._options.fault_interval), name, strike)
+
+    def _victim(self, rng: random.Random) -> Victim:
+        """The leader half of the time: there the interesting state is."""
+        leader = self._leader()
+        if leader != NOBODY and rng.getrandbits(1):
+            return self._by_id[leader]
+        return rng.choice(self._members)
+
+    def _duration(self, rng: random.Random) -> Nanos:
+        """From a moment to many election timeouts, every order of magnitude as likely."""
+        scale = self._options.election_timeout // rng.choice((20, 4, 1)) * rng.choice((1, 4))
+        return rng.randrange(scale // 2, scale * 2)
+
+    # -- the classes ---------------------------------------------------------------------------
+
+    def _slow_link(self, rng: random.Random) -> None:
+        one, two = rng.choice(self._members).id, rng.choice(self._members).id
+        self._network.slow((one, two), rng.choice((10, 30, 100)))
+        self._schedule.after(self._duration(rng), "link normal", lambda: self._network.slow((one, two), 1))
+
+    def _partition(self, rng: random.Random) -> None:
+        pairs = self._pairs(rng)
+        self._network.cut(pairs)
+
+        def mend() -> None:
+            if self._on:
+                self._network.mend(pairs)
+
+        self._schedule.after(self._duration(rng), "mend", mend)
+
+    def _pairs(self, rng: random.Random) -> list[tuple[MemberId, MemberId]]:
+        ids = [m.id for m in self._members]
+        every = [(a, b) for a in ids for b in ids if a != b]
+        lone = self._victim(rng).id
+        shape = rng.choice(("isolate", "isolate", "deaf", "mute", "halves", "halves", "bridge", "ring", "link"))
+        if shape == "isolate":
+            return [(a, b) for a, b in every if lone in (a, b)]
+        if shape == "deaf":
+            return [(a, b) for a, b in every if b == lone]
+        if shape == "mute":
+            return [(a, b) for a, b in every if a == lone]
+        if shape == "link":
+            return [rng.choice(every)] if every else []
+        rng.shuffle(ids)
+        place = {member: position for position, member in enumerate(ids)}
+        size = len(ids)
+        if shape == "ring":
+            return [(a, b) for a, b in every if (place[a] - place[b]) % size not in (1, size - 1)]
+        middle = size // 2
+        bridge = ids[middle] if shape == "bridge" and size > 2 else NOBODY
+        return [(a, b) for a, b in every if bridge not in (a, b) and (place[a] < middle) != (place[b] < middle)]
+
+    def _crash(self, rng: random.Random) -> None:
+        power = rng.randrange(4) > 0
+        if rng.randrange(7) == 0:
+            for member in self._members:
+                if member.up and rng.randrange(5):
+                    member.crash(power=power)
+            return
+        victim = self._victim(rng)
+        if not victim.up:
+            return
+        if rng.randrange(3):
+            victim.crash_after(rng.randrange(1, 25))
+        else:
+            victim.crash(power=power)
+
+    def _pause(self, rng: random.Random) -> None:
+        longest = rng.choice((400, 2000, 8000)) * MILLISECOND
+        self._victim(rng).pause(rng.randrange(100 * MILLISECOND, longest))
+
+    def _slow_disk(self, rng: random.Random) -> None:
+        until = self._schedule.now + self._duration(rng)
+        hang = happens(rng, 250)
+        latency = rng.randrange(1000, 2500) * MILLISECOND if hang else rng.randrange(10, 400) * MILLISECOND
+        self._victim(rng).slow_disk(until, latency)
+
+    def _fill_disk(self, rng: random.Random) -> None:
+        self._victim(rng).fill_disk(self._schedule.now + self._duration(rng))
+
+    def _fail_sync(self, rng: random.Random) -> None:
+        self._victim(rng).fail_sync()
+
+    def _rot(self, rng: random.Random) -> None:
+        """Once in a run, and only where the others are a quorum: damage must stay recoverable."""
+        if not self._rotten and len(self._members) > 2:
+            self._rotten = True
+            self._victim(rng).rot()

@@ -1,0 +1,119 @@
+"""Files that a process may die at: before any call that changes the disk, or for want of space."""
+
+from __future__ import annotations
+
+import errno
+
+from coterie.storage.files import File, Files, Lock
+
+
+class Death(BaseException):
+    """The process ends here. Not an `Exception`: no handler of the product may stop it."""
+
+
+class Frailty:
+    """Counts down to the end of a process."""
+
+    def __init__(self) -> None:
+        self._left = 0
+        self.full = False
+        """The disk has no space: every write that would lengthen a file fails."""
+
+    def arm(self, calls: int) -> None:
+        """Die just before the call that is this many calls away."""
+        self._left = calls
+
+    def disarm(self) -> None:
+        """Live on."""
+        self._left = 0
+
+    def step(self) -> None:
+        """One call is about to be made."""
+        if self._left:
+            self._left -= 1
+            if not self._left:
+                raise Death
+
+
+class FrailFile:
+    """A file of `FrailFiles`."""
+
+    def __init__(self, file: File, frailty: Frailty) -> None:
+        self._file = file
+        self._frailty = frailty
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        """See `File`."""
+        return self._file.read_at(offset, length)
+
+    def write_at(self, offset: int, data: bytes) -> None:
+        """See `File`."""
+        self._frailty.step()
+        if self._frailty.full:
+            raise OSError(errno.ENOSPC, "No space left on device (simulated)")
+        self._file.write_at(offset, data)
+
+    def truncate(self, length: int) -> None:
+        """See `File`."""
+        self._frailty.step()
+        self._file.truncate(length)
+
+    def sync(self) -> None:
+        """See `File`."""
+        self._frailty.step()
+        self._file.sync()
+
+    def size(self) -> int:
+        """See `File`."""
+        return self._file.size()
+
+    def close(self) -> None:
+        """See `File`."""
+        self._file.close()
+
+
+class FrailFiles(Frailty):
+    """A file system that counts the calls which change it."""
+
+    def __init__(self, files: Files) -> None:
+        super().__init__()
+        self._files = files
+
+    def open(self, path: str, *, create: bool = False) -> FrailFile:
+        """See `Files`."""
+        if create:
+            self.step()
+            if self.full:
+                raise OSError(errno.ENOSPC, "No space left on device (simulated)")
+        return FrailFile(self._files.open(path, create=create), self)
+
+    def exists(self, path: str) -> bool:
+        """See `Files`."""
+        return self._files.exists(path)
+
+    def list(self, directory: str) -> list[str]:
+        """See `Files`."""
+        return self._files.list(directory)
+
+    def make_directory(self, path: str) -> None:
+        """See `Files`."""
+        self._files.make_directory(path)
+
+    def rename(self, old: str, new: str) -> None:
+        """See `Files`."""
+        self.step()
+        self._files.rename(old, new)
+
+    def remove(self, path: str) -> None:
+        """See `Files`."""
+        self.step()
+        self._files.remove(path)
+
+    def sync_directory(self, path: str) -> None:
+        """See `Files`."""
+        self.step()
+        self._files.sync_directory(path)
+
+    def lock(self, path: str) -> Lock:
+        """See `Files`."""
+        return self._files.lock(path)

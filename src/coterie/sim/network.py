@@ -1,0 +1,127 @@
+"""Messages between members: late, lost, doubled, out of order, held back for seconds, cut off."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from coterie.core.messages import Message, PreVoteReply, RequestVote, VoteReply, decode, encode
+from coterie.core.types import MemberId, Nanos
+from coterie.sim.chance import exponential, happens, stream
+from coterie.sim.options import SECOND, Options
+from coterie.sim.schedule import Schedule
+
+MAX_HELD: Final = 2000
+"""Messages held back at one time; beyond that a message that would be held is lost."""
+
+VOTES_HELD_MORE_OFTEN: Final = 5
+MAX_DELAY: Final = 2 * SECOND
+"""No message that is not held back takes longer."""
+
+Deliver = Callable[[MemberId, MemberId, Message], None]
+
+
+class Network:
+    """Carries encoded messages; what arrives was decoded anew, as on a wire."""
+
+    def __init__(self, options: Options, schedule: Schedule, deliver: Deliver) -> None:
+        self._options = options
+        self._schedule = schedule
+        self._deliver = deliver
+        self._rng = stream(options.seed, "network")
+        self._cut: dict[tuple[MemberId, MemberId], int] = {}
+        self._slow: dict[tuple[MemberId, MemberId], int] = {}
+        self._newest: dict[tuple[MemberId, MemberId], Nanos] = {}
+        self._held = 0
+        self.faulty = True
+        """False once the world is healed: messages are no longer lost, doubled or held."""
+        self.messages = 0
+
+    # -- what the fault injector does ---------------------------------------------------------
+
+    def cut(self, pairs: Sequence[tuple[MemberId, MemberId]]) -> None:
+        """Cut these one-way links. A link cut twice needs mending twice."""
+        for pair in pairs:
+            self._cut[pair] = self._cut.get(pair, 0) + 1
+
+    def mend(self, pairs: Sequence[tuple[MemberId, MemberId]]) -> None:
+        """Undo one cut of each of these links."""
+        for pair in pairs:
+            left = self._cut.get(pair, 0) - 1
+            if left > 0:
+                self._cut[pair] = left
+            else:
+                self._cut.pop(pair, None)
+
+    def slow(self, pair: tuple[MemberId, MemberId], factor: int) -> None:
+        """Make a link this many times slower; 1 restores it."""
+        self._slow[pair] = factor
+
+    def heal(self) -> None:
+        """End every fault. What was held back still arrives, late."""
+        self._cut.clear()
+        self._slow.clear()
+        self._newest.clear()
+        self.faulty = False
+
+    def linked(self, source: MemberId, target: MemberId) -> bool:
+        """Whether messages pass from `source` to `target` at present."""
+        return (source, target) not in self._cut
+
+    # -- what members do -----------------------------------------------------------------------
+
+    def send(self, source: MemberId, target: MemberId, message: Message) -> None:
+        """Take a message; it may arrive once, twice or never."""
+        self.messages += 1
+        data = encode(message)
+        self._schedule.record(data)
+        pair = (source, target)
+        if pair in self._cut:
+            return
+        options, rng = self._options, self._rng
+        if self.faulty:
+            if options.loss_permille and happens(rng, options.loss_permille):
+                return
+            if options.hold_permille and happens(rng, self._hold_permille(message)):
+                self._hold(pair, data)
+                if rng.getrandbits(1):
+                    return
+            if options.duplicate_permille and happens(rng, options.duplicate_permille):
+                self._travel(pair, data, self._delay(pair) * rng.randrange(1, 20))
+        arrival = self._schedule.now + self._delay(pair)
+        if not (self.faulty and options.reorder_permille and happens(rng, options.reorder_permille)):
+            arrival = max(arrival, self._newest.get(pair, 0))
+            self._newest[pair] = arrival
+        self._travel(pair, data, arrival - self._schedule.now)
+
+    def _hold_permille(self, message: Message) -> int:
+        """Messages of elections are few, and an old one can do the most harm."""
+        vote = isinstance(message, (RequestVote, VoteReply, PreVoteReply))
+        return self._options.hold_permille * (VOTES_HELD_MORE_OFTEN if vote else 1)
+
+    def _delay(self, pair: tuple[MemberId, MemberId]) -> Nanos:
+        delay = 50_000 + exponential(self._rng, self._options.delay_mean)
+        if self.faulty and self._options.has("delay") and happens(self._rng, 20):
+            delay *= self._rng.randrange(5, 60)
+        return min(delay * self._slow.get(pair, 1), MAX_DELAY)
+
+    def _travel(self, pair: tuple[MemberId, MemberId], data: bytes, delay: Nanos) -> None:
+        def arrive() -> None:
+            if pair not in self._cut:
+                self._deliver(pair[0], pair[1], decode(data))
+
+        self._schedule.after(delay, "arrive", arrive)
+
+    def _hold(self, pair: tuple[MemberId, MemberId], data: bytes) -> None:
+        """Keep it for seconds: it arrives terms later, whatever the partition is then."""
+        if self._held >= MAX_HELD:
+            return
+        self._held += 1
+
+        def release() -> None:
+            self._held -= 1
+            self._deliver(pair[0], pair[1], decode(data))
+
+        timeout = self._options.election_timeout
+        delay = self._rng.randrange(timeout // 2, timeout * self._rng.choice((2, 4, 30)))
+        self._schedule.after(delay, "release", release)

@@ -1,0 +1,94 @@
+"""What one seed chooses: the cluster, and the subset of fault classes with their strengths."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from coterie.core.config import MILLISECOND
+from coterie.core.types import Nanos
+from coterie.sim.chance import stream
+
+SECOND: Final = 1000 * MILLISECOND
+
+FAULTS: Final = (
+    "delay",
+    "loss",
+    "duplicate",
+    "reorder",
+    "hold",
+    "partition",
+    "crash",
+    "pause",
+    "slow-disk",
+    "full-disk",
+    "sync-error",
+    "bit-rot",
+    "clock",
+)
+"""Every fault class. All at once hides bugs that one alone would show, so a seed takes a subset."""
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """All that a run depends on besides the code."""
+
+    seed: int
+    nodes: int
+    duration: Nanos
+    """Simulated time with faults; the healing at the end comes on top."""
+    clients: int
+    faults: tuple[str, ...]
+    election_timeout: Nanos
+    heartbeat_interval: Nanos
+    delay_mean: Nanos
+    loss_permille: int
+    duplicate_permille: int
+    reorder_permille: int
+    hold_permille: int
+    fault_interval: Nanos
+    """Mean time between two faults of one class."""
+    core_only: bool
+    """At the end only a quorum comes back; the rest stays dead for ever."""
+
+    def has(self, fault: str) -> bool:
+        """Whether this fault class is on."""
+        return fault in self.faults
+
+    def replay(self) -> str:
+        """The command that shows this run again, and what it chose."""
+        chosen = " ".join(f"{name}={getattr(self, name)}" for name in self.__struct_fields__)
+        return (
+            f"replay: python -m coterie.sim --seed {self.seed} --nodes {self.nodes} "
+            f"--seconds {self.duration // MILLISECOND / 1000:g}\noptions: {chosen}"
+        )
+
+
+def choose(seed: int, *, nodes: int | None = None, duration: Nanos = 30 * SECOND) -> Options:
+    """The options of a seed. One seed in ten has no fault, one in ten exactly one; the others have
+    each class with p = 0.5 and crashes with 0.85."""
+    rng = stream(seed, "options")
+    size = rng.choice((3, 3, 3, 3, 3, 3, 5, 5, 4, 1 if seed % 3 == 0 else 2))
+    subset = tuple(f for f in FAULTS if rng.randrange(100) < (85 if f == "crash" else 50))
+    single = (rng.choice(FAULTS),)
+    if seed % 10 == 0:
+        subset = ()
+    elif seed % 10 == 5:
+        subset = single
+    timeout = rng.choice((150, 300, 300, 500)) * MILLISECOND
+    return Options(
+        seed=seed,
+        nodes=nodes if nodes is not None else size,
+        duration=duration,
+        clients=rng.randrange(4, 7),
+        faults=subset,
+        election_timeout=timeout,
+        heartbeat_interval=timeout // rng.choice((3, 5, 10)),
+        delay_mean=rng.choice((200, 500, 1000, 3000)) * 1000,
+        loss_permille=rng.choice((5, 20, 50, 200)) if "loss" in subset else 0,
+        duplicate_permille=rng.choice((10, 50, 200)) if "duplicate" in subset else 0,
+        reorder_permille=rng.choice((20, 100, 300)) if "reorder" in subset else 0,
+        hold_permille=rng.choice((5, 20, 60)) if "hold" in subset else 0,
+        fault_interval=timeout * rng.choice((2, 4, 8)),
+        core_only=rng.randrange(3) == 0,
+    )

@@ -1,0 +1,90 @@
+"""What a member's log should hold, according to the records that it was given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from hashlib import blake2b
+from typing import NamedTuple
+
+from coterie.core.records import Put, Record, SaveHardState, Truncate
+from coterie.core.types import NO_EPOCH, Entry, Epoch, HardState, Index
+
+
+class Slot(NamedTuple):
+    """An entry without its payload: equal slots are equal entries."""
+
+    epoch: Epoch
+    digest: bytes
+
+
+def slot_of(entry: Entry) -> Slot:
+    """The slot that an entry fills."""
+    digest = blake2b(entry.payload, digest_size=8, key=b"%d %d" % (entry.kind, entry.elapsed)).digest()
+    return Slot(entry.epoch, digest)
+
+
+class ShadowLog:
+    """A log as records describe it. Raft's rules for records hold: no gap, no overwriting."""
+
+    def __init__(self) -> None:
+        self.hard_state = HardState()
+        self.base: Index = 0
+        self.base_epoch: Epoch = NO_EPOCH
+        self.slots: list[Slot] = []
+
+    @property
+    def last_index(self) -> Index:
+        return self.base + len(self.slots)
+
+    def slot(self, index: Index) -> Slot | None:
+        """The slot at `index`, or None if the log does not hold it."""
+        position = index - self.base - 1
+        return self.slots[position] if 0 <= position < len(self.slots) else None
+
+    def epoch_at(self, index: Index) -> Epoch | None:
+        """The epoch of the entry at `index`; the base's own for the base."""
+        if index == self.base:
+            return self.base_epoch
+        found = self.slot(index)
+        return found.epoch if found is not None else None
+
+    def copy(self) -> ShadowLog:
+        """An independent copy."""
+        other = ShadowLog()
+        other.hard_state, other.base, other.base_epoch = self.hard_state, self.base, self.base_epoch
+        other.slots = self.slots.copy()
+        return other
+
+    def same(self, other: ShadowLog) -> bool:
+        """Whether both describe one log."""
+        return (self.hard_state, self.base, self.base_epoch, self.slots) == (
+            other.hard_state,
+            other.base,
+            other.base_epoch,
+            other.slots,
+        )
+
+    def put(self, index: Index, slot: Slot) -> None:
+        """Append one slot. Raises `ValueError` where it does not follow the last one."""
+        if index != self.last_index + 1:
+            raise ValueError(f"entry {index} does not follow {self.last_index}")
+        self.slots.append(slot)
+
+    def apply(self, record: Record) -> None:
+        """Follow one record."""
+        for _ in self.steps(record):
+            pass
+
+    def steps(self, record: Record) -> Iterator[None]:
+        """Follow one record, stopping after each part that a crash may leave as the last one."""
+        match record:
+            case Put(entries):
+                for entry in entries:
+                    self.put(entry.index, slot_of(entry))
+                    yield
+            case Truncate(first):
+                del self.slots[max(0, first - self.base - 1) :]
+                yield
+            case SaveHardState(state):
+                self.hard_state = state
+                yield

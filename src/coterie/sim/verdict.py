@@ -1,0 +1,50 @@
+"""What a run comes to: figures, or the name of the law that was broken."""
+
+from __future__ import annotations
+
+import msgspec
+
+from coterie.core.errors import CoterieError
+
+
+class Violation(CoterieError):
+    """A law was broken in a simulated run.
+
+    `check` is the law's name (`docs/simulation.md` lists them), `detail` the evidence. The world adds
+    the seed, the options and the command that shows the same run again.
+    """
+
+    advice = "Replay the run with the command in the message; it happens again at the same event."
+
+    def __init__(self, check: str, detail: str, *, replay: str = "") -> None:
+        super().__init__(f"[{check}] {detail}" + (f"\n{replay}" if replay else ""))
+        self.check = check
+        self.detail = detail
+        self.replay = replay
+
+
+class Figures(msgspec.Struct, kw_only=True):
+    """What happened in a run: an idle world proves nothing."""
+
+    completed: int = 0
+    """Operations of clients that ended with a certain outcome."""
+    unknown: int = 0
+    """Operations that the client gave up without knowing whether they took effect."""
+    elections: int = 0
+    """Epochs in which a leader spoke."""
+    crashes: int = 0
+    messages: int = 0
+    events: int = 0
+    entries: int = 0
+    """Log entries known to be chosen."""
+
+
+class Result(msgspec.Struct, kw_only=True):
+    """One run's outcome. `check` is empty if no law was broken."""
+
+    seed: int
+    figures: Figures
+    trace: str
+    """Hash of everything that happened, in order."""
+    check: str = ""
+    detail: str = ""

@@ -1,0 +1,97 @@
+"""What clients do: unique writes, comparing writes and reads of few keys, and what they make of the answers."""
+
+from __future__ import annotations
+
+import random
+from typing import Final, NamedTuple
+
+from coterie.core.types import Nanos
+from coterie.engine.protocol import Answer, ReadMode
+from coterie.machine.kv import protocol as kv
+from coterie.sim.chance import happens
+from coterie.sim.history import History, Op
+
+KEYS: Final = 4
+"""Registers that clients share; as many again are written by compare-and-set."""
+MODES: Final = {"get": ReadMode.LINEARIZABLE, "session": ReadMode.SESSION, "stale": ReadMode.STALE}
+
+
+class Errand(NamedTuple):
+    """One operation, and what to send for it."""
+
+    op: Op
+    payload: bytes
+    """A command if `op.write`, else a question."""
+    mode: ReadMode
+    at_least: int
+
+
+class Workload:
+    """One client's operations. Every written value is unique, so a history says who read from whom."""
+
+    def __init__(self, number: int, rng: random.Random, history: History) -> None:
+        self._number = number
+        self._rng = rng
+        self._history = history
+        self._values = 0
+        self.seen = 0
+        """Newest revision that this client was told of."""
+        self.goal = False
+        """The world is healed: read until one read has succeeded, then write until one write has."""
+        self.wrote = self.read = False
+        """Whether that has been reached."""
+
+    @property
+    def reached(self) -> bool:
+        """The goal is set and reached."""
+        return self.goal and self.wrote and self.read
+
+    def next(self, now: Nanos) -> Errand:
+        """Begin an operation."""
+        draw = self._rng.randrange(100)
+        key = b"%d" % self._rng.randrange(KEYS)
+        if self.goal:
+            draw = 60 if not self.read else 0
+        if draw < 40:
+            return self._write("put", b"r" + key, now)
+        if draw < 50:
+            return self._write("cas", b"c" + key, now)
+        if draw < 80:
+            return self._read("get", self._rng.choice((b"r", b"c")) + key, now)
+        return self._read("session" if draw < 90 else "stale", b"r" + key, now)
+
+    def _write(self, kind: str, key: bytes, now: Nanos) -> Errand:
+        self._values += 1
+        value = b"%d.%d" % (self._number, self._values)
+        if happens(self._rng, 20):
+            value += b"." * self._rng.randrange(1000, 20000)
+        command: kv.Command = kv.Put(key, value)
+        if kind == "cas":
+            current = self._history.latest(key)[0] if self._rng.randrange(4) else self._rng.randrange(1, 50)
+            guard = kv.Compare(key, kv.Target.MOD, kv.Relation.EQUAL, number=current)
+            command = kv.Txn((guard,), (kv.Put(key, value),), (kv.Range(key),))
+        op = self._history.begin(self._number, kind, key, value, now)
+        return Errand(op, kv.encoder.encode(command), ReadMode.LINEARIZABLE, 0)
+
+    def _read(self, kind: str, key: bytes, now: Nanos) -> Errand:
+        op = self._history.begin(self._number, kind, key, b"", now)
+        at_least = self.seen if kind == "session" else 0
+        return Errand(op, kv.encoder.encode(kv.Range(key)), MODES[kind], at_least)
+
+    def answered(self, errand: Errand, answer: Answer, now: Nanos) -> None:
+        """The operation succeeded."""
+        op = errand.op
+        self.seen = max(self.seen, answer.revision)
+        reply = kv.reply_decoder.decode(answer.body)
+        if isinstance(reply, kv.RangeReply):
+            self._history.got(op, now, reply, answer.age, errand.at_least)
+            self.read |= self.goal and op.kind == "get"
+        elif isinstance(reply, kv.PutReply):
+            self._history.wrote(op, now, reply.revision, True)
+            self.wrote |= self.goal
+        elif isinstance(reply, kv.TxnReply):
+            self._history.wrote(op, now, reply.revision, reply.succeeded)
+
+    def failed(self, errand: Errand, happened: str, now: Nanos) -> None:
+        """The operation failed: `no`, `yes` (its reply is lost) or `unknown`."""
+        self._history.fail(errand.op, now, happened)

@@ -1,0 +1,307 @@
+"""The whole cluster, its clients and their misfortunes in one thread: one seed, one run."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Final
+
+import msgspec
+
+from coterie.core.config import MILLISECOND, ReplicaConfig
+from coterie.core.errors import SafetyViolation
+from coterie.core.messages import Message
+from coterie.core.types import NOBODY, Member, MemberId, Nanos, Role
+from coterie.engine.engine import EngineConfig
+from coterie.engine.protocol import Request, Response, View, encoder, request_decoder, response_decoder
+from coterie.machine.kv import protocol as kv
+from coterie.sim.chance import exponential, stream
+from coterie.sim.clients import Client, Closed, RawClient, Receive
+from coterie.sim.core_client import CoreClient
+from coterie.sim.faults import Faults, Victim
+from coterie.sim.history import History
+from coterie.sim.laws import Laws
+from coterie.sim.network import Network
+from coterie.sim.node import Node
+from coterie.sim.options import Options
+from coterie.sim.schedule import Schedule
+from coterie.sim.verdict import Figures, Result, Violation
+from coterie.storage.first_entry import first_entry
+
+BOUND_TIMEOUTS: Final = 20
+"""After healing, everything must be well within so many election timeouts, and `BACKLOG` on top."""
+BACKLOG: Final = 4000 * MILLISECOND
+CALM_TIMEOUTS: Final = 3
+"""How long the leader must then stay the same."""
+CLIENT_DELAY: Final = 300_000
+"""Mean delay between a client and a member, in nanoseconds."""
+
+
+class Connection(msgspec.Struct):
+    """A client's connection to one life of one member."""
+
+    client: int
+    member: MemberId
+    life: int
+    """Number of the member's process; 0 if nobody listened."""
+    receive: Receive
+    closed: Closed
+    to_member: Nanos = 0
+    """Arrival of the newest request: a connection keeps the order."""
+    to_client: Nanos = 0
+    is_open: bool = True
+    greeted: bool = False
+    """It said hello, so it is told who leads."""
+
+
+class World:
+    """Builds the cluster that the options describe, and runs it."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.schedule = Schedule()
+        self.figures = Figures()
+        self.history = History(self.figures)
+        members = tuple(
+            Member(number, f"n{number}", f"n{number}:1", f"n{number}:2") for number in range(1, options.nodes + 1)
+        )
+        self.members = tuple(m.id for m in members)
+        self.laws = Laws(self.members, self.figures)
+        self.network = Network(options, self.schedule, self._arrive)
+        self._rng = stream(options.seed, "world")
+        self._connections: dict[int, Connection] = {}
+        self._made = 0
+        config = EngineConfig(
+            replica=ReplicaConfig(
+                election_timeout=options.election_timeout,
+                heartbeat_interval=options.heartbeat_interval,
+                max_append_bytes=self._rng.choice((1, 2_000, 1 << 20)),
+                max_inflight_messages=self._rng.choice((1, 3, 256)),
+                max_inflight_bytes=self._rng.choice((30_000, 1 << 24)),
+                max_committed_bytes=self._rng.choice((2_000, 1 << 22)),
+                max_cached_bytes=self._rng.choice((1_000, 50_000, 1 << 25)),
+                max_uncommitted_bytes=self._rng.choice((60_000, 1 << 26)),
+            ),
+            request_timeout=options.election_timeout * 10,
+            max_batch_commands=self._rng.choice((2, 8192)),
+        )
+        first = first_entry(members)
+        self.nodes = {m.id: Node(m, first, config, self) for m in members}
+        self.clients: list[Client] = []
+        for number in range(options.clients):
+            kind = CoreClient if number < 2 else RawClient
+            self.clients.append(kind(number, options, list(self.members), self, self.history))
+        victims: list[Victim] = [*self.nodes.values()]
+        self.faults = Faults(options, self.schedule, self.network, victims, self.leader)
+
+    # -- running -------------------------------------------------------------------------------
+
+    def run(self) -> Result:
+        """The run's figures and trace. Raises `Violation` where a law is broken."""
+        try:
+            for node in self.nodes.values():
+                node.start()
+            self._run_until(self.options.duration)
+            core = self._heal()
+            self._wait_until_well(core)
+            self._check_end(core)
+        except Violation as violation:
+            raise Violation(violation.check, violation.detail, replay=self.options.replay()) from violation
+        except SafetyViolation as alarm:
+            raise Violation("alarm", str(alarm), replay=self.options.replay()) from alarm
+        return self.result()
+
+    def result(self) -> Result:
+        """Figures and trace so far."""
+        self.figures.messages = self.network.messages
+        self.figures.events = self.schedule.events
+        return Result(seed=self.options.seed, figures=self.figures, trace=self.schedule.trace())
+
+    def _run_until(self, when: Nanos) -> None:
+        while self.schedule.now < when and self.schedule.step():
+            pass
+
+    def leader(self) -> MemberId:
+        """The living member that leads the highest epoch, or nobody."""
+        led = [
+            (n.engine.replica.epoch, n.id)
+            for n in self.nodes.values()
+            if n.engine is not None and n.role is Role.LEADER
+        ]
+        return max(led)[1] if led else NOBODY
+
+    # -- the end -------------------------------------------------------------------------------
+
+    def _heal(self) -> list[MemberId]:
+        """End all faults; bring back everyone, or a quorum for good while the others are dead for ever."""
+        self.faults.stop()
+        self.network.heal()
+        for node in self.nodes.values():
+            node.recover()
+        core = [m for m in self.members if not self.nodes[m].damaged]
+        if self.options.core_only:
+            core = sorted(self._rng.sample(core, len(self.members) // 2 + 1))
+        for node in self.nodes.values():
+            if node.id not in core:
+                node.bury()
+        for client in self.clients:
+            client.stay_within(core)
+        return core
+
+    def _wait_until_well(self, core: list[MemberId]) -> None:
+        """Liveness: within the bound every client has written and read, and the core agrees."""
+        deadline = self._deadline()
+        while (trouble := self._trouble(core)) is not None:
+            if self.schedule.now > deadline:
+                raise Violation("liveness", f"{self._bound()} after healing: {trouble}")
+            self._run_until(self.schedule.now + 50 * MILLISECOND)
+        self._stay_calm(core)
+        self._take_over(core)
+
+    def _take_over(self, core: list[MemberId]) -> None:
+        """The leader dies while nobody writes: reads must go on under the next one (6.4; catalogue L23)."""
+        node = self.nodes[self.leader()]
+        node.crash(power=True)
+        node.recover()
+        for client in self.clients:
+            client.read_again()
+        deadline = self._deadline()
+        while (trouble := self._trouble(core)) is not None:
+            if self.schedule.now > deadline:
+                raise Violation("liveness", f"{self._bound()} after the leader's death: {trouble}")
+            self._run_until(self.schedule.now + 50 * MILLISECOND)
+
+    def _stay_calm(self, core: list[MemberId]) -> None:
+        leader, epoch = self.leader(), max(self.nodes[m].living.replica.epoch for m in core)
+        self._run_until(self.schedule.now + CALM_TIMEOUTS * self.options.election_timeout)
+        if self.leader() != leader or max(self.nodes[m].living.replica.epoch for m in core) != epoch:
+            raise Violation("liveness", f"{leader} led {epoch} in peace, and lost it")
+
+    def _deadline(self) -> Nanos:
+        return self.schedule.now + BOUND_TIMEOUTS * self.options.election_timeout + BACKLOG
+
+    def _bound(self) -> str:
+        return f"{(BOUND_TIMEOUTS * self.options.election_timeout + BACKLOG) // MILLISECOND} ms"
+
+    def _trouble(self, core: list[MemberId]) -> str | None:
+        """What is not yet well, in words."""
+        dead = [m for m in core if self.nodes[m].engine is None]
+        if dead:
+            return f"{dead} are not up"
+        led = [m for m in core if self.nodes[m].role is Role.LEADER]
+        if len(led) != 1:
+            return f"leaders: {led} in {[(m, self.nodes[m].living.replica.epoch.round, self.nodes[m].role.name) for m in core]}"
+        states = [(m, self.nodes[m].living.host.applied, self.nodes[m].living.replica.commit) for m in core]
+        waiting = [c.describe() for c in self.clients if not c.satisfied]
+        if waiting:
+            return f"clients {waiting} not done; leader {led}; (member, applied, commit): {states}"
+        if len({applied for _, applied, _ in states}) != 1:
+            return f"replicas have not applied the same: {states}"
+        return None
+
+    def _check_end(self, core: list[MemberId]) -> None:
+        digests = {m: self.nodes[m].living.host.digest() for m in core}
+        if len(set(digests.values())) != 1:
+            raise Violation("same-applied", f"digests differ at the end: {[(m, d.hex()) for m, d in digests.items()]}")
+        for member in core:
+            if self.nodes[member].living.host.applied < self.history.applied_index:
+                raise Violation("acknowledged-stays", f"{member} has not applied all that was applied before")
+            for key in self.history.keys:
+                reply = self.nodes[member].living.host.query(kv.encoder.encode(kv.Range(key)))
+                assert isinstance(reply, bytes)
+                answer = kv.reply_decoder.decode(reply)
+                assert isinstance(answer, kv.RangeReply)
+                found = [(item.mod, item.value) for item in answer.items]
+                if found != [self.history.latest(key)]:
+                    raise Violation("acknowledged-stays", f"{member} has {found} for {key!r}")
+        self.history.check_registers()
+
+    # -- between members -----------------------------------------------------------------------
+
+    def _arrive(self, source: MemberId, target: MemberId, message: Message) -> None:
+        self.nodes[target].receive(source, message)
+
+    def member_died(self, member: MemberId) -> None:
+        """Its connections close: clients notice, peers sometimes do at once."""
+        for number, connection in list(self._connections.items()):
+            if connection.member == member and connection.is_open:
+                connection.is_open = False
+                delay = exponential(self._rng, CLIENT_DELAY)
+                self.schedule.after(delay, "closed", partial(self._closed, number, connection))
+        for other in self.members:
+            if other != member and self._rng.getrandbits(1) and self.network.linked(member, other):
+                refused = self._rng.randrange(4) > 0
+                delay = exponential(self._rng, self.options.delay_mean)
+                self.schedule.after(delay, "peer closed", partial(self.nodes[other].peer_closed, member, refused))
+
+    # -- between clients and members: connections keep the order and lose nothing but their end ----
+
+    def connect(self, client: int, member: MemberId, receive: Receive, closed: Closed) -> int:
+        """See `clients.Wire`."""
+        self._made += 1
+        number = self._made
+        life = self.nodes[member].life if self.nodes[member].engine is not None else 0
+        connection = Connection(client, member, life, receive, closed, is_open=life > 0)
+        self._connections[number] = connection
+        if not connection.is_open:
+            self.schedule.after(CLIENT_DELAY, "refused", lambda: self._closed(number, connection))
+        return number
+
+    def _closed(self, number: int, connection: Connection) -> None:
+        if self._connections.pop(number, None) is not None:
+            connection.closed(number)
+
+    def close(self, connection: int) -> None:
+        """See `clients.Wire`."""
+        found = self._connections.pop(connection, None)
+        if found is not None and found.is_open:
+            found.is_open = False
+
+    def request(self, connection: int, request: Request) -> None:
+        """See `clients.Wire`."""
+        found = self._connections.get(connection)
+        if found is None or not found.is_open:
+            return
+        data = encoder.encode(request)
+        self.schedule.record(data)
+        node = self.nodes[found.member]
+        arrival = max(found.to_member, self.schedule.now + exponential(self._rng, CLIENT_DELAY))
+        found.to_member = arrival
+        self.schedule.at(arrival, "request", lambda: node.request(found.life, connection, request_decoder.decode(data)))
+
+    def greeted(self, connection: int) -> None:
+        """The client said hello to the member."""
+        if (found := self._connections.get(connection)) is not None:
+            found.greeted = True
+
+    def publish(self, member: MemberId, life: int, view: View) -> None:
+        """A member tells its clients who leads."""
+        for number, connection in list(self._connections.items()):
+            if connection.greeted and (connection.member, connection.life) == (member, life):
+                self.reply(number, view)
+
+    def reply(self, connection: int, response: Response) -> None:
+        """A member answers on a connection, if it is still there."""
+        found = self._connections.get(connection)
+        if found is None or not found.is_open:
+            return
+        data = encoder.encode(response)
+        self.schedule.record(data)
+        arrival = max(found.to_client, self.schedule.now + exponential(self._rng, CLIENT_DELAY))
+        found.to_client = arrival
+
+        def arrive() -> None:
+            if connection in self._connections:
+                found.receive(connection, response_decoder.decode(data))
+
+        self.schedule.at(arrival, "response", arrive)
+
+
+def simulate(options: Options) -> Result:
+    """One run, judged: the result says which law was broken, if any."""
+    world = World(options)
+    try:
+        return world.run()
+    except Violation as violation:
+        result = world.result()
+        result.check, result.detail = violation.check, str(violation)
+        return result

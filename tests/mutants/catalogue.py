@@ -1,0 +1,306 @@
+"""Rows of the bug catalogue as changes of the shipped source: real bugs of real systems, planted here."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.mutants.planting import Change, Mutant
+
+ELECTION = "core/raft/election.py"
+FOLLOWER = "core/raft/follower.py"
+LEADER = "core/raft/leader.py"
+STATE = "core/raft/state.py"
+REPLICA = "core/raft/replica.py"
+LOG = "core/log.py"
+OUTBOX = "core/outbox.py"
+QUORUM = "core/quorum.py"
+
+SAFETY: Final = frozenset(
+    {
+        "one-leader",
+        "one-vote",
+        "log-matching",
+        "leader-completeness",
+        "chosen-stays",
+        "chosen-truncated",
+        "commit-quorum",
+        "same-applied",
+        "alarm",
+    }
+)
+"""Checks that name a broken election, replication or commit rule. `alarm`: the product's own assertion."""
+
+
+def _mutant(
+    row: str, name: str, changes: list[tuple[str, str, str]], killers: frozenset[str], **options: str
+) -> Mutant:
+    return Mutant(
+        row=row,
+        name=name,
+        changes=tuple(Change(*change) for change in changes),
+        killers=killers,
+        faults=options.get("faults", ""),
+        nodes=int(options.get("nodes", "0")),
+    )
+
+
+MUTANTS: Final = (
+    _mutant(
+        "R01",
+        "the vote is answered before it is durable",
+        [
+            (
+                ELECTION,
+                "state.outbox.promise(sender, VoteReply(state.epoch, True))",
+                "state.outbox.post(sender, VoteReply(state.epoch, True))",
+            )
+        ],
+        frozenset({"vote-durable", "one-vote", "one-leader"}),
+    ),
+    _mutant(
+        "R02",
+        "epoch and vote are not read back after a restart",
+        [
+            (STATE, "self.epoch: Epoch = recovered.hard_state.epoch", "self.epoch: Epoch = Epoch(0, 0)"),
+            (STATE, "self.vote: MemberId = recovered.hard_state.vote", "self.vote: MemberId = NOBODY"),
+        ],
+        frozenset({"epoch-monotonic", "one-vote"}),
+    ),
+    _mutant(
+        "R05",
+        "the vote of an older epoch is kept",
+        [
+            (
+                STATE,
+                "        self.epoch = epoch\n        self.vote = vote\n",
+                "        self.epoch = epoch\n        self.vote = vote or self.vote\n",
+            )
+        ],
+        frozenset({"liveness"}) | SAFETY,
+    ),
+    _mutant(
+        "R07",
+        "votes of an older epoch count",
+        [
+            (
+                ELECTION,
+                "if state.role is not Role.CANDIDATE or m.epoch != state.epoch or not m.granted:",
+                "if state.role is not Role.CANDIDATE or not m.granted:",
+            )
+        ],
+        SAFETY,
+    ),
+    _mutant(
+        "R08",
+        "a vote that comes twice counts twice",
+        [
+            (ELECTION, "        self._votes: set[MemberId] = set()", "        self._votes: list[MemberId] = []"),
+            (
+                ELECTION,
+                "        self._votes = set()\n        self._own_vote_mark = None\n        if leader",
+                "        self._votes = []\n        self._own_vote_mark = None\n        if leader",
+            ),
+            (ELECTION, "self._votes = {state.own}", "self._votes = [state.own]"),
+            (
+                ELECTION,
+                "        self._votes = set()\n        self._restart_timer(now)\n        request",
+                "        self._votes = []\n        self._restart_timer(now)\n        request",
+            ),
+            (ELECTION, "self._votes.add(self._state.own)\n", "self._votes.append(self._state.own)\n"),
+            (
+                ELECTION,
+                "        self._votes.add(sender)\n        if state",
+                "        self._votes.append(sender)\n        if state",
+            ),
+            (
+                ELECTION,
+                "        self._votes.add(sender)\n        return",
+                "        self._votes.append(sender)\n        return",
+            ),
+            (
+                QUORUM,
+                "sum(1 for voter in self.voters if voter in votes) >= self.size",
+                "sum(1 for vote in votes if vote in self.voters) >= self.size",
+            ),
+        ],
+        SAFETY,
+        faults="duplicate,partition,loss",
+        nodes="5",
+    ),
+    _mutant(
+        "R09",
+        "the longer log wins, whatever its epochs",
+        [
+            (
+                STATE,
+                "return (last_epoch, last_index) >= (self.log.last_epoch, self.log.last_index)",
+                "return last_index >= self.log.last_index",
+            )
+        ],
+        SAFETY,
+    ),
+    _mutant(
+        "R10",
+        "only a strictly better log gets the vote",
+        [
+            (
+                STATE,
+                "return (last_epoch, last_index) >= (self.log.last_epoch, self.log.last_index)",
+                "return (last_epoch, last_index) > (self.log.last_epoch, self.log.last_index)",
+            )
+        ],
+        frozenset({"liveness"}),
+    ),
+    _mutant(
+        "R12",
+        "half is a majority",
+        [(QUORUM, "return count // 2 + 1 if count else 0", "return (count + 1) // 2 if count else 0")],
+        SAFETY,
+        nodes="4",
+    ),
+    _mutant(
+        "R20",
+        "pre-votes count as votes",
+        [
+            (
+                ELECTION,
+                "        self.campaign_began = now\n        self._votes = set()\n",
+                "        self.campaign_began = now\n",
+            )
+        ],
+        SAFETY,
+    ),
+    _mutant(
+        "R24",
+        "a candidate asks for votes before its own epoch is durable",
+        [
+            (
+                ELECTION,
+                "            state.outbox.promise(member, request)\n",
+                "            state.outbox.post(member, request)\n",
+            )
+        ],
+        frozenset({"candidacy-durable", "one-vote", "one-leader", "log-matching"}),
+    ),
+    _mutant(
+        "L01",
+        "an entry of an older epoch is committed by counting copies (figure 8)",
+        [
+            (
+                LEADER,
+                "if index <= state.commit or state.log.epoch_at(index) != state.epoch:",
+                "if index <= state.commit:",
+            )
+        ],
+        SAFETY,
+    ),
+    _mutant(
+        "L03",
+        "the epoch of the entry before is not compared",
+        [
+            (
+                FOLLOWER,
+                "if log.epoch_at(prev_index) != prev_epoch:",
+                "if log.epoch_at(prev_index) is None:",
+            )
+        ],
+        SAFETY,
+    ),
+    _mutant(
+        "L04",
+        "every Append cuts the log off behind it",
+        [
+            (
+                FOLLOWER,
+                "            if held == entry.epoch:\n                continue\n",
+                "            if held == entry.epoch and entry.index <= state.commit:\n                continue\n",
+            )
+        ],
+        SAFETY | {"ack-durable"},
+    ),
+    _mutant(
+        "L05",
+        "a follower commits beyond what the Append matched",
+        [
+            (
+                FOLLOWER,
+                "state.commit = max(state.commit, min(m.commit, matched))",
+                "state.commit = max(state.commit, min(m.commit, log.last_index))",
+            )
+        ],
+        SAFETY,
+    ),
+    _mutant(
+        "L06",
+        "the commit index goes back",
+        [
+            (
+                FOLLOWER,
+                "state.commit = max(state.commit, min(m.commit, matched))",
+                "state.commit = min(m.commit, matched)",
+            )
+        ],
+        frozenset({"commit-monotonic"}),
+    ),
+    _mutant(
+        "L09",
+        "a refusal advances what is known to match",
+        [(LEADER, "        if m.accepted:\n            if progress", "        if True:\n            if progress")],
+        SAFETY,
+    ),
+    _mutant(
+        "L18",
+        "entries of a deposed leader are taken",
+        [(REPLICA, "        if m.epoch < state.epoch:\n", "        if False:\n")],
+        SAFETY,
+    ),
+    _mutant(
+        "L21",
+        "a leader counts its own copy before it is durable",
+        [
+            (
+                LEADER,
+                "        matches[state.own] = state.log.durable_index\n",
+                "        matches[state.own] = state.log.last_index\n",
+            )
+        ],
+        frozenset({"commit-quorum"}),
+    ),
+    _mutant(
+        "L23",
+        "a new leader appends no entry of its own",
+        [
+            (LEADER, '        self._append(EntryKind.NOOP, b"")\n        self._commit', "        self._commit"),
+        ],
+        frozenset({"liveness"}),
+    ),
+    _mutant(
+        "S01",
+        "entries are acknowledged before they are durable",
+        [
+            (
+                FOLLOWER,
+                "            self._state.outbox.promise(to, reply)",
+                "            self._state.outbox.post(to, reply)",
+            )
+        ],
+        frozenset({"ack-durable", "commit-quorum"}),
+    ),
+)
+
+CONTROLS: Final = (
+    _mutant("K0", "nothing is changed", [], frozenset()),
+    _mutant(
+        "K1",
+        "a leader's own copy never counts before the next batch: only followers' durable copies do",
+        [
+            (
+                LEADER,
+                "        matches[state.own] = state.log.durable_index\n",
+                "        matches[state.own] = state.log.durable_index if len(matches) == 0 else 0\n",
+            )
+        ],
+        frozenset(),
+        nodes="3",
+    ),
+)
