@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from coterie.engine.protocol import NodeStatus
 from tests.runtime.cluster import FAST, Process, leader_of, processes, until
+
+from coterie.engine.protocol import NodeStatus
 
 PATIENT = ("--election-timeout-ms", "500", "--heartbeat-interval-ms", "50")
 """Quick to elect, and not upset by a second of other work on a machine with two cores."""

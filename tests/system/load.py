@@ -10,13 +10,14 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
+from tests.runtime.cluster import until
+from tests.system.history import History, Seen
+
 from coterie.client.asynchronous import AsyncClient, connect_async
 from coterie.client.calls import Reading
 from coterie.client.config import ClientConfig
 from coterie.core.errors import CoterieError, Effect
 from coterie.runtime.event_loop import new_event_loop
-from tests.runtime.cluster import until
-from tests.system.history import History, Seen
 
 KEYS = (b"a", b"b", b"c")
 _now = time.monotonic_ns

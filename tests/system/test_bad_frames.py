@@ -10,6 +10,9 @@ from contextlib import closing, contextmanager
 
 import msgspec
 import pytest
+from tests.runtime.cluster import Process, until
+from tests.system.cluster import PATIENT, Cluster, alive, cluster, lines_with, resident_bytes, status_of
+from tests.system.load import Load, read_everywhere
 
 from coterie.engine.protocol import CLIENT_MAGIC, MAX_FRAME_BYTES, PROTOCOL_VERSION, Hello, Submit
 from coterie.engine.protocol import encoder as client_encoder
@@ -27,9 +30,6 @@ from coterie.runtime.handshake import (
     decode_handshake,
     frame_handshake,
 )
-from tests.runtime.cluster import Process, until
-from tests.system.cluster import PATIENT, Cluster, alive, cluster, lines_with, resident_bytes, status_of
-from tests.system.load import Load, read_everywhere
 
 MIB = 1 << 20
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import random
 import time
 from pathlib import Path
 
 import pytest
-
-from coterie.engine.protocol import Answer, Failure, Query, ReadMode
-from coterie.machine.kv.protocol import Range, RangeReply, encoder, reply_decoder
 from tests.runtime.cluster import FAST, Caller, Process, put, until
 from tests.system.cluster import Cluster, alive, cluster, pause, resume
 from tests.system.load import Load, read_everywhere
+
+from coterie.engine.protocol import Answer, Failure, Query, ReadMode
+from coterie.machine.kv.protocol import Range, RangeReply, encoder, reply_decoder
+
+
+def passed(moment: float) -> bool:
+    return time.monotonic() > moment
 
 
 def victims(rng: random.Random, members: Cluster, round_number: int) -> list[Process]:
@@ -62,14 +67,14 @@ def test_a_leader_that_was_paused_is_replaced_and_serves_no_stale_read_afterward
                 old_epoch = (members.leader().status() or pytest.fail("the leader does not answer")).epoch_round
                 impatient = [Caller(old.client, timeout=20.0) for _ in range(3)]
                 pause(old)
-                paused = time.monotonic()
+                enough = time.monotonic() + 3.0
                 new = members.leader(rest)
                 assert new is not old
                 status = new.status()
                 assert status is not None
                 assert status.epoch_round > old_epoch
                 load.progress(10, reads=3)
-                until(lambda paused=paused: time.monotonic() - paused > 3.0, 5)
+                until(functools.partial(passed, enough), 5)
                 put(new, b"taken-over", b"%d" % status.epoch_round)
                 # These reads begin after that write, and lie in the old leader's sockets when it wakes up.
                 for caller in impatient:
