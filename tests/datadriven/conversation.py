@@ -126,7 +126,11 @@ class Conversation:
         voters = tuple(i for i in ids if i not in learners)
         membership = Membership(members, voters, learners=learners)
         first = Entry(1, NO_EPOCH, EntryKind.MEMBERSHIP, 0, msgspec.msgpack.encode(membership))
-        limits = {"uncommitted": "max_uncommitted_bytes", "inflight": "max_inflight_messages", "append": "max_append_bytes"}
+        limits = {
+            "uncommitted": "max_uncommitted_bytes",
+            "inflight": "max_inflight_messages",
+            "append": "max_append_bytes",
+        }
         changes = {limits[name]: int(value) for name, value in options.items() if name in limits}
         self.config = ReplicaConfig(**changes)
         for i in ids:

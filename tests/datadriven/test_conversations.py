@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
 from tests.datadriven.conversation import Conversation
 
 HERE = Path(__file__).parent

@@ -6,6 +6,7 @@ import asyncio
 import random
 import socket
 from collections.abc import Callable
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -14,6 +15,7 @@ from tests.runtime.conftest import run, until
 from coterie.core.messages import Message, PreVote
 from coterie.core.types import Epoch, MemberId
 from coterie.runtime.addresses import AddressError, bound_address, listen, split_address
+from coterie.runtime.boots import BootsFile
 from coterie.runtime.first_start import ask, not_started
 from coterie.runtime.frames import FrameSplitter
 from coterie.runtime.handshake import (
@@ -33,6 +35,7 @@ from coterie.runtime.log_lines import Lines
 from coterie.runtime.peer_link import LinkLimits
 from coterie.runtime.peer_port import PeerPort
 from coterie.runtime.transport import Transport
+from coterie.storage.disk import DiskFiles
 
 A = PeerIdentity(cluster=7, member=1, name="a", boot=3, process=11, protocol="raft")
 B = PeerIdentity(cluster=7, member=2, name="b", boot=5, process=22, protocol="raft")
@@ -72,7 +75,7 @@ class Side:
         (listener,) = listen(at, "test")
         self.address = bound_address(listener)
         self.server = await asyncio.get_running_loop().create_server(self.port.protocol, sock=listener)
-        self.port.open(self.own, self.inbox)
+        self.port.open(self.own, self.inbox, Boots())
 
     def end(self) -> None:
         if self.server is not None:
@@ -128,6 +131,21 @@ def test_two_processes_with_one_boot_are_copies() -> None:
     check_hello(B, A.hello(2), boots)
     with pytest.raises(HandshakeRefused, match="two processes run as a"):
         check_hello(B, hello_with(process=99).hello(2), boots)
+
+
+def test_boots_outlive_the_node_that_saw_them(tmp_path: Path, lines: Callable[[], list[str]]) -> None:
+    def load() -> Boots:
+        return BootsFile(DiskFiles(), str(tmp_path), Lines("b")).load()
+
+    check_hello(B, hello_with(boot=4, process=12).hello(2), load())
+    check_hello(B, hello_with(boot=4, process=12).hello(2), load())
+    with pytest.raises(HandshakeRefused, match="boot 3, after boot 4"):
+        check_hello(B, A.hello(2), load())
+    (tmp_path / "boots").write_bytes(b"not json")
+    check_hello(B, A.hello(2), load())
+    assert any(line.startswith("boots-unreadable") for line in lines())
+    with pytest.raises(HandshakeRefused, match="two processes"):
+        check_hello(B, hello_with(process=12).hello(2), load())
 
 
 def test_the_dialler_checks_the_answer_too() -> None:
@@ -204,7 +222,7 @@ def test_a_closed_stream_to_a_living_peer_is_no_refusal() -> None:
         a.transport.members([(2, "b", b.address)])
         await until(lambda: a.connected(2))
         b.port.close()
-        b.port.open(B, b.inbox)
+        b.port.open(B, b.inbox, Boots())
         await until(lambda: a.closed)
         await until(lambda: a.connected(2))
         assert a.closed == [(2, False)]

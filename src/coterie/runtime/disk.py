@@ -7,8 +7,11 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from coterie.core.types import Member, MemberId
+from coterie.runtime.boots import BootsFile
 from coterie.runtime.configuration import NodeConfiguration
 from coterie.runtime.errors import StartFailed
+from coterie.runtime.handshake import Boots
+from coterie.runtime.log_lines import Lines
 from coterie.storage.directory import DataDirectory
 from coterie.storage.disk import DiskFiles
 from coterie.storage.first_entry import cluster_id, first_entry
@@ -59,6 +62,10 @@ class OpenDisk:
         header = LogHeader(cluster, self.member, self._config.protocol)
         self._log = self._attempt(lambda: LogStore.open(self._files, self.directory.log_directory, header))
         return self._log
+
+    def boots(self, lines: Lines) -> Boots:
+        """The boots of other members, as far as this directory remembers them."""
+        return BootsFile(self._files, self._config.data, lines).load()
 
     def close(self) -> None:
         """Close the log and unlock the directory."""

@@ -9,6 +9,7 @@ and the message. Each member dials every other, so a pair has two streams.
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from enum import IntEnum
 from typing import TypeAlias
 
@@ -131,15 +132,19 @@ class PeerIdentity(msgspec.Struct, frozen=True, kw_only=True):
         return PeerWelcome(MAJOR, MINOR, self.member, self.name, self.boot)
 
 
+Seen: TypeAlias = dict[MemberId, tuple[int, int]]
+"""Member -> (boot, process)."""
 MAX_REMEMBERED_MEMBERS = 1024
 """Members whose boot is remembered; the one seen first is forgotten for one more."""
 
 
 class Boots:
-    """The highest boot seen of each member, and the process that it was seen from, since this node started."""
+    """The highest boot seen of each member, and the process that it was seen from."""
 
-    def __init__(self) -> None:
-        self._seen: dict[MemberId, tuple[int, int]] = {}
+    def __init__(self, seen: Seen | None = None, on_change: Callable[[Seen], None] | None = None) -> None:
+        """`seen`: what is known from before. `on_change` gets all that is known when something was learned."""
+        self._seen: Seen = dict(seen or {})
+        self._on_change = on_change
 
     def check(self, name: str, member: MemberId, boot: int, process: int) -> None:
         """Note this start of a member. Raises `HandshakeRefused` if a later one was seen, or another process
@@ -161,7 +166,10 @@ class Boots:
                 )
         elif len(self._seen) >= MAX_REMEMBERED_MEMBERS:
             del self._seen[next(iter(self._seen))]
-        self._seen[member] = (boot, process)
+        if seen != (boot, process):
+            self._seen[member] = (boot, process)
+            if self._on_change is not None:
+                self._on_change(self._seen)
 
 
 def check_hello(own: PeerIdentity, hello: PeerHello, boots: Boots) -> None:

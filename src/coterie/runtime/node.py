@@ -96,7 +96,7 @@ class Node:
             self._open.callback(listener.close)
 
         disk = OpenDisk(config)
-        self._open.callback(disk.close)
+        self._open.callback(self._close_disk, disk)
         peers = PeerPort(self._lines, not_started)
         self._open.callback(peers.close)
         loop = asyncio.get_running_loop()
@@ -158,7 +158,7 @@ class Node:
         shell.begin(engine=engine, transport=transport, sync=self._sync, clients=self._clients, welcome=welcome)
         self._local = LocalClient(shell)
         self._open.callback(self._local.end)
-        peers.open(own_side, shell)
+        peers.open(own_side, shell, disk.boots(self._lines))
         for listener in client_sockets:
             self._serve(await loop.create_server(self._clients.protocol, sock=listener))
         self._running = True
@@ -220,6 +220,11 @@ class Node:
         """The engine raised: the node ends at once and says nothing more; the disk stays as it is."""
         self._failure = error
         self._close()
+
+    def _close_disk(self, disk: OpenDisk) -> None:
+        """Unlock the directory, unless a write into it may still be under way."""
+        if self._sync is None or self._sync.ended:
+            disk.close()
 
     def _close(self) -> None:
         self._running = False

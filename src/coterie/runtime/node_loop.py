@@ -20,10 +20,8 @@ from coterie.runtime.sync_thread import SyncThread
 from coterie.runtime.transport import Transport
 
 _now = time.monotonic_ns
-NANOS_PER_SECOND = 1_000_000_000
-LONGEST_TIMER_S = 3600.0
-SHORTEST_TIMER_S = 0.001
-"""Event loops count in milliseconds: a shorter timer would fire early, again and again."""
+NANOS_PER_MILLISECOND = 1_000_000
+LONGEST_TIMER_MS = 3_600_000
 
 
 class NodeLoop:
@@ -226,7 +224,9 @@ class NodeLoop:
                 return
             self._timer.cancel()
         self._timer_at = deadline
-        delay = min(max((deadline - _now()) / NANOS_PER_SECOND, SHORTEST_TIMER_S), LONGEST_TIMER_S)
+        # Rounded up: event loops count in milliseconds, and one that rings early rings twice.
+        millis = (deadline - _now() + NANOS_PER_MILLISECOND - 1) // NANOS_PER_MILLISECOND
+        delay = min(max(millis, 1), LONGEST_TIMER_MS) / 1000
         self._timer = self._loop.call_later(delay, self._ring)
 
     def _ring(self) -> None:

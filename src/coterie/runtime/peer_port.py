@@ -172,9 +172,10 @@ class PeerPort:
         """A new connection's protocol, for `loop.create_server`."""
         return _Incoming(self)
 
-    def open(self, own: PeerIdentity, input: PeerInput) -> None:
+    def open(self, own: PeerIdentity, input: PeerInput, boots: Boots) -> None:
         """From now on members are welcomed; before, they are told to try again."""
         self._own = own
+        self._boots = boots
         self._input = input
 
     def close(self) -> None:

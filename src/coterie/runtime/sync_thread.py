@@ -25,6 +25,8 @@ NO_SPACE_RETRY_S = 0.2
 """A write that found no space is tried again so often, with the same bytes."""
 MAX_WRITE_BYTES = 16 * 1024 * 1024
 """Payload bytes of store batches that are written together (one batch may exceed it)."""
+STOP_TIMEOUT_S = 5.0
+"""How long a stopping node waits for a write that the disk does not finish."""
 SWITCH_INTERVAL_S = 0.0005
 """After a sync the thread must wait until the event loop's thread gives up the interpreter lock: at most this
 long (Python's default is 5 ms, which a disk that syncs in 1 ms would feel)."""
@@ -129,11 +131,21 @@ class SyncThread:
             await self._idle
 
     def stop(self) -> None:
-        """End the thread once the write under way, if any, is done. Batches that wait are not written."""
+        """End the thread once the write under way, if any, is done. Batches that wait are not written.
+
+        A disk that hangs is not waited for longer than `STOP_TIMEOUT_S`; see `ended`.
+        """
         self._stopping.set()
         self._waiting.clear()
         self._work.put(None)
-        self._thread.join()
+        self._thread.join(STOP_TIMEOUT_S)
+        if not self.ended:
+            self._lines.error("disk-hangs", directory=self._where, waited_s=STOP_TIMEOUT_S)
+
+    @property
+    def ended(self) -> bool:
+        """The thread is gone. Until then its files must stay open: their descriptors would be used again."""
+        return not self._thread.is_alive()
 
     def _begin(self) -> None:
         batches, self._waiting = _group(self._waiting)
