@@ -7,7 +7,6 @@ import signal
 from pathlib import Path
 
 import pytest
-
 from tests.runtime.cluster import until
 from tests.system.cluster import PATIENT, alive, cluster, lines_with
 from tests.system.load import Load, read_everywhere
