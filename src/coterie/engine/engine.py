@@ -104,6 +104,7 @@ class Engine:
         self._last_token: Token = identity.boot << 40
         self._held: deque[tuple[Mark, MemberId, Message]] = deque()
         self._stored_mark: Mark = 0
+        self._disk_full = False
         self._role: RoleChange | None = None
         self._elections: deque[str] = deque(maxlen=MAX_ELECTIONS_REMEMBERED)
         self._retry_reads_at: Nanos = NEVER
@@ -133,11 +134,13 @@ class Engine:
     def stored(self, now: Nanos, mark: Mark) -> bool:
         """Store batches up to `mark` are durable. Returns whether a flush is needed, as `receive` does."""
         self._stored_mark = max(self._stored_mark, mark)
+        self._disk_full = False
         self.replica.stored(now, mark)
         return bool(self._held) or not self.replica.settled
 
     def store_failed(self, now: Nanos, mark: Mark) -> None:
         """No space for the batch; the shell keeps trying."""
+        self._disk_full = True
         self.replica.store_failed(now, mark)
 
     def connection_closed(self, now: Nanos, peer: MemberId, refused: bool) -> None:
@@ -169,7 +172,7 @@ class Engine:
         while self._held and self._held[0][0] <= self._stored_mark:
             _, to, message = self._held.popleft()
             self._ports.send(to, message)
-        self._submissions.expire(now)
+        self._submissions.expire(now, f" (the disk of {self.identity.name} is full)" if self._disk_full else "")
         self._queries.expire(now)
         self._ask_reads(now)
         while True:
