@@ -37,6 +37,8 @@ class Pending:
         self.disk = disk
         self.marks = marks
 
+    size = 1 << 20
+
     def begin(self) -> int | None:
         return None
 
@@ -146,6 +148,7 @@ from coterie.runtime.sync_thread import SyncThread
 class Disk:
     def prepare(self, batches):
         return self
+    size = 1 << 20
     def begin(self):
         return None
     def perform(self):

@@ -207,7 +207,7 @@ class Engine:
             again = again or self._proposals.waiting
         for ready in effects.reads:
             self._read_ready(ready)
-        return again
+        return again or self._proposals.owes_refusals
 
     def _apply(self, now: Nanos, entries: Sequence[Entry]) -> None:
         """Apply committed entries and answer the clients whose commands they carry."""

@@ -66,9 +66,7 @@ class KernelSync:
         self._context = ctypes.c_ulong(0)
         self._call(self._setup, 1, ctypes.byref(self._context))
         self._eventfd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._block = _ControlBlock(
-            opcode=_IOCB_CMD_FDSYNC, flags=_IOCB_FLAG_RESFD, result_descriptor=self._eventfd
-        )
+        self._block = _ControlBlock(opcode=_IOCB_CMD_FDSYNC, flags=_IOCB_FLAG_RESFD, result_descriptor=self._eventfd)
         self._blocks = (ctypes.c_void_p * 1)(ctypes.addressof(self._block))
         self._event = _Event()
         self._loop = loop

@@ -28,6 +28,9 @@ MAX_WRITE_BYTES = 16 * 1024 * 1024
 """Payload bytes of store batches that are written together (one batch may exceed it)."""
 STOP_TIMEOUT_S = 5.0
 """How long a stopping node waits for a write that the disk does not finish."""
+KERNEL_SYNC_MIN_BYTES = 4096
+"""Smaller writes are left to the thread: few wait for them, and the thread has them done sooner by about
+0.1 ms; for larger ones the kernel costs a quarter less CPU (docs/decisions/0002-kernel-sync.md)."""
 SWITCH_INTERVAL_S = 0.0005
 """After a sync the thread must wait until the event loop's thread gives up the interpreter lock: at most this
 long (Python's default is 5 ms, which a disk that syncs in 1 ms would feel)."""
@@ -35,6 +38,11 @@ long (Python's default is 5 ms, which a disk that syncs in 1 ms would feel)."""
 
 class PreparedWrite(Protocol):
     """Bytes on their way to the log."""
+
+    @property
+    def size(self) -> int:
+        """How many."""
+        ...
 
     def perform(self) -> None:
         """Write and sync. `OSError` for want of space: call again; any other: the process must end."""
@@ -168,7 +176,9 @@ class SyncThread:
 
     def _begin_in_kernel(self, kernel: KernelSync, write: PreparedWrite, mark: Mark) -> bool:
         """Write here (into memory: the write before it is on the disk) and let the kernel sync. False if
-        the thread must do it: a new segment, no space, or a kernel that has no room for the request."""
+        the thread must do it: a small write, a new segment, no space, or a kernel that has no room for the request."""
+        if write.size < KERNEL_SYNC_MIN_BYTES:
+            return False
         try:
             descriptor = write.begin()
         except OSError as error:
