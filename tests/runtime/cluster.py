@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -41,15 +42,31 @@ PROGRAM = "from coterie.cli.node import node; import typer; typer.run(node)"
 FAST = ("--election-timeout-ms", "300", "--heartbeat-interval-ms", "50")
 
 
+def _free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
+def free_port_block(count: int) -> int:
+    """The first of so many ports in a row that nobody listens on now.
+
+    They lie below those that the kernel gives to outgoing connections (from 32768 on): else, while a
+    member is down, somebody's connection could get its port, and even connect to itself there.
+    """
+    while True:
+        first = secrets.randbelow(32768 - count - 12000) + 12000
+        if all(_free(port) for port in range(first, first + count)):
+            return first
+
+
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on now."""
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    ports = [int(each.getsockname()[1]) for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
+    """Ports that nobody listens on now; see `free_port_block`."""
+    first = free_port_block(count)
+    return list(range(first, first + count))
 
 
 def until(condition: Callable[[], object], seconds: float = 20.0) -> None:

@@ -90,4 +90,8 @@ def out_of_time(request: Request, opening: Request | None, places: str) -> Reque
         error = error_of(failure, effect)
         return type(error)(f"{error}; tried until the timeout", effect=effect, advice=error.advice)
     advice = None if effect is Effect.UNKNOWN else "it did not happen: try again, or use a longer timeout"
-    return TimedOut("no answer within the timeout" + (f" ({places})" if places else ""), effect=effect, advice=advice)
+    known = [f"before, a member said: {failure.message}"] if failure is not None else []
+    known += [places] if places else []
+    return TimedOut(
+        "no answer within the timeout" + (f" ({'; '.join(known)})" if known else ""), effect=effect, advice=advice
+    )

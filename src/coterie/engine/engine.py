@@ -104,6 +104,7 @@ class Engine:
         self._last_token: Token = identity.boot << 40
         self._held: deque[tuple[Mark, MemberId, Message]] = deque()
         self._stored_mark: Mark = 0
+        self._disk_full = False
         self._role: RoleChange | None = None
         self._elections: deque[str] = deque(maxlen=MAX_ELECTIONS_REMEMBERED)
         self._retry_reads_at: Nanos = NEVER
@@ -114,26 +115,32 @@ class Engine:
 
     # -- inputs ------------------------------------------------------------------------------
 
-    def receive(self, now: Nanos, sender: MemberId, message: Message) -> None:
-        """A peer's message."""
+    def receive(self, now: Nanos, sender: MemberId, message: Message) -> bool:
+        """A peer's message. Returns whether a flush is needed: if no input since the last flush needs
+        one, it may be left out."""
         if isinstance(message, Forward):
             self._proposals.forwarded(sender, message)
         elif isinstance(message, ForwardRefused):
             self._proposals.forward_refused(now, sender, message)
         else:
             self.replica.receive(now, sender, message)
+            return not self.replica.settled
+        return True
 
     def request(self, now: Nanos, client: object, request: Request) -> None:
         """A client's request; `client` is a hashable handle that `Ports.reply` gets back."""
         self._intake.take(now, client, request)
 
-    def stored(self, now: Nanos, mark: Mark) -> None:
-        """Store batches up to `mark` are durable."""
+    def stored(self, now: Nanos, mark: Mark) -> bool:
+        """Store batches up to `mark` are durable. Returns whether a flush is needed, as `receive` does."""
         self._stored_mark = max(self._stored_mark, mark)
+        self._disk_full = False
         self.replica.stored(now, mark)
+        return bool(self._held) or not self.replica.settled
 
     def store_failed(self, now: Nanos, mark: Mark) -> None:
         """No space for the batch; the shell keeps trying."""
+        self._disk_full = True
         self.replica.store_failed(now, mark)
 
     def connection_closed(self, now: Nanos, peer: MemberId, refused: bool) -> None:
@@ -165,7 +172,7 @@ class Engine:
         while self._held and self._held[0][0] <= self._stored_mark:
             _, to, message = self._held.popleft()
             self._ports.send(to, message)
-        self._submissions.expire(now)
+        self._submissions.expire(now, f" (the disk of {self.identity.name} is full)" if self._disk_full else "")
         self._queries.expire(now)
         self._ask_reads(now)
         while True:
@@ -200,7 +207,7 @@ class Engine:
             again = again or self._proposals.waiting
         for ready in effects.reads:
             self._read_ready(ready)
-        return again
+        return again or self._proposals.owes_refusals
 
     def _apply(self, now: Nanos, entries: Sequence[Entry]) -> None:
         """Apply committed entries and answer the clients whose commands they carry."""

@@ -184,6 +184,11 @@ class Proposals:
     # -- sending -----------------------------------------------------------------------------
 
     @property
+    def owes_refusals(self) -> bool:
+        """Whether peers wait to be told that their commands were not taken."""
+        return bool(self._refusals)
+
+    @property
     def waiting(self) -> bool:
         """Whether commands wait for the entry under way to be committed."""
         return bool(self._submissions.queued or self._incoming or self._outgoing)

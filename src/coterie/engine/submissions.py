@@ -164,12 +164,13 @@ class Submissions:
         for client, id in zip(pending.clients, pending.ids, strict=True):
             self._ports.reply(client, Failure(id, code, happened, message))
 
-    def expire(self, now: Nanos) -> None:
-        """Give up what has waited too long. What was never sent has not happened."""
+    def expire(self, now: Nanos, cause: str = "") -> None:
+        """Give up what has waited too long. What was never sent has not happened. `cause`: what this member
+        knows to be wrong with itself, if anything; it is told too."""
         while (pending := self.oldest) is not None and pending.deadline <= now:
             if not pending.sent_before:
                 text = "no leader was found in time; the command has not taken effect"
-                self.fail(pending, FailureCode.NO_LEADER, Happened.NO, text)
+                self.fail(pending, FailureCode.NO_LEADER, Happened.NO, text + cause)
             else:
                 text = "no outcome in time; the command may still take effect"
-                self.fail(pending, FailureCode.TIMEOUT, Happened.UNKNOWN, text)
+                self.fail(pending, FailureCode.TIMEOUT, Happened.UNKNOWN, text + cause)

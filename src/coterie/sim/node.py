@@ -49,7 +49,7 @@ MAX_INBOX: Final = 20_000
 """Inputs that wait for a paused process; messages beyond that are lost, as in full socket buffers."""
 READ_BYTES: Final = 1 << 20
 
-Input = Callable[[Nanos], None]
+Input = Callable[[Nanos], object]
 
 
 class Surroundings(Protocol):

@@ -1,0 +1,97 @@
+"""What a cluster costs: nothing when idle, and no more memory because a follower is dead."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+
+import pytest
+from tests.runtime.cluster import Process, until
+from tests.system.cluster import PATIENT, Cluster, cluster, cpu_nanos, resident_bytes, status_of
+
+from coterie.client.asynchronous import connect_async
+from coterie.client.config import ClientConfig
+from coterie.runtime.event_loop import new_event_loop
+
+MIB = 1 << 20
+
+
+@pytest.mark.slow
+def test_three_idle_nodes_together_use_less_than_one_percent_of_a_core(tmp_path: Path) -> None:
+    """With the default times. Others may disturb one measurement by waking the machine; not each of four."""
+    with cluster(tmp_path, flags=()) as members:
+        members.ready()
+        shares: list[float] = []
+        while not shares or (min(shares) >= 0.01 and len(shares) < 4):
+            before, began = sum(cpu_nanos(node) for node in members.nodes), time.monotonic_ns()
+            until(lambda began=began: time.monotonic_ns() - began > 5_000_000_000, 10)
+            used = sum(cpu_nanos(node) for node in members.nodes) - before
+            shares.append(used / (time.monotonic_ns() - began))
+        assert min(shares) < 0.01, shares
+        assert members.agreed(members.nodes)
+
+
+COMMAND_BYTES = 512 * 1024
+COMMANDS = 240
+"""120 MiB in all."""
+LIMITS = (
+    *("--max-cached-bytes", str(4 * MIB), "--max-uncommitted-bytes", str(8 * MIB)),
+    *("--max-peer-queue-bytes", str(4 * MIB), "--max-inflight-bytes", str(4 * MIB)),
+)
+GROWTH_BYTES = 48 * MIB
+"""What the limits above, the frames under way and the memory allocator's slack may come to; without limits it
+would be 120 MiB and more."""
+
+
+async def _write(endpoints: str, count: int) -> None:
+    async with connect_async(endpoints) as client:
+        for first in range(0, count, 4):
+            await asyncio.gather(*(client.submit(bytes([first % 251]) * COMMAND_BYTES) for _ in range(4)))
+
+
+def write(endpoints: str, count: int) -> None:
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(_write(endpoints, count))
+
+
+def sum_of(node: Process, revision_of: Process) -> bytes:
+    """What the member's own machine has come to, once it has applied all that the other has."""
+
+    async def ask() -> bytes:
+        async with connect_async(node.client, ClientConfig(follow_members=False)) as client:
+            return await client.query(b"", at_least=status_of(revision_of).revision)
+
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        return runner.run(ask())
+
+
+@pytest.mark.slow
+def test_a_dead_follower_does_not_make_the_leader_grow_and_catches_up_from_its_disk(tmp_path: Path) -> None:
+    flags = (*PATIENT, *LIMITS, "--machine", "tests.system.sink:Sink")
+    with cluster(tmp_path, flags=flags) as members:
+        leader = members.ready()
+        dead = members.followers()[0]
+        write(members.endpoints, 40)  # the buffers have the size that they keep
+        members.kill(dead)
+        assert members.leader() is leader
+        held = resident_bytes(leader)
+        before = status_of(leader).last_index
+        write(members.endpoints, COMMANDS)
+        assert status_of(leader).last_index >= before + COMMANDS // 4
+        assert members.leader() is leader
+        grown = resident_bytes(leader) - held
+        assert grown < GROWTH_BYTES, f"{grown / MIB:.0f} MiB"
+
+        members.start(dead)
+        until(lambda: dead.status() is not None)
+        caught_up(members, dead, leader)
+        grown = resident_bytes(leader) - held
+        assert grown < GROWTH_BYTES, f"{grown / MIB:.0f} MiB while the follower caught up"
+
+
+def caught_up(members: Cluster, late: Process, leader: Process) -> None:
+    until(lambda: status_of(late).applied >= status_of(leader).commit, 40)
+    said = {sum_of(node, leader) for node in members.nodes}
+    assert len(said) == 1
+    assert said.pop().split()[:2] == [b"%d" % (40 + COMMANDS), b"%d" % ((40 + COMMANDS) * COMMAND_BYTES)]
