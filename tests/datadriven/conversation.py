@@ -2,7 +2,9 @@
 
 A file opens with a paragraph that says what it shows. Then come blocks: commands, a line `----`,
 the output, an empty line. `pytest tests/datadriven --rewrite` writes the outputs anew; the
-diff is what changed in the protocol.
+diff is what changed in the protocol. CONTRIBUTING.md lists the commands.
+
+Nothing moves by itself: a message arrives, a disk finishes, a timer runs out when a command says so.
 """
 
 from __future__ import annotations
@@ -12,412 +14,397 @@ import shlex
 from collections.abc import Callable
 
 import msgspec
-
-from coterie.core.config import MILLISECOND, ReplicaConfig
-from coterie.core.messages import Append, AppendReply, Message
-from coterie.core.protocols import make_replica
-from coterie.core.records import Put, Record, Recovered, SaveHardState, StoreBatch, Truncate
-from coterie.core.replica import Accepted, Effects, Lost, Refused, Replica
-from coterie.core.types import (
-    NO_EPOCH,
-    NOBODY,
-    Entry,
-    EntryKind,
-    Epoch,
-    HardState,
-    Member,
-    Membership,
-    Role,
-    SnapshotMeta,
+from tests.datadriven.disk import Disk, Reader
+from tests.datadriven.words import (
+    entries_words,
+    epoch_word,
+    message_words,
+    name,
+    number,
+    outcome_words,
+    record_words,
+    role_word,
 )
 
-MAX_STEPS = 2000
-HEARTBEAT = 100 * MILLISECOND
+from coterie.core.config import MILLISECOND, ReplicaConfig
+from coterie.core.messages import Message
+from coterie.core.protocols import make_replica
+from coterie.core.replica import Effects, Replica
+from coterie.core.types import NO_EPOCH, NOBODY, Entry, EntryKind, Epoch, HardState, Member, Membership, Role
+
+MAX_STEPS = 10_000
+LIMITS = {
+    "uncommitted": "max_uncommitted_bytes",
+    "inflight": "max_inflight_messages",
+    "inflight-bytes": "max_inflight_bytes",
+    "append": "max_append_bytes",
+    "cached": "max_cached_bytes",
+    "reads": "max_pending_reads",
+}
+SETTLING = 300 * MILLISECOND
+"""How long `cluster leader=n1` lets the new leader's heartbeats run."""
 
 
-class Disk:
-    """What one member has stored: durable entries and hard state, and batches under way."""
+class Seat:
+    """One member as the conversation holds it: its process, if one runs, its disk and its clock."""
 
-    def __init__(self, entries: list[Entry]) -> None:
-        self.entries = entries
-        self.hard_state = HardState()
-        self.batches: list[StoreBatch] = []
+    def __init__(self, first: Entry) -> None:
+        self.replica: Replica | None = None
+        self.disk = Disk(first)
+        self.asleep = False
+        """Its process does not run: messages wait in its sockets, its timers wait too."""
+        self.ahead = 0
+        """How much this member's clock is ahead of the others', in nanoseconds."""
+        self.deadline = 0
+        self.stored_mark = 0
+        self.held: list[tuple[int, int, Message]] = []
+        self.applied = 0
+        self.cluster_time = 0
 
-    def perform(self, batch: StoreBatch) -> None:
-        for record in batch.records:
-            if isinstance(record, Put):
-                for entry in record.entries:
-                    assert entry.index == len(self.entries) + 1, "entries are stored without gaps"
-                    self.entries.append(entry)
-            elif isinstance(record, Truncate):
-                del self.entries[record.first - 1 :]
-            else:
-                self.hard_state = record.state
-
-    def recovered(self) -> Recovered:
-        runs: list[tuple[int, Epoch]] = []
-        for entry in self.entries:
-            if not runs or runs[-1][1] != entry.epoch:
-                runs.append((entry.index, entry.epoch))
-        return Recovered(
-            hard_state=self.hard_state,
-            base=SnapshotMeta(0, NO_EPOCH, Membership((), ())),
-            last_index=len(self.entries),
-            epochs=tuple(runs),
-            memberships=tuple(entry for entry in self.entries if entry.kind is EntryKind.MEMBERSHIP),
-        )
-
-    def read(self, first: int, last: int, limit_bytes: int) -> list[Entry]:
-        found: list[Entry] = []
-        size = 0
-        for entry in self.entries[first - 1 : last]:
-            size += len(entry.payload)
-            if found and size > limit_bytes:
-                break
-            found.append(entry)
-        return found
-
-
-class Reader:
-    """A `LogReader` of a disk."""
-
-    def __init__(self, disk: Disk) -> None:
-        self._disk = disk
-
-    def entries(self, first: int, last: int, limit_bytes: int) -> list[Entry]:
-        return self._disk.read(first, last, limit_bytes)
+    @property
+    def running(self) -> Replica:
+        assert self.replica is not None, "the member is down"
+        return self.replica
 
 
 class Conversation:
-    """Replicas n1, n2, ... with their disks; messages travel only when a command says so."""
+    """Members n1, n2, ... and the messages between them."""
 
-    def __init__(self, protocol: str = "raft") -> None:
+    def __init__(self, protocol: str) -> None:
         self.protocol = protocol
         self.now = 0
         self.config = ReplicaConfig()
-        self.replicas: dict[int, Replica] = {}
-        self.disks: dict[int, Disk] = {}
-        self.deadlines: dict[int, int] = {}
-        self.held: dict[int, list[tuple[int, int, Message]]] = {}
+        self.seats: dict[int, Seat] = {}
         self.messages: list[tuple[int, int, Message]] = []
         self.cut: set[tuple[int, int]] = set()
-        self.boots: dict[int, int] = {}
         self.lines: list[str] = []
+        self.muted = 0
         self.token = 0
-
-    # -- commands ----------------------------------------------------------------------------
 
     def run(self, command: str) -> list[str]:
         """Run one command and return its output."""
         self.lines = []
-        name, *arguments = shlex.split(command)
+        verb, *arguments = shlex.split(command)
         options = dict(word.split("=", 1) for word in arguments if "=" in word)
         words = [word for word in arguments if "=" not in word]
-        method: Callable[[list[str], dict[str, str]], None] = getattr(self, f"do_{name.replace('-', '_')}")
-        method(words, options)
-        return self.lines or ["ok"]
+        method: Callable[[list[str], dict[str, str]], None] = getattr(self, f"do_{verb.replace('-', '_')}")
+        quiet = "quiet" in words
+        self.muted += quiet
+        method([word for word in words if word != "quiet"], options)
+        self.muted -= quiet
+        return self.lines
+
+    # -- the cluster -------------------------------------------------------------------------
 
     def do_cluster(self, words: list[str], options: dict[str, str]) -> None:
-        """cluster N [learners=n4] [uncommitted=BYTES] [inflight=N] [append=BYTES]: N members, as first started."""
-        count = int(words[0])
-        learners = tuple(self.member(word) for word in options.get("learners", "").split(",") if word)
-        ids = tuple(range(1, count + 1))
-        members = tuple(Member(i, f"n{i}", f"n{i}:2380", f"n{i}:2379") for i in ids)
-        voters = tuple(i for i in ids if i not in learners)
-        membership = Membership(members, voters, learners=learners)
+        """cluster N [leader=n1] [learners=n4] [LIMIT=N]: N members that start for the first time; with
+        `leader`, that one was elected, and all have heard of it."""
+        ids = tuple(range(1, int(words[0]) + 1))
+        learners = tuple(number(word) for word in options.get("learners", "").split(",") if word)
+        members = tuple(Member(i, name(i), f"n{i}:2380", f"n{i}:2379") for i in ids)
+        membership = Membership(members, tuple(i for i in ids if i not in learners), learners=learners)
         first = Entry(1, NO_EPOCH, EntryKind.MEMBERSHIP, 0, msgspec.msgpack.encode(membership))
-        limits = {
-            "uncommitted": "max_uncommitted_bytes",
-            "inflight": "max_inflight_messages",
-            "append": "max_append_bytes",
-        }
-        changes = {limits[name]: int(value) for name, value in options.items() if name in limits}
-        self.config = ReplicaConfig(**changes)
+        limits = {LIMITS[option]: int(value) for option, value in options.items() if option in LIMITS}
+        self.config = msgspec.structs.replace(ReplicaConfig(), **limits)
+        self.now, self.messages = 0, []
+        self.cut.clear()
+        self.seats.clear()
+        self.muted += 1
         for i in ids:
-            self.disks[i] = Disk([first])
+            self.seats[i] = Seat(first)
             self.start(i)
+        if "leader" in options:
+            self.do_campaign([options["leader"]], {})
+            self.do_stabilize([], {})
+            self.do_run([f"{SETTLING // MILLISECOND}ms"], {})
+        self.muted -= 1
 
     def do_log(self, words: list[str], options: dict[str, str]) -> None:
-        """log n1 1 1 2 ... [epoch=5]: the member starts from a disk that holds entries of these epochs, from
-        index 2 on, and this epoch. With neither: print what its disk holds."""
-        member = self.member(words[0])
-        disk = self.disks[member]
-        if len(words) > 1 or "epoch" in options:
-            del disk.entries[1:]
-            for word in words[1:]:
-                index = len(disk.entries) + 1
-                disk.entries.append(
-                    Entry(index, Epoch(int(word), 0), EntryKind.COMMANDS, 0, f"{index}@{word}".encode())
-                )
-            epoch = int(options.get("epoch", max([int(epoch) for epoch in words[1:]], default=0)))
-            disk.hard_state = HardState(Epoch(epoch, 0), NOBODY)
-            self.start(member)
-        else:
-            self.say(f"n{member} disk: epoch={disk.hard_state.epoch.round} vote={self.name(disk.hard_state.vote)}")
-            self.say(f"  {' '.join(self.entry(entry) for entry in disk.entries)}")
+        """log n1 1 1 2:x [epoch=5]: the member starts with entries of these epochs on its disk, from index 2
+        on, and in this epoch (the last entry's, if none is given)."""
+        member = number(words[0])
+        disk = self.seats[member].disk
+        del disk.entries[1:]
+        for index, word in enumerate(words[1:], start=2):
+            epoch, _, text = word.partition(":")
+            disk.entries.append(Entry(index, Epoch(int(epoch), 0), EntryKind.COMMANDS, 0, text.encode()))
+        current = int(options.get("epoch", disk.entries[-1].epoch.round))
+        disk.hard_state = HardState(Epoch(current, 0), NOBODY)
+        self.start(member)
+
+    def do_crash(self, words: list[str], options: dict[str, str]) -> None:
+        """crash n1: the process dies; what its disk had not finished is lost. What it has sent still travels."""
+        seat = self.seats[number(words[0])]
+        seat.replica = None
+        seat.disk.batches = []
+
+    def do_restart(self, words: list[str], options: dict[str, str]) -> None:
+        """restart n1: from what its disk holds."""
+        self.start(number(words[0]))
+
+    # -- time and disks ----------------------------------------------------------------------
 
     def do_campaign(self, words: list[str], options: dict[str, str]) -> None:
-        """campaign n1: its election timer runs out, and nobody else's."""
-        member = self.member(words[0])
-        self.now = max(self.now, self.deadlines[member])
-        self.wake(member)
+        """campaign n1: its clock, and no other, jumps to the end of its election timer."""
+        seat = self.seats[number(words[0])]
+        assert seat.running.role is not Role.LEADER, "a leader has no election timer"
+        seat.ahead = max(seat.ahead, seat.deadline - self.now)
+        self.do_wake(words, options)
 
     def do_wait(self, words: list[str], options: dict[str, str]) -> None:
-        """wait 100ms [n1 n2]: time passes; timers of the named members (all, if none is named) run."""
+        """wait 100ms [n1 n2]: time passes; timers of the named members (of all, if none is named) run."""
         until = self.now + int(words[0].removesuffix("ms")) * MILLISECOND
-        awake = [self.member(word) for word in words[1:]] or sorted(self.replicas)
-        for _ in range(MAX_STEPS):
-            due = [(self.deadlines[i], i) for i in awake if i in self.replicas and self.deadlines[i] <= until]
-            if not due:
-                break
-            at, member = min(due)
-            self.now = max(self.now, at)
-            self.wake(member)
+        while (due := self.next_due(words[1:])) is not None and due[0] <= until:
+            self.now = max(self.now, due[0])
+            self.wake(due[1])
         self.now = until
 
-    def do_deliver(self, words: list[str], options: dict[str, str]) -> None:
-        """deliver [from=n1] [to=n2] [type=Append] [times=2]: messages in flight now, in order."""
-        chosen = [message for message in self.messages if self.matches(message, options)]
-        self.messages = [message for message in self.messages if message not in chosen]
-        for sender, to, message in chosen:
-            for _ in range(int(options.get("times", "1"))):
-                self.deliver(sender, to, message)
+    def do_run(self, words: list[str], options: dict[str, str]) -> None:
+        """run 500ms: time passes and everything works: timers, disks that do not hang, messages. It says what
+        changed, not each message."""
+        until = self.now + int(words[0].removesuffix("ms")) * MILLISECOND
+        for _ in range(MAX_STEPS):
+            self.settle(telling=False)
+            due = self.next_due([])
+            if due is None or due[0] > until:
+                self.now = until
+                return
+            self.now = max(self.now, due[0])
+            self.wake(due[1])
+        raise AssertionError(f"still busy after {MAX_STEPS} steps")
 
-    def do_drop(self, words: list[str], options: dict[str, str]) -> None:
-        """drop [from=n1] [to=n2] [type=Append]: messages in flight are lost."""
-        for message in [message for message in self.messages if self.matches(message, options)]:
-            self.messages.remove(message)
-            self.say(f"lost: {self.describe(*message)}")
+    def do_wake(self, words: list[str], options: dict[str, str]) -> None:
+        """wake n1: its process runs (again), and looks at its clock."""
+        self.seats[number(words[0])].asleep = False
+        self.wake(number(words[0]))
+
+    def do_sleep(self, words: list[str], options: dict[str, str]) -> None:
+        """sleep n1: its process stops running until `wake n1`; what arrives waits in its sockets."""
+        self.seats[number(words[0])].asleep = True
 
     def do_sync(self, words: list[str], options: dict[str, str]) -> None:
-        """sync n1: its disk finishes all that is under way."""
+        """sync n1 [batches=1]: its disk finishes all that is under way (or the first batches), and hangs no
+        longer."""
         for word in words:
-            self.sync(self.member(word))
+            self.seats[number(word)].disk.hangs = False
+            self.sync(number(word), batches=int(options.get("batches", "0")))
+
+    def do_hang(self, words: list[str], options: dict[str, str]) -> None:
+        """hang n1: its disk finishes nothing until `sync n1`."""
+        self.seats[number(words[0])].disk.hangs = True
+
+    def do_no_space(self, words: list[str], options: dict[str, str]) -> None:
+        """no-space n1: its disk is full; the batch under way is tried again until `sync n1`."""
+        member = number(words[0])
+        seat = self.seats[member]
+        seat.disk.hangs = True
+        seat.running.store_failed(self.clock(member), seat.disk.batches[0].mark)
+        self.drain(member)
+
+    # -- messages ----------------------------------------------------------------------------
+
+    def do_deliver(self, words: list[str], options: dict[str, str]) -> None:
+        """deliver [from=n1] [to=n2] [type=Append] [epoch=1] [keep]: messages in flight now, in order, of
+        this type, with fields of these values; `keep`: the network delivers them once more later."""
+        chosen = [message for message in self.messages if self.matches(message, options)]
+        if "keep" not in words:
+            self.messages = [message for message in self.messages if not self.matches(message, options)]
+        for message in chosen:
+            self.deliver(*message)
+
+    def do_drop(self, words: list[str], options: dict[str, str]) -> None:
+        """drop [from=n1] [to=n2] [type=Append] [epoch=1]: messages in flight are lost."""
+        for message in [message for message in self.messages if self.matches(message, options)]:
+            self.messages.remove(message)
+            self.say(f"lost: {message_words(*message)}")
 
     def do_stabilize(self, words: list[str], options: dict[str, str]) -> None:
-        """stabilize [quiet]: disks work and messages travel until nothing is left to do."""
-        before = len(self.lines)
-        for _ in range(MAX_STEPS):
-            busy = False
-            for member in sorted(self.replicas):
-                busy = self.sync(member) or busy
-            messages, self.messages = self.messages, []
-            for sender, to, message in messages:
-                self.deliver(sender, to, message)
-            if not busy and not messages:
-                break
-        if "quiet" in words:
-            del self.lines[before:]
-
-    def do_propose(self, words: list[str], options: dict[str, str]) -> None:
-        """propose n1 x: a client's command."""
-        member = self.member(words[0])
-        self.token += 1
-        self.replicas[member].propose(self.now, self.token, " ".join(words[1:]).encode())
-        self.drain(member)
-
-    def do_read(self, words: list[str], options: dict[str, str]) -> None:
-        """read n1: a client's linearizable read."""
-        member = self.member(words[0])
-        self.token += 1
-        self.replicas[member].read(self.now, self.token)
-        self.drain(member)
+        """stabilize: disks work and messages travel until nothing is left to do; no time passes."""
+        self.settle(telling=True)
 
     def do_cut(self, words: list[str], options: dict[str, str]) -> None:
-        """cut n1 n2 [n3 ...]: no message passes between the first and the others."""
-        first = self.member(words[0])
+        """cut n1 n2 n3: no message passes between the first and the others."""
         for word in words[1:]:
-            self.cut |= {(first, self.member(word)), (self.member(word), first)}
+            self.cut |= {(number(words[0]), number(word)), (number(word), number(words[0]))}
 
     def do_heal(self, words: list[str], options: dict[str, str]) -> None:
         """heal: every message passes again."""
         self.cut.clear()
 
     def do_close(self, words: list[str], options: dict[str, str]) -> None:
-        """close n2 n1 [refused]: n2's connection to n1 closes; a new one is refused."""
-        member = self.member(words[0])
-        self.replicas[member].connection_closed(self.now, self.member(words[1]), "refused" in words)
+        """close n2 n1 [refused]: n2 sees its connection to n1 closed, and perhaps a new one refused."""
+        member = number(words[0])
+        self.seats[member].running.connection_closed(self.clock(member), number(words[1]), "refused" in words)
         self.drain(member)
 
-    def do_crash(self, words: list[str], options: dict[str, str]) -> None:
-        """crash n1: the process dies; what its disk had not finished, and its messages, are lost."""
-        member = self.member(words[0])
-        del self.replicas[member]
-        self.disks[member].batches.clear()
-        self.held[member] = []
-        if "messages" in words:
-            self.messages = [message for message in self.messages if message[0] != member]
+    # -- clients -----------------------------------------------------------------------------
 
-    def do_restart(self, words: list[str], options: dict[str, str]) -> None:
-        """restart n1: from what its disk holds."""
-        self.start(self.member(words[0]))
-
-    def do_no_space(self, words: list[str], options: dict[str, str]) -> None:
-        """no-space n1: its disk is full; the batch under way will be tried again."""
-        member = self.member(words[0])
-        self.replicas[member].store_failed(self.now, self.disks[member].batches[0].mark)
+    def do_propose(self, words: list[str], options: dict[str, str]) -> None:
+        """propose n1 x: a client's command."""
+        member = number(words[0])
+        self.token += 1
+        self.seats[member].running.propose(self.clock(member), self.token, " ".join(words[1:]).encode())
         self.drain(member)
+
+    def do_read(self, words: list[str], options: dict[str, str]) -> None:
+        """read n1 [n1 ...]: clients' linearizable reads, at the same moment."""
+        for word in words:
+            self.token += 1
+            self.seats[number(word)].running.read(self.clock(number(word)), self.token)
+        for member in sorted({number(word) for word in words}):
+            self.drain(member)
+
+    # -- looking -----------------------------------------------------------------------------
 
     def do_status(self, words: list[str], options: dict[str, str]) -> None:
         """status: role, epoch, leader, commit and log of every member."""
-        for member, replica in sorted(self.replicas.items()):
-            role = replica.role.name.lower().replace("_", "-")
+        for member, seat in self.seats.items():
+            if (replica := seat.replica) is None:
+                self.say(f"{name(member)}: down")
+                continue
             self.say(
-                f"n{member}: {role} epoch={replica.epoch.round} leader={self.name(replica.leader)} "
-                f"commit={replica.commit} last={replica.last_index}"
+                f"{name(member)}: {role_word(replica.role)} epoch={epoch_word(replica.epoch)} "
+                f"leader={name(replica.leader)} commit={replica.commit} last={replica.last_index}"
             )
+
+    def do_disk(self, words: list[str], options: dict[str, str]) -> None:
+        """disk n1: what is durable there."""
+        for word in words:
+            disk = self.seats[number(word)].disk
+            state = f"epoch={epoch_word(disk.hard_state.epoch)} vote={name(disk.hard_state.vote)}"
+            self.say(f"{word} disk: {state} | {entries_words(disk.entries)}")
+
+    def do_age(self, words: list[str], options: dict[str, str]) -> None:
+        """age n1 [n2]: how old a stale read of what it has applied can be."""
+        for word in words:
+            seat = self.seats[number(word)]
+            age = seat.running.age_bound(self.clock(number(word)), seat.applied)
+            text = f"at most {age // MILLISECOND} ms old" if age >= 0 else "of unknown age"
+            self.say(f"{word}: state at {seat.applied} is {text}")
+
+    def do_time(self, words: list[str], options: dict[str, str]) -> None:
+        """time n1: cluster time that its applied log carries, and what a leader could add now."""
+        for word in words:
+            seat = self.seats[number(word)]
+            credit = seat.running.confirmed_elapsed() // MILLISECOND
+            self.say(f"{word}: cluster time {seat.cluster_time // MILLISECOND} ms, {credit} ms more confirmed")
 
     # -- the world ---------------------------------------------------------------------------
 
+    def say(self, line: str) -> None:
+        if not self.muted:
+            self.lines.append(line)
+
+    def clock(self, member: int) -> int:
+        return self.now + self.seats[member].ahead
+
     def start(self, member: int) -> None:
-        self.boots[member] = self.boots.get(member, 0) + 1
-        disk = self.disks[member]
-        self.replicas[member] = make_replica(
+        seat = self.seats[member]
+        seat.held, seat.stored_mark, seat.applied, seat.cluster_time = [], 0, 0, 0
+        seat.disk.batches, seat.disk.hangs = [], False
+        seat.disk.say = lambda first, last: self.say(f"{name(member)} reads {first}..{last} back from its disk")
+        seat.replica = make_replica(
             self.protocol,
             own=member,
             config=self.config,
-            recovered=disk.recovered(),
-            reader=Reader(disk),
+            recovered=seat.disk.recovered(),
+            reader=Reader(seat.disk),
             applied=0,
             rng=random.Random(member),
-            now=self.now,
+            now=self.clock(member),
         )
-        self.held[member] = []
-        self.marks = getattr(self, "marks", {})
-        self.marks[member] = 0
-        lines = self.lines
-        self.lines = []
+        self.muted += 1
         self.drain(member)
-        self.lines = lines
+        self.muted -= 1
+
+    def next_due(self, words: list[str]) -> tuple[int, int] | None:
+        """(time, member) of the first timer to run, of the members named or of all."""
+        awake = [number(word) for word in words] or list(self.seats)
+        seats = [(i, self.seats[i]) for i in awake]
+        due = [(seat.deadline - seat.ahead, i) for i, seat in seats if seat.replica is not None and not seat.asleep]
+        return min(due, default=None)
 
     def wake(self, member: int) -> None:
-        self.replicas[member].wake(self.now)
+        self.seats[member].running.wake(self.clock(member))
         self.drain(member)
 
-    def sync(self, member: int) -> bool:
-        disk = self.disks[member]
-        if not disk.batches or member not in self.replicas:
+    def settle(self, *, telling: bool) -> None:
+        for _ in range(MAX_STEPS):
+            busy = False
+            for member in self.seats:
+                busy = self.sync(member, telling=telling) or busy
+            arriving = [message for message in self.messages if not self.seats[message[1]].asleep]
+            self.messages = [message for message in self.messages if self.seats[message[1]].asleep]
+            for message in arriving:
+                self.deliver(*message, telling=telling)
+            if not (busy or arriving):
+                return
+        raise AssertionError(f"still busy after {MAX_STEPS} steps")
+
+    def sync(self, member: int, *, telling: bool = True, batches: int = 0) -> bool:
+        seat = self.seats[member]
+        if not seat.disk.batches or seat.replica is None or seat.asleep or seat.disk.hangs:
             return False
-        mark = disk.batches[-1].mark
-        for batch in disk.batches:
-            disk.perform(batch)
-        disk.batches.clear()
-        self.say(f"n{member} stored #{mark}")
-        self.marks[member] = mark
-        self.replicas[member].stored(self.now, mark)
-        self.drain(member)
+        seat.stored_mark = seat.disk.perform(batches or len(seat.disk.batches))
+        if telling:
+            self.say(f"{name(member)} stored #{seat.stored_mark}")
+        seat.replica.stored(self.clock(member), seat.stored_mark)
+        self.drain(member, telling=telling)
         return True
-
-    def deliver(self, sender: int, to: int, message: Message) -> None:
-        if to not in self.replicas or (sender, to) in self.cut:
-            self.say(f"lost: {self.describe(sender, to, message)}")
-            return
-        self.say(self.describe(sender, to, message))
-        self.replicas[to].receive(self.now, sender, message)
-        self.drain(to)
-
-    def drain(self, member: int) -> None:
-        more = True
-        while more and member in self.replicas:
-            effects = self.replicas[member].drain(self.now)
-            self.perform(member, effects)
-            more = effects.more
-
-    def perform(self, member: int, effects: Effects) -> None:
-        if effects.alarm is not None:
-            self.say(f"n{member} ALARM {effects.alarm.rule}: {effects.alarm.evidence}")
-            del self.replicas[member]
-            return
-        if effects.role is not None:
-            role = effects.role.role.name.lower().replace("_", "-")
-            self.say(
-                f"n{member} is {role} in epoch {effects.role.epoch.round}, leader {self.name(effects.role.leader)}: "
-                f"{effects.role.reason}"
-            )
-        for outcome in effects.outcomes:
-            if isinstance(outcome, Accepted):
-                self.say(f"n{member} accepted #{outcome.token} at {outcome.index}@{outcome.epoch.round}")
-            elif isinstance(outcome, Refused):
-                reason = outcome.reason.name.lower()
-                self.say(f"n{member} refused #{outcome.token}: {reason}, leader {self.name(outcome.leader)}")
-            else:
-                assert isinstance(outcome, Lost)
-                self.say(f"n{member} lost read #{outcome.token}")
-        if effects.store is not None:
-            records = ", ".join(self.record(record) for record in effects.store.records)
-            self.say(f"n{member} stores #{effects.store.mark}: {records}")
-            self.disks[member].batches.append(effects.store)
-        self.messages.extend((member, to, message) for to, message in effects.send)
-        held = self.held[member]
-        held.extend((mark, to, message) for mark, to, message in effects.send_after)
-        while held and held[0][0] <= self.marks[member]:
-            _, to, message = held.pop(0)
-            self.messages.append((member, to, message))
-        if effects.committed:
-            self.say(f"n{member} commits {' '.join(self.entry(entry) for entry in effects.committed)}")
-        for read in effects.reads:
-            self.say(f"n{member} read #{read.token} at {read.index}")
-        self.deadlines[member] = effects.deadline
-
-    # -- words -------------------------------------------------------------------------------
-
-    def say(self, line: str) -> None:
-        self.lines.append(line)
-
-    @staticmethod
-    def member(word: str) -> int:
-        return int(word.removeprefix("n"))
-
-    @staticmethod
-    def name(member: int) -> str:
-        return f"n{member}" if member else "none"
 
     def matches(self, message: tuple[int, int, Message], options: dict[str, str]) -> bool:
         sender, to, body = message
-        return (
-            options.get("from", f"n{sender}") == f"n{sender}"
-            and options.get("to", f"n{to}") == f"n{to}"
-            and options.get("type", type(body).__name__) == type(body).__name__
-        )
+        words = {"from": name(sender), "to": name(to), "type": type(body).__name__}
+        for option, wanted in options.items():
+            value = words[option] if option in words else getattr(body, option, None)
+            if wanted != (epoch_word(value) if isinstance(value, Epoch) else str(value)):
+                return False
+        return True
 
-    @staticmethod
-    def entry(entry: Entry) -> str:
-        if entry.kind is EntryKind.COMMANDS:
-            text = entry.payload.decode()
-            text = text if text == f"{entry.index}@{entry.epoch.round}" else f"{entry.index}@{entry.epoch.round}:{text}"
-            return text if len(text) <= 24 else f"{text[:20]}...({len(entry.payload)} bytes)"
-        return f"{entry.index}@{entry.epoch.round}:{entry.kind.name.lower()}"
+    def deliver(self, sender: int, to: int, message: Message, *, telling: bool = True) -> None:
+        seat = self.seats[to]
+        lost = seat.replica is None or (sender, to) in self.cut
+        if telling:
+            self.say(("lost: " if lost else "") + message_words(sender, to, message))
+        if not lost:
+            seat.running.receive(self.clock(to), sender, message)
+            self.drain(to, telling=telling)
 
-    def record(self, record: Record) -> str:
-        if isinstance(record, Put):
-            return f"put {' '.join(self.entry(entry) for entry in record.entries)}"
-        if isinstance(record, Truncate):
-            return f"truncate from {record.first}"
-        assert isinstance(record, SaveHardState)
-        return f"epoch {record.state.epoch.round} vote {self.name(record.state.vote)}"
+    def drain(self, member: int, *, telling: bool = True) -> None:
+        seat = self.seats[member]
+        more = True
+        while more and seat.replica is not None:
+            effects = seat.replica.drain(self.clock(member))
+            self.perform(member, seat, effects, telling)
+            more = effects.more
 
-    def describe(self, sender: int, to: int, message: Message) -> str:
-        head = f"n{sender} -> n{to} {type(message).__name__}"
-        if isinstance(message, Append):
-            entries = f" [{' '.join(self.entry(entry) for entry in message.entries)}]" if message.entries else ""
-            return (
-                f"{head} epoch={message.epoch.round} prev={message.prev_index}@{message.prev_epoch.round} "
-                f"commit={message.commit} round={message.round}{entries}"
-            )
-        if isinstance(message, AppendReply):
-            if message.accepted:
-                return f"{head} epoch={message.epoch.round} accepted={message.index} round={message.round}"
-            return (
-                f"{head} epoch={message.epoch.round} refused={message.index} "
-                f"hint={message.hint_index}@{message.hint_epoch.round} round={message.round}"
-            )
-        fields = []
-        for name in message.__struct_fields__:
-            value = getattr(message, name)
-            if isinstance(value, Epoch):
-                fields.append(f"{name}={value.round}")
-            elif isinstance(value, Role):
-                fields.append(f"{name}={value.name.lower()}")
-            elif value is not False:
-                fields.append(name if value is True else f"{name}={value}")
-        return f"{head} {' '.join(fields)}"
+    def perform(self, member: int, seat: Seat, effects: Effects, telling: bool) -> None:
+        me = name(member)
+        if effects.alarm is not None:
+            self.say(f"{me} ALARM {effects.alarm.rule}: {effects.alarm.evidence}")
+            seat.replica = None
+            return
+        if (role := effects.role) is not None:
+            place = f"{role_word(role.role)} in epoch {epoch_word(role.epoch)}, leader {name(role.leader)}"
+            self.say(f"{me} is {place}: {role.reason}")
+        for outcome in effects.outcomes:
+            self.say(f"{me} {outcome_words(outcome)}")
+        if effects.store is not None:
+            if telling:
+                records = ", ".join(record_words(record) for record in effects.store.records)
+                self.say(f"{me} stores #{effects.store.mark}: {records}")
+            seat.disk.batches.append(effects.store)
+        self.messages.extend((member, to, message) for to, message in effects.send)
+        seat.held.extend(effects.send_after)
+        while seat.held and seat.held[0][0] <= seat.stored_mark:
+            _, to, message = seat.held.pop(0)
+            self.messages.append((member, to, message))
+        for entry in effects.committed:
+            assert entry.index in (seat.applied + 1, 1), "committed entries are handed out once, in order"
+            seat.applied = entry.index
+            seat.cluster_time += entry.elapsed
+        if effects.committed:
+            self.say(f"{me} commits {entries_words(list(effects.committed))}")
+        for read in effects.reads:
+            self.say(f"{me} read #{read.token} at {read.index}")
+        seat.deadline = effects.deadline

@@ -13,10 +13,9 @@ FILES = sorted(path.relative_to(HERE).as_posix() for path in HERE.glob("*/*.txt"
 
 def replay(path: Path) -> str:
     """The file as it should read: its comments and commands, with the output that they give now."""
-    protocol = path.parent.name
-    conversation = Conversation(protocol)
+    conversation = Conversation(path.parent.name)
     result: list[str] = []
-    commands: list[str] = []
+    output: list[str] = []
     skipping = False
     for line in path.read_text().splitlines():
         if skipping:
@@ -24,16 +23,14 @@ def replay(path: Path) -> str:
             if not skipping:
                 result.append("")
             continue
-        if line == "----":
-            result.append(line)
-            for command in commands:
-                result.extend(conversation.run(command))
-            commands = []
-            skipping = True
-            continue
         result.append(line)
-        if line and not line.startswith("#"):
-            commands.append(line)
+        if line == "----":
+            result.extend(output or ["ok"])
+            output = []
+            skipping = True
+        elif line and not line.startswith("#"):
+            output.extend(conversation.run(line))
+    assert not output, "the last block has no line ----"
     return "\n".join(result).rstrip("\n") + "\n"
 
 
@@ -45,6 +42,6 @@ def test_there_are_conversations_to_check() -> None:
 def test_the_conversation_goes_as_written(name: str, request: pytest.FixtureRequest) -> None:
     path = HERE / name
     now = replay(path)
-    if request.config.getoption("--rewrite"):
+    if request.config.getoption("--rewrite", default=False):
         path.write_text(now)
     assert path.read_text() == now

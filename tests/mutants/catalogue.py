@@ -14,6 +14,9 @@ REPLICA = "core/raft/replica.py"
 LOG = "core/log.py"
 OUTBOX = "core/outbox.py"
 QUORUM = "core/quorum.py"
+LOG_STORE = "storage/log_store.py"
+FRAME = "storage/frame.py"
+RECOVERY = "storage/recovery.py"
 
 SAFETY: Final = frozenset(
     {
@@ -32,15 +35,19 @@ SAFETY: Final = frozenset(
 
 
 def _mutant(
-    row: str, name: str, changes: list[tuple[str, str, str]], killers: frozenset[str], **options: str
+    row: str,
+    name: str,
+    changes: list[tuple[str, str, str]],
+    killers: frozenset[str],
+    *,
+    faults: str = "",
+    nodes: int = 0,
+    first: int = 0,
+    rare: bool = False,
 ) -> Mutant:
+    planted = tuple(Change(*change) for change in changes)
     return Mutant(
-        row=row,
-        name=name,
-        changes=tuple(Change(*change) for change in changes),
-        killers=killers,
-        faults=options.get("faults", ""),
-        nodes=int(options.get("nodes", "0")),
+        row=row, name=name, changes=planted, killers=killers, faults=faults, nodes=nodes, first=first, rare=rare
     )
 
 
@@ -89,6 +96,9 @@ MUTANTS: Final = (
             )
         ],
         SAFETY,
+        faults="delay,depose,crash,hold",
+        nodes=3,
+        first=29,
     ),
     _mutant(
         "R08",
@@ -125,7 +135,9 @@ MUTANTS: Final = (
         ],
         SAFETY,
         faults="duplicate,partition,loss",
-        nodes="5",
+        nodes=5,
+        first=41,
+        rare=True,
     ),
     _mutant(
         "R09",
@@ -138,6 +150,9 @@ MUTANTS: Final = (
             )
         ],
         SAFETY,
+        faults="delay,depose,crash",
+        nodes=5,
+        first=15,
     ),
     _mutant(
         "R10",
@@ -156,7 +171,7 @@ MUTANTS: Final = (
         "half is a majority",
         [(QUORUM, "return count // 2 + 1 if count else 0", "return (count + 1) // 2 if count else 0")],
         SAFETY,
-        nodes="4",
+        nodes=4,
     ),
     _mutant(
         "R20",
@@ -169,6 +184,7 @@ MUTANTS: Final = (
             )
         ],
         SAFETY,
+        first=13,
     ),
     _mutant(
         "R24",
@@ -193,6 +209,10 @@ MUTANTS: Final = (
             )
         ],
         SAFETY,
+        faults="delay,depose,crash",
+        nodes=5,
+        first=0,
+        rare=True,
     ),
     _mutant(
         "L03",
@@ -205,6 +225,9 @@ MUTANTS: Final = (
             )
         ],
         SAFETY,
+        faults="delay,depose,crash",
+        nodes=5,
+        first=6,
     ),
     _mutant(
         "L04",
@@ -229,6 +252,8 @@ MUTANTS: Final = (
             )
         ],
         SAFETY,
+        faults="delay,depose,crash",
+        nodes=5,
     ),
     _mutant(
         "L06",
@@ -253,6 +278,7 @@ MUTANTS: Final = (
         "entries of a deposed leader are taken",
         [(REPLICA, "        if m.epoch < state.epoch:\n", "        if False:\n")],
         SAFETY,
+        first=11,
     ),
     _mutant(
         "L21",
@@ -286,21 +312,108 @@ MUTANTS: Final = (
         ],
         frozenset({"ack-durable", "commit-quorum"}),
     ),
+    _mutant(
+        "S03",
+        "a failed sync is tried again, and believed",
+        [
+            (
+                LOG_STORE,
+                "            file.write_at(self._offset, self._data)\n            file.sync()\n            return\n",
+                (
+                    "            file.write_at(self._offset, self._data)\n"
+                    "            try:\n                file.sync()\n"
+                    "            except OSError:\n                file.sync()\n"
+                    "            return\n"
+                ),
+            )
+        ],
+        frozenset({"log-kept", "epoch-monotonic"}),
+        faults="sync-error,crash",
+        first=22,
+    ),
+    _mutant(
+        "S04",
+        "the checksum of a frame is not compared",
+        [
+            (
+                FRAME,
+                "if len(body) != header.body_bytes or crc32(body) != header.body_crc:",
+                "if len(body) != header.body_bytes:",
+            )
+        ],
+        frozenset({"log-kept", "log-invented", "epoch-monotonic"}),
+        faults="bit-rot,crash",
+        first=4,
+    ),
+    _mutant(
+        "S05",
+        "a torn tail refuses the start",
+        [(RECOVERY, "            if not torn:\n", "            if not torn or header is not Broken.BLANK:\n")],
+        frozenset({"torn-start"}),
+        faults="crash",
+        first=19,
+    ),
+    _mutant(
+        "S07",
+        "damage inside the log is cut off like a torn tail",
+        [
+            (RECOVERY, "            if later is not None:\n", "            if False:\n"),
+            (RECOVERY, "            if not torn:\n", "            if False:\n"),
+        ],
+        frozenset({"log-kept", "epoch-monotonic"}),
+        faults="bit-rot,crash",
+        first=2,
+    ),
+    _mutant(
+        "O01",
+        "what was found at a start is believed before it is durable",
+        [
+            (
+                RECOVERY,
+                "            if last:\n                self._secure(",
+                "            if False:\n                self._secure(",
+            )
+        ],
+        frozenset({"log-kept", "epoch-monotonic"}),
+        faults="sync-error,crash",
+        first=14,
+    ),
 )
 
 CONTROLS: Final = (
     _mutant("K0", "nothing is changed", [], frozenset()),
     _mutant(
         "K1",
-        "a leader's own copy never counts before the next batch: only followers' durable copies do",
+        "a leader commits before its own sync: its followers' copies are enough",
+        [],
+        frozenset(),
+        faults="slow-disk",
+    ),
+    _mutant(
+        "K2",
+        "the commit index is learned anew at each start",
+        [],
+        frozenset(),
+        faults="crash",
+    ),
+    _mutant(
+        "K8",
+        "every Append and every vote is sent twice",
         [
             (
+                ELECTION,
+                "        state.outbox.promise(sender, VoteReply(state.epoch, True))\n",
+                "        state.outbox.promise(sender, VoteReply(state.epoch, True))\n" * 2,
+            ),
+            (
                 LEADER,
-                "        matches[state.own] = state.log.durable_index\n",
-                "        matches[state.own] = state.log.durable_index if len(matches) == 0 else 0\n",
-            )
+                "        progress.sent_commit = state.commit\n",
+                (
+                    "        state.outbox.send.append(state.outbox.send[-1])\n"
+                    "        progress.sent_commit = state.commit\n"
+                ),
+            ),
         ],
         frozenset(),
-        nodes="3",
     ),
 )

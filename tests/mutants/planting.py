@@ -41,6 +41,10 @@ class Mutant(msgspec.Struct, frozen=True, kw_only=True):
     """Fault classes of the campaign; empty: each seed chooses."""
     nodes: int = 0
     """Cluster size; 0: each seed chooses."""
+    first: int = 0
+    """Seed to begin with: near one that is known to kill it."""
+    rare: bool = False
+    """It takes hundreds of seeds: hunted by `python -m tests.mutants`, not in the test suite."""
 
 
 class Verdict(msgspec.Struct):
@@ -52,6 +56,9 @@ class Verdict(msgspec.Struct):
     seeds: int
     others: list[tuple[int, str, str]]
     """Failures that do not name it: seed, check, beginning of the detail."""
+    early_commits: int = 0
+    crashes: int = 0
+    completed: int = 0
 
 
 def plant(mutant: Mutant, directory: Path) -> Path:
@@ -86,6 +93,9 @@ def hunt(mutant: Mutant, directory: Path, seeds: range, seconds: float) -> Verdi
         for line in process.stdout:
             result = msgspec.json.decode(line, type=Result)
             verdict.seeds += 1
+            verdict.early_commits += result.figures.early_commits
+            verdict.crashes += result.figures.crashes
+            verdict.completed += result.figures.completed
             if result.check in mutant.killers:
                 verdict.killed_by, verdict.seed = result.check, result.seed
                 process.kill()

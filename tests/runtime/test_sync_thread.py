@@ -37,6 +37,14 @@ class Pending:
         self.disk = disk
         self.marks = marks
 
+    size = 1 << 20
+
+    def begin(self) -> int | None:
+        return None
+
+    def finish(self) -> None:
+        raise AssertionError("nothing was begun")
+
     def perform(self) -> None:
         self.disk.attempts.append(self.marks)
         assert self.disk.gate.wait(10)
@@ -140,6 +148,9 @@ from coterie.runtime.sync_thread import SyncThread
 class Disk:
     def prepare(self, batches):
         return self
+    size = 1 << 20
+    def begin(self):
+        return None
     def perform(self):
         raise OSError(errno.EIO, "Input/output error")
 

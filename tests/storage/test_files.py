@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from coterie.sim.disk import SimulatedFiles
 from coterie.storage.disk import DiskFiles, DiskLock, lock_holder
 from coterie.storage.files import File, Files
 
@@ -27,7 +28,11 @@ def real(directory: Path) -> Disk:
     return DiskFiles(), str(directory)
 
 
-FACTORIES: list[Callable[[Path], Disk]] = [real]
+def simulated(_: Path) -> Disk:
+    return SimulatedFiles(), ""
+
+
+FACTORIES: list[Callable[[Path], Disk]] = [real, simulated]
 """One for each file system; the argument is an empty directory of the real one, to use or not."""
 
 

@@ -34,7 +34,7 @@ class Log:
         self._cache_first: Index = self.last_index + 1
         self._cached_bytes = 0
         self._dirty = False
-        self._written: deque[tuple[Mark, Index, Epoch]] = deque()
+        self._written: deque[tuple[Mark, Index]] = deque()
 
     @property
     def last_epoch(self) -> Epoch:
@@ -91,8 +91,10 @@ class Log:
             self._run_starts.pop()
             self._run_epochs.pop()
         self.last_index = first - 1
-        # What the disk still holds beyond this point is no longer this log's.
+        # What the disk still holds beyond this point, or is about to write there, is no longer this
+        # log's; not even if the same entry comes back, for then a later batch removes it in between.
         self.durable_index = min(self.durable_index, self.last_index)
+        self._written = deque((mark, min(index, self.last_index)) for mark, index in self._written)
         self._dirty = True
         self._outbox.record(Truncate(first))
 
@@ -118,20 +120,17 @@ class Log:
     def batch_closed(self, mark: Mark) -> None:
         """A store batch was handed out: remember what it wrote."""
         if self._dirty:
-            self._written.append((mark, self.last_index, self.last_epoch))
+            self._written.append((mark, self.last_index))
             self._dirty = False
 
     def stored(self, mark: Mark) -> None:
         """Store batches up to `mark` are durable.
 
-        A batch counts only if the log still holds the last entry that it wrote: one that a newer
-        leader truncated or overwrote while the disk was busy is no copy of anything (equal index
-        and epoch mean an equal prefix: log matching, Raft 5.3).
+        A batch counts only for what the log has held ever since: entries that a newer leader truncated
+        while the disk was busy are no copy of anything (`truncate` took them off the batch).
         """
         while self._written and self._written[0][0] <= mark:
-            _, index, epoch = self._written.popleft()
-            if self.epoch_at(index) == epoch:
-                self.durable_index = max(self.durable_index, index)
+            self.durable_index = max(self.durable_index, self._written.popleft()[1])
         self._evict()
 
     def _evict(self) -> None:

@@ -189,7 +189,10 @@ def encode(message: Message) -> bytes:
 
 def decode(data: bytes | memoryview) -> Message:
     """The message in `data`. Raises `msgspec.DecodeError` if it is not one, wholly and exactly."""
-    return _decoder.decode(data)
+    try:
+        return _decoder.decode(data)
+    except RecursionError:
+        raise msgspec.DecodeError("nested too deeply") from None
 
 
 def encode_segments(segments: list[Segment]) -> bytes:
@@ -199,4 +202,7 @@ def encode_segments(segments: list[Segment]) -> bytes:
 
 def decode_segments(payload: bytes) -> list[Segment]:
     """The segments in a COMMANDS entry's payload. Raises `msgspec.DecodeError`."""
-    return _segments_decoder.decode(payload)
+    try:
+        return _segments_decoder.decode(payload)
+    except RecursionError:
+        raise msgspec.DecodeError("nested too deeply") from None

@@ -143,6 +143,12 @@ class LogReader(Protocol):
 class Replica(ABC):
     """One member's protocol state. See the module's text for the order of calls."""
 
+    @property
+    @abstractmethod
+    def settled(self) -> bool:
+        """Whether the inputs since the last drain led to nothing, so that the next may be skipped (its
+        deadline stands: what was to be looked at then will be)."""
+
     @abstractmethod
     def receive(self, now: Nanos, sender: MemberId, message: Message) -> None:
         """A peer's message arrived. (`Forward`s are the engine's, never given here.)"""

@@ -35,6 +35,10 @@ class Epoch(NamedTuple):
     round: int
     node: MemberId
 
+    def __str__(self) -> str:
+        """For people: Raft's term is one number."""
+        return f"{self.round}.{self.node:x}" if self.node else str(self.round)
+
 
 NO_EPOCH = Epoch(0, 0)
 

@@ -44,9 +44,9 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     max_batch_commands: int = 8192
     max_pending_requests: int = 65536
     """Requests taken and not yet answered; one more is refused with OVERLOADED."""
-    batch_delay: Nanos = 1 * MILLISECOND
-    """While an entry is on its way to its quorum, further commands gather for at most this long, so
-    that many share the next one. An idle leader proposes at once."""
+    batch_delay: Nanos = 2 * MILLISECOND
+    """While entries are on their way to their quorum, further commands gather for at most this long,
+    doubled for each such entry, so that many share the next one. An idle leader proposes at once."""
     resend_interval: Nanos = 500 * MILLISECOND
     """Commands forwarded to a leader and not applied by then are sent to it again."""
 
@@ -115,24 +115,28 @@ class Engine:
 
     # -- inputs ------------------------------------------------------------------------------
 
-    def receive(self, now: Nanos, sender: MemberId, message: Message) -> None:
-        """A peer's message."""
+    def receive(self, now: Nanos, sender: MemberId, message: Message) -> bool:
+        """A peer's message. Returns whether a flush is needed: if no input since the last flush needs
+        one, it may be left out."""
         if isinstance(message, Forward):
             self._proposals.forwarded(sender, message)
         elif isinstance(message, ForwardRefused):
             self._proposals.forward_refused(now, sender, message)
         else:
             self.replica.receive(now, sender, message)
+            return not self.replica.settled
+        return True
 
     def request(self, now: Nanos, client: object, request: Request) -> None:
         """A client's request; `client` is a hashable handle that `Ports.reply` gets back."""
         self._intake.take(now, client, request)
 
-    def stored(self, now: Nanos, mark: Mark) -> None:
-        """Store batches up to `mark` are durable."""
+    def stored(self, now: Nanos, mark: Mark) -> bool:
+        """Store batches up to `mark` are durable. Returns whether a flush is needed, as `receive` does."""
         self._stored_mark = max(self._stored_mark, mark)
         self._disk_full = False
         self.replica.stored(now, mark)
+        return bool(self._held) or not self.replica.settled
 
     def store_failed(self, now: Nanos, mark: Mark) -> None:
         """No space for the batch; the shell keeps trying."""
@@ -195,23 +199,23 @@ class Engine:
             again = self._role_changed(now, effects.role)
         for outcome in effects.outcomes:
             if isinstance(outcome, Accepted):
-                self._proposals.accepted(outcome)
+                self._proposals.accepted(now, outcome)
             elif not self._proposals.refused(now, outcome):
                 self._read_unanswered(now, outcome.token)
         if effects.committed:
-            self._apply(effects.committed)
+            self._apply(now, effects.committed)
             again = again or self._proposals.waiting
         for ready in effects.reads:
             self._read_ready(ready)
-        return again
+        return again or self._proposals.owes_refusals
 
-    def _apply(self, entries: Sequence[Entry]) -> None:
+    def _apply(self, now: Nanos, entries: Sequence[Entry]) -> None:
         """Apply committed entries and answer the clients whose commands they carry."""
         identity = self.identity
         for entry in entries:
             for done in self.host.apply(entry, identity.member, identity.boot):
                 self._submissions.applied(done, self.host.revision())
-            self._proposals.applied(entry)
+            self._proposals.applied(now, entry)
         self._queries.applied()
 
     # -- reads -------------------------------------------------------------------------------

@@ -16,6 +16,14 @@ from coterie.engine.submissions import Pending, Submissions
 NEVER: Nanos = 1 << 62
 OVERLOAD_BACKOFF: Nanos = 50 * MILLISECOND
 """How long a member sends nothing to a leader that refused for want of room."""
+MAX_PATIENCE_DOUBLINGS = 5
+"""Entries under way beyond this number do not make the next one wait longer."""
+OVERLAP = 2
+"""Entries under way at once without waiting: while one is written, the next is gathered and sent."""
+CROWD = 8
+"""Commands in an entry from which on its clients are expected to come back together."""
+GATHER_SHARE = 4
+"""They are waited for at most this fraction (one in ...) of the time that the entry took."""
 MAX_FORWARDED_COMMANDS = 65536
 """Commands that peers forwarded to this leader and that are not proposed yet."""
 
@@ -68,7 +76,11 @@ class Proposals:
         self._incoming_commands = 0
         self._refusals: list[tuple[MemberId, ForwardRefused]] = []
         self._proposed: dict[Token, list[Segment]] = {}
-        self._in_flight: dict[Index, None] = {}
+        self._in_flight: dict[Index, tuple[Nanos, int]] = {}
+        """Entries proposed and not applied: when, and how many commands."""
+        self._free_since: Nanos = 0
+        self._expected = 0
+        self._gather: Nanos = 0
         self._waits_since: Nanos | None = None
         self._resend_at: Nanos = NEVER
         self.overloaded_until: Nanos = 0
@@ -122,12 +134,12 @@ class Proposals:
             self._outgoing = list(self._submissions.unresolved())
             self._resend_at = NEVER
 
-    def accepted(self, outcome: Accepted) -> None:
+    def accepted(self, now: Nanos, outcome: Accepted) -> None:
         """An entry of ours stands in the log."""
         segments = self._proposed.pop(outcome.token, None)
         if segments is None:
             return
-        self._in_flight[outcome.index] = None
+        self._in_flight[outcome.index] = now, sum(len(segment.commands) for segment in segments)
         for segment in segments:
             if segment.origin == self._own:
                 pending = self._submissions.find(segment.first)
@@ -160,11 +172,21 @@ class Proposals:
             text = "too much is waiting to be committed: try again later, with less at a time; nothing has happened"
             self._submissions.fail(pending, FailureCode.OVERLOADED, Happened.NO, text)
 
-    def applied(self, entry: Entry) -> None:
+    def applied(self, now: Nanos, entry: Entry) -> None:
         """An entry was applied."""
-        self._in_flight.pop(entry.index, None)
+        proposed = self._in_flight.pop(entry.index, None)
+        if proposed is not None:
+            at, commands = proposed
+            self._free_since = now
+            self._gather = (now - at) // GATHER_SHARE if commands >= CROWD else 0
+            self._expected = commands + self._submissions.queued + self._incoming_commands
 
     # -- sending -----------------------------------------------------------------------------
+
+    @property
+    def owes_refusals(self) -> bool:
+        """Whether peers wait to be told that their commands were not taken."""
+        return bool(self._refusals)
 
     @property
     def waiting(self) -> bool:
@@ -204,8 +226,6 @@ class Proposals:
         self._resend_at = min(self._resend_at, now + self._limits.resend_interval)
 
     def _propose(self, now: Nanos, tick: bool) -> None:
-        """While an entry is under way, let commands gather, but not for long: the cost of consensus is
-        per entry, and so is a follower's disk write."""
         if not self.waiting:
             self._waits_since = None
             if tick and not self._in_flight and not self._proposed:
@@ -213,11 +233,7 @@ class Proposals:
             return
         if self._waits_since is None:
             self._waits_since = now
-        if (
-            (self._in_flight or self._proposed)
-            and self._submissions.queued_bytes < self._limits.max_batch_bytes
-            and now - self._waits_since < self._limits.batch_delay
-        ):
+        if self._submissions.queued_bytes < self._limits.max_batch_bytes and now < self._next_proposal():
             return
         self._waits_since = None
         self._outgoing.extend(self._submissions.form(now, self._limits))
@@ -242,6 +258,24 @@ class Proposals:
         if batch:
             self._propose_segments(now, batch)
 
+    def _next_proposal(self) -> Nanos:
+        """When what waits is proposed, if no more joins it. The cost of consensus is per entry, and so is
+        every member's disk write, so commands are let gather, but not for long.
+
+        While entries are under way, each doubles the patience: one alone on a fast network, a few in
+        a pipeline on a slow one. When none is, a command goes at once; but after an entry of
+        many commands, whose clients have just been answered, the next waits briefly for them
+        to come back: otherwise two crowds take turns, each with half of the commands and a whole
+        entry's cost.
+        """
+        assert self._waits_since is not None
+        under_way = len(self._in_flight) + len(self._proposed)
+        if under_way >= OVERLAP:
+            return self._waits_since + (self._limits.batch_delay << min(under_way - OVERLAP, MAX_PATIENCE_DOUBLINGS))
+        if self._submissions.queued + self._incoming_commands >= self._expected:
+            return self._waits_since
+        return self._free_since + self._gather
+
     def _propose_segments(self, now: Nanos, segments: list[Segment]) -> None:
         token = self._new_token()
         self._proposed[token] = segments
@@ -252,7 +286,7 @@ class Proposals:
         """When `dispatch` has something to do without any input."""
         deadline = self._resend_at
         if self._waits_since is not None and self._leader == self._own:
-            deadline = min(deadline, self._waits_since + self._limits.batch_delay)
+            deadline = min(deadline, self._next_proposal())
         return deadline
 
 

@@ -101,6 +101,8 @@ class Queries:
 
     def applied(self) -> None:
         """The machine moved on: answer what waited for it."""
+        if not self.count:
+            return
         while self._by_index and self._by_index[0][0] <= self._host.applied:
             self._answer_all(heapq.heappop(self._by_index)[2])
         if self._by_revision:
@@ -117,6 +119,8 @@ class Queries:
 
     def expire(self, now: Nanos) -> None:
         """Give up what has waited too long."""
+        if not self.count:
+            return
         for token in [token for token, asked in self._asked.items() if asked.deadline <= now]:
             self._fail(self._asked.pop(token), FailureCode.TIMEOUT, "no quorum confirmed the read in time")
         while self._again and self._again[0].deadline <= now:
@@ -140,6 +144,8 @@ class Queries:
 
     def deadline(self) -> Nanos:
         """When the first of them is to be given up; far away if none waits."""
+        if not self.count:
+            return NEVER
         deadline = min((asked.deadline for asked in self._asked.values()), default=NEVER)
         if self._again:
             deadline = min(deadline, self._again[0].deadline)

@@ -95,14 +95,16 @@ class NodeLoop:
         if not self._alive:
             return
         now = _now()
+        needed = False
         try:
             receive = self.engine.receive
             for message in messages:
-                receive(now, sender, message)
+                needed = receive(now, sender, message) or needed
         except Exception as error:
             self._fail(error)
             return
-        self._schedule_flush()
+        if needed:
+            self._schedule_flush()
 
     def requests_from(self, client: object, requests: list[Request]) -> None:
         """Requests of one client."""
@@ -120,7 +122,15 @@ class NodeLoop:
 
     def stored(self, mark: Mark) -> None:
         """Store batches up to `mark` are durable."""
-        self._input(lambda engine, now: engine.stored(now, mark))
+        if not self._alive:
+            return
+        try:
+            needed = self.engine.stored(_now(), mark)
+        except Exception as error:
+            self._fail(error)
+            return
+        if needed:
+            self._schedule_flush()
 
     def store_failed(self, mark: Mark) -> None:
         """A store batch found no space."""

@@ -118,6 +118,10 @@ class SimulatedFile:
             raise _error(errno.EIO, self._path)
         self._content.sync()
 
+    def descriptor(self) -> int | None:
+        """None: no kernel knows this file."""
+        return None
+
     def size(self) -> int:
         """See `File`."""
         self._check()

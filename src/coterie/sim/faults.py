@@ -67,6 +67,7 @@ class Faults:
         injectors: dict[str, Callable[[random.Random], None]] = {
             "delay": self._slow_link,
             "partition": self._partition,
+            "depose": self._depose,
             "crash": self._crash,
             "pause": self._pause,
             "slow-disk": self._slow_disk,
@@ -86,8 +87,11 @@ class Faults:
         def strike() -> None:
             if self._on:
                 inject(rng)
-                self._schedule.after(exponential(rng, self._options.fault_interval), name, strike)
+                self._schedule.after(exponential(rng, interval), name, strike)
 
+        interval = self._options.fault_interval
+        if name == "depose":
+            interval = self._options.election_timeout * rng.choice((1, 2, 4))
         self._schedule.after(exponential(rng, self._options.fault_interval), name, strike)
 
     def _victim(self, rng: random.Random) -> Victim:
@@ -118,6 +122,25 @@ class Faults:
                 self._network.mend(pairs)
 
         self._schedule.after(self._duration(rng), "mend", mend)
+
+    def _depose(self, rng: random.Random) -> None:
+        """Cut the leader off for about as long as the others need to elect the next one, which may be cut off
+        before it has done much: logs diverge (Raft, figures 7 and 8)."""
+        leader = self._leader()
+        if leader == NOBODY or rng.randrange(3) == 0:
+            return
+        others = [m.id for m in self._members if m.id != leader]
+        confidant = rng.choice(others) if len(others) > 2 and rng.getrandbits(1) else NOBODY
+        cut = [(leader, other) for other in others if other != confidant]
+        pairs = cut + [(other, one) for one, other in cut]
+        self._network.cut(pairs)
+
+        def mend() -> None:
+            if self._on:
+                self._network.mend(pairs)
+
+        timeout = self._options.election_timeout
+        self._schedule.after(rng.randrange(timeout, timeout * 5), "mend", mend)
 
     def _pairs(self, rng: random.Random) -> list[tuple[MemberId, MemberId]]:
         ids = [m.id for m in self._members]

@@ -63,6 +63,10 @@ class FrailFile:
         self._frailty.step()
         self._file.sync()
 
+    def descriptor(self) -> int | None:
+        """None: no kernel knows this file."""
+        return None
+
     def size(self) -> int:
         """See `File`."""
         return self._file.size()

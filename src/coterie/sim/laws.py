@@ -32,6 +32,7 @@ LAWS: Final = {
     "candidacy-durable": "a candidate asks for votes only when its own epoch is on disk (5.2)",
     "ack-durable": "an acknowledgement leaves only when the entries are on disk (5.3)",
     "log-kept": "what a disk was said to hold is there after a restart",
+    "torn-start": "a member starts on what a crash leaves of a sound disk",
     "log-invented": "what is there after a restart was once given to the disk, in this order",
     "same-applied": "replicas apply the same commands and get the same replies at the same index",
     "applied-once": "a command takes effect at most once",
@@ -200,14 +201,14 @@ class Laws:
             case AppendReply(accepted=True):
                 self._acknowledge(member, laws, message)
             case VoteReply(granted=True):
-                if (message.epoch, to) not in laws.stored_votes:
+                if not self._bound(laws, message.epoch, to):
                     raise Violation(
                         "vote-durable",
                         f"{member} grants its vote of {message.epoch} to {to}; its disk has {laws.durable.hard_state}",
                     )
                 self._vote(member, message.epoch, to)
             case RequestVote():
-                if (message.epoch, member) not in laws.stored_votes:
+                if not self._bound(laws, message.epoch, member):
                     raise Violation(
                         "candidacy-durable",
                         f"{member} asks for votes in {message.epoch}; its disk has {laws.durable.hard_state}",
@@ -215,6 +216,12 @@ class Laws:
                 self._vote(member, message.epoch, member)
             case _:
                 pass
+
+    @staticmethod
+    def _bound(laws: MemberLaws, epoch: Epoch, candidate: MemberId) -> bool:
+        """Whether the disk keeps this member from voting otherwise in the epoch: by the vote, or by a later
+        epoch (two hard states of one batch may be written as the last alone)."""
+        return (epoch, candidate) in laws.stored_votes or laws.durable.hard_state.epoch > epoch
 
     def _vote(self, member: MemberId, epoch: Epoch, candidate: MemberId) -> None:
         earlier = self._votes.setdefault((epoch, member), candidate)
@@ -299,6 +306,8 @@ class Laws:
         laws.commit = commit
 
     def _check_quorum(self, member: MemberId, index: Index, slot: Slot) -> None:
+        if self._members[member].role is Role.LEADER and self._members[member].durable.slot(index) != slot:
+            self._figures.early_commits += 1
         holders = [m for m, laws in self._members.items() if laws.durable.slot(index) == slot]
         if len(holders) < self._quorum:
             raise Violation(

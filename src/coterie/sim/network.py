@@ -15,6 +15,9 @@ MAX_HELD: Final = 2000
 """Messages held back at one time; beyond that a message that would be held is lost."""
 
 VOTES_HELD_MORE_OFTEN: Final = 5
+HEALED_SHARE: Final = 40
+"""A healed network's mean delay is at most this part of the election timeout: no protocol can promise to elect
+a leader where a round trip takes as long as the timeout."""
 MAX_DELAY: Final = 2 * SECOND
 """No message that is not held back takes longer."""
 
@@ -100,7 +103,10 @@ class Network:
         return self._options.hold_permille * (VOTES_HELD_MORE_OFTEN if vote else 1)
 
     def _delay(self, pair: tuple[MemberId, MemberId]) -> Nanos:
-        delay = 50_000 + exponential(self._rng, self._options.delay_mean)
+        mean = self._options.delay_mean
+        if not self.faulty:
+            mean = min(mean, self._options.election_timeout // HEALED_SHARE)
+        delay = 50_000 + exponential(self._rng, mean)
         if self.faulty and self._options.has("delay") and happens(self._rng, 20):
             delay *= self._rng.randrange(5, 60)
         return min(delay * self._slow.get(pair, 1), MAX_DELAY)

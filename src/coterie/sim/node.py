@@ -48,7 +48,7 @@ MAX_INBOX: Final = 20_000
 """Inputs that wait for a paused process; messages beyond that are lost, as in full socket buffers."""
 READ_BYTES: Final = 1 << 20
 
-Input = Callable[[Nanos], None]
+Input = Callable[[Nanos], object]
 
 
 class Surroundings(Protocol):
@@ -302,9 +302,9 @@ class Node:
         except Death:
             self._end(power=happens(self.rng, 750))
             return
-        except LogDamaged:
+        except LogDamaged as damage:
             if not self._rots:
-                raise
+                raise Violation("torn-start", f"{self.id} refuses to start on a sound disk: {damage}") from damage
             self.damaged = self._buried = True
             self._end(power=False)
             return
@@ -334,8 +334,6 @@ class Node:
         self._paused_until = 0
         self.frailty.disarm()
         self._disk.crash(self.rng, power=power)
-        if self._rots and not self.damaged:
-            self._flip_a_bit()
         self.world.figures.crashes += 1
         self.world.member_died(self.id)
         scale = self.rng.choice((30, 100, 300, 1000, 2500))
@@ -388,10 +386,9 @@ class Node:
         """See `faults.Victim`."""
         self._rots = True
         self.crash(power=True)
-
-    def _flip_a_bit(self) -> None:
-        """Damage one bit of what the log holds (not of the zeros that it was extended by)."""
-        path = self.rng.choice([p for p in self._disk.paths() if p.startswith(f"{DIRECTORY}/log/")])
+        # One bit of what the log holds, not of the zeros that it was extended by.
+        durable = self._disk.durable_files()
+        path = self.rng.choice([p for p in durable.paths() if p.startswith(f"{DIRECTORY}/log/")])
         used = len(self._disk.image(path).rstrip(b"\0"))
         if used:
             self._disk.flip_bit(path, self.rng.randrange(used * 8))

@@ -35,6 +35,8 @@ class Figures(msgspec.Struct, kw_only=True):
     crashes: int = 0
     messages: int = 0
     events: int = 0
+    early_commits: int = 0
+    """Commits of a leader whose own disk did not hold the entry yet: right, if a quorum's disks did (10.2.1)."""
     entries: int = 0
     """Log entries known to be chosen."""
 

@@ -189,7 +189,8 @@ class World:
             return f"{dead} are not up"
         led = [m for m in core if self.nodes[m].role is Role.LEADER]
         if len(led) != 1:
-            return f"leaders: {led} in {[(m, self.nodes[m].living.replica.epoch.round, self.nodes[m].role.name) for m in core]}"
+            epochs = [(m, self.nodes[m].living.replica.epoch.round, self.nodes[m].role.name) for m in core]
+            return f"leaders: {led} in {epochs}"
         states = [(m, self.nodes[m].living.host.applied, self.nodes[m].living.replica.commit) for m in core]
         waiting = [c.describe() for c in self.clients if not c.satisfied]
         if waiting:

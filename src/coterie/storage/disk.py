@@ -134,6 +134,9 @@ class DiskFile:
     def size(self) -> int:
         return os.fstat(self._fd).st_size
 
+    def descriptor(self) -> int | None:
+        return None if self._sync_failed or self._fd < 0 or sys.platform != "linux" else self._fd
+
     def close(self) -> None:
         """Close it; again does nothing. Any other call afterwards raises `OSError`."""
         fd, self._fd = self._fd, -1

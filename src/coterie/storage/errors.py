@@ -28,3 +28,12 @@ class WrongLog(StorageError):
     """The log belongs to another cluster, member, protocol or format version."""
 
     advice = "Check the data directory in this member's configuration: it names somebody else's data."
+
+
+class NoLog(StorageError):
+    """There is no log to open: none was made, or a crash came before its making was finished."""
+
+    advice = (
+        "If this member has never started, start it as a new one: its log is made then. If it has, its log was "
+        "removed: do not make a new one under its id; remove the member and add a new one in its place."
+    )

@@ -26,6 +26,10 @@ class File(Protocol):
 
     def size(self) -> int: ...
 
+    def descriptor(self) -> int | None:
+        """What the kernel knows the file by, for a sync that the kernel does by itself; None if it can't."""
+        ...
+
     def close(self) -> None: ...
 
 

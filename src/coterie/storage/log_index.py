@@ -29,10 +29,14 @@ class LogIndex:
         self._points: list[Point] = []
         self._bytes_since = POINT_EVERY_BYTES
 
-    def put(self, point: Point, size: int) -> None:
-        """An entry was written at `point`, `size` bytes long."""
+    def __len__(self) -> int:
+        """Points kept in memory."""
+        return len(self._points)
+
+    def put(self, entry: Index, segment: int, frame: int, position: int, size: int) -> None:
+        """The record of entry `entry`, `size` bytes long, was written there."""
         if self._bytes_since >= POINT_EVERY_BYTES:
-            self._points.append(point)
+            self._points.append(Point(entry, segment, frame, position))
             self._bytes_since = 0
         self._bytes_since += size
 

@@ -6,26 +6,31 @@ thread) writes and syncs it. One write is under way at a time: see `storage.fram
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import errno
+import os
+from collections.abc import Callable, Iterator, Sequence
 
-from coterie.core.records import Put, Recovered, SaveHardState, StoreBatch, Truncate
+from coterie.core.records import Put, Record, Recovered, SaveHardState, StoreBatch, Truncate
 from coterie.core.types import NO_EPOCH, Entry, HardState, Index, Mark, Membership, SnapshotMeta
 from coterie.storage.errors import LogDamaged, StorageError
 from coterie.storage.files import File, Files
 from coterie.storage.frame import (
     HEADER_BYTES,
     MAX_PAYLOAD_BYTES,
+    SECTOR,
     Broken,
-    aligned,
     decode_body,
     decode_header,
     encode_frame,
+    frame_span,
 )
 from coterie.storage.log_index import LogIndex, Point
 from coterie.storage.record_codec import ENTRY_OVERHEAD_BYTES, Malformed, decode_records, encode_record
-from coterie.storage.recovery import Recovery, Tail
+from coterie.storage.recovery import Recovery
 from coterie.storage.segment import (
     FORMAT_VERSION,
+    MAX_HEADER_BYTES,
+    MAX_SEGMENT_BYTES,
     ZERO_CHUNK_BYTES,
     LogHeader,
     SegmentHeader,
@@ -39,28 +44,65 @@ __all__ = ["LogHeader", "LogStore", "Write"]
 
 DEFAULT_SEGMENT_BYTES = 64 * 1024 * 1024
 _EMPTY = SnapshotMeta(0, NO_EPOCH, Membership((), ()))
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Write:
     """Bytes on their way to the disk. After an ENOSPC `perform` may be called again: it does the same
     once more. After any other error nobody knows what the disk holds: the process must end."""
 
-    __slots__ = ("_data", "_offset", "_path", "_store", "mark", "size")
+    __slots__ = ("_data", "_failed", "_last", "_offset", "_path", "_store", "mark", "size")
 
-    def __init__(self, store: LogStore, path: str, offset: int, data: bytes, size: int, mark: Mark) -> None:
+    def __init__(
+        self, store: LogStore, path: str, offset: int, data: bytes, size: int, mark: Mark, last: Index
+    ) -> None:
         self._store = store
         self._path = path
         self._offset = offset
         self._data = data
+        self._last = last
+        self._failed = False
         self.size = size
+        """Bytes of the frame."""
         self.mark = mark
+        """Of the last batch in it."""
 
     def perform(self) -> None:
-        """Write and sync. Raises `OSError`."""
+        """Write and sync. Raises `OSError`: ENOSPC or EDQUOT if there was no space to write into (call
+        again); with any other, now and at every further call, the write has failed for ever."""
+        if self._failed:
+            raise OSError(errno.EIO, "this write failed before: what the disk holds is unknown", self._path)
+        try:
+            self._write()
+        except OSError as error:
+            self._failed = error.errno not in _NO_SPACE
+            raise
+        self._store.performed(self, self._last)
+
+    def begin(self) -> int | None:
+        """Write without syncing, and return the descriptor of the file to be synced: then `finish` must
+        follow when that is done. None: nothing was done, `perform` must do it all. Raises `OSError` as
+        `perform` does."""
+        file = self._store.opened.get(self._path)
+        descriptor = file.descriptor() if file is not None and self._offset > 0 and not self._failed else None
+        if file is None or descriptor is None:
+            return None
+        try:
+            file.write_at(self._offset, self._data)
+        except OSError as error:
+            self._failed = error.errno not in _NO_SPACE
+            raise
+        return descriptor
+
+    def finish(self) -> None:
+        """The sync that `begin` asked for has succeeded."""
+        self._store.performed(self, self._last)
+
+    def _write(self) -> None:
         file = self._store.opened.get(self._path)
         if file is not None and self._offset > 0:
             file.write_at(self._offset, self._data)
-            file.sync()
+            self._sync(file.sync)
             return
         # A new segment: its name must be durable, too, or the whole file may vanish.
         files = self._store.files
@@ -68,14 +110,25 @@ class Write:
             file = files.open(self._path, create=not files.exists(self._path))
             self._store.opened[self._path] = file
         file.write_at(self._offset, self._data)
-        file.sync()
-        files.sync_directory(self._store.directory)
+        self._sync(file.sync)
+        self._sync(lambda: files.sync_directory(self._store.directory))
+
+    def _sync(self, sync: Callable[[], None]) -> None:
+        """No error of a sync is one to try again after: not even a late ENOSPC, which dropped the pages."""
+        try:
+            sync()
+        except OSError as error:
+            if error.errno in _NO_SPACE:
+                raise OSError(errno.EIO, f"the sync failed ({os.strerror(error.errno)})", self._path) from error
+            raise
 
 
 class LogStore:
     """A log on disk, and a `LogReader` of it. Not for two threads, but for `Write.perform`."""
 
     def __init__(self, files: Files, directory: str, owner: LogHeader, segment_bytes: int) -> None:
+        if not 0 < segment_bytes <= MAX_SEGMENT_BYTES:
+            raise ValueError(f"segment_bytes is {segment_bytes}: it must be 1 to {MAX_SEGMENT_BYTES}")
         self.files = files
         self.directory = directory
         self.notices: tuple[str, ...] = ()
@@ -88,9 +141,15 @@ class LogStore:
         self._base = _EMPTY
         self._hard_state = HardState()
         self._last: Index = 0
+        self._durable: Index = 0
+        """Entries up to here are on disk, and no prepared truncation forgets them."""
         self._number = 0
         self._offset = 0
         self._zeroed_until = 0
+        """Length of the newest segment, once the write under way is done."""
+        self._ends: dict[int, int] = {}
+        """Where each older segment's last frame ends."""
+        self._under_way: Write | None = None
 
     @classmethod
     def create(
@@ -104,7 +163,10 @@ class LogStore:
     ) -> LogStore:
         """A new log that holds `entries`, durable on return. What a crash left of an earlier attempt to
         make the same log is finished or replaced. Raises `StorageError` if there is another, `OSError`."""
+        if not entries:
+            raise ValueError("a new log holds at least one entry: by it a finished one is told from a torn one")
         files.make_directory(directory)
+        files.sync_directory(directory.rpartition("/")[0] or ("/" if directory.startswith("/") else "."))
         leftover = cls._leftover(files, directory, header, entries, segment_bytes)
         if leftover is not None:
             return leftover
@@ -125,7 +187,8 @@ class LogStore:
         if names == [segment_name(1)]:
             file = files.open(path)
             try:
-                torn = read_header(file, segment_name(1), 1, header) is None
+                start = file.read_at(0, MAX_HEADER_BYTES)
+                torn = read_header(start, segment_name(1), 1, header) is None
             finally:
                 file.close()
             if not torn:
@@ -134,7 +197,7 @@ class LogStore:
                 fresh = 0 < found.last_index == len(entries) and found.hard_state == HardState()
                 if fresh and store.entries(1, found.last_index, MAX_PAYLOAD_BYTES) == list(entries):
                     return store
-                torn = found.last_index == 0
+                torn = found.last_index == 0 and found.hard_state == HardState()
                 store.close()
             if torn:
                 files.remove(path)
@@ -149,7 +212,7 @@ class LogStore:
     def open(
         cls, files: Files, directory: str, header: LogHeader, *, segment_bytes: int = DEFAULT_SEGMENT_BYTES
     ) -> LogStore:
-        """Recover the log. Raises `LogDamaged`, `WrongLog`, `OSError`."""
+        """Recover the log; what is recovered is durable. Raises `NoLog`, `LogDamaged`, `WrongLog`, `OSError`."""
         store = cls(files, directory, header, segment_bytes)
         recovery = Recovery(files, directory, header)
         try:
@@ -165,13 +228,10 @@ class LogStore:
         store._index = contents.index
         store._base = contents.base
         store._hard_state = contents.hard_state
-        store._last = contents.last
-        store._continue_at(tail)
+        store._last = store._durable = contents.last
+        store._ends = {number: end for number, end in recovery.ends.items() if number != tail.number}
+        store._number, store._offset, store._zeroed_until = tail
         return store
-
-    def _continue_at(self, tail: Tail) -> None:
-        self._number, self._offset = tail.number, tail.offset
-        self._zeroed_until = tail.zeroed_until
 
     def close(self) -> None:
         """Close the files. What was not performed is not written."""
@@ -182,62 +242,89 @@ class LogStore:
     # -- writing -----------------------------------------------------------------------------
 
     def prepare(self, batches: Sequence[StoreBatch]) -> Write:
-        """Encode batches as one write, after all earlier ones. No I/O."""
+        """Encode batches as one write, after all earlier ones. No I/O.
+
+        The write before must have been performed: only so at most one frame can be torn. Raises
+        `RuntimeError` if not, `ValueError` if the batches hold nothing, too much, or entries out of order;
+        then nothing was changed.
+        """
+        if self._under_way is not None:
+            raise RuntimeError(f"the write with mark {self._under_way.mark} was prepared, but is not performed yet")
         parts: list[bytes] = []
         size = 0
-        records: list[tuple[int, Put | Truncate | SaveHardState]] = []
+        records: list[tuple[int, Record]] = []
+        last = self._last
         for batch in batches:
             for record in batch.records:
                 records.append((size, record))
                 size += encode_record(record, parts)
+                last = _end_after(record, last)
+        if not 0 < size <= MAX_PAYLOAD_BYTES:
+            raise ValueError(f"a write of {size} bytes: it must have 1 to {MAX_PAYLOAD_BYTES}")
         payload = b"".join(parts)
-        mark = batches[-1].mark
-        new = self._number == 0 or self._offset + aligned(HEADER_BYTES + size) > self._segment_bytes
-        head = self._begin_segment() if new else b""
-        frame_offset = self._offset
-        frame = encode_frame(payload, self._number, frame_offset)
+        head = b""
+        if self._number == 0 or self._offset + frame_span(size, self._offset) > self._segment_bytes:
+            head = self._begin_segment()
+        begin = self._offset
+        frame = encode_frame(payload, self._number, begin, self._zeroed_until)
         self._offset += len(frame)
-        data = head + self._with_zeros(frame) if new else self._with_zeros(frame)
+        data = b"".join((head, frame, self._zeros()))
         for position, record in records:
-            self._note(record, position, frame_offset)
+            self._note(record, position, begin)
         path = f"{self.directory}/{segment_name(self._number)}"
-        return Write(self, path, frame_offset - len(head), data, len(frame), mark)
+        self._under_way = Write(self, path, begin - len(head), data, len(frame), batches[-1].mark, self._last)
+        return self._under_way
+
+    def performed(self, write: Write, last: Index) -> None:
+        """For `Write` alone: it is durable, and the log's durable end is `last`."""
+        if self._under_way is write:
+            self._durable = last
+            self._under_way = None
 
     def _begin_segment(self) -> bytes:
-        self._number += 1
-        header = SegmentHeader(FORMAT_VERSION, self._owner, self._number, self._hard_state, self._base, self._last + 1)
-        head = encode_header(header)
+        """The header of the next segment, whose first frame goes just after it."""
+        number, end = self._number + 1, self._offset
+        head = encode_header(
+            SegmentHeader(FORMAT_VERSION, self._owner, number, self._hard_state, self._base, self._last + 1, end)
+        )
+        self._ends[self._number] = end
+        self._number = number
         self._offset = len(head)
         self._zeroed_until = 0
         return head
 
-    def _with_zeros(self, frame: bytes) -> bytes:
-        """The frame, and zeros after it if it reaches past what the file holds already."""
+    def _zeros(self) -> bytes:
+        """What to write after a frame: zeros, if it reaches past what the file holds already."""
         if self._offset <= self._zeroed_until:
-            return frame
+            return b""
         self._zeroed_until = self._offset + ZERO_CHUNK_BYTES
-        return frame + bytes(ZERO_CHUNK_BYTES)
+        return bytes(ZERO_CHUNK_BYTES)
 
-    def _note(self, record: Put | Truncate | SaveHardState, position: int, frame: int) -> None:
+    def _note(self, record: Record, position: int, frame: int) -> None:
         """Keep the index, the newest hard state and the end of the log as the records leave them."""
         if isinstance(record, Put):
             for entry in record.entries:
-                self._index.put(Point(entry.index, self._number, frame, position), len(entry.payload))
-                position += ENTRY_OVERHEAD_BYTES + len(entry.payload)
-            self._last = record.entries[-1].index
+                size = ENTRY_OVERHEAD_BYTES + len(entry.payload)
+                self._index.put(entry.index, self._number, frame, position, size)
+                position += size
         elif isinstance(record, Truncate):
             self._index.truncate(record.first)
-            self._last = min(self._last, record.first - 1)
+            self._durable = min(self._durable, record.first - 1)
         else:
             self._hard_state = record.state
+        self._last = _end_after(record, self._last)
 
     # -- reading -----------------------------------------------------------------------------
 
     def entries(self, first: Index, last: Index, limit_bytes: int) -> list[Entry]:
-        """See `LogReader.entries`. Raises `LogDamaged` if what is read does not check, `LookupError`."""
+        """See `LogReader.entries`. Raises `LookupError` if `first` is not in the log, or not durable yet;
+        `LogDamaged` if what is read does not check."""
+        if not self._base.index < first <= self._durable:
+            raise LookupError(f"entry {first} is not in the log, which holds {self._base.index + 1} to {self._durable}")
         found: list[Entry] = []
         size = 0
         wanted = first
+        last = min(last, self._durable)
         while wanted <= last:
             point, following = self._index.locate(wanted)
             end = last if following is None else min(last, following - 1)
@@ -254,39 +341,49 @@ class LogStore:
         return found
 
     def _walk(self, point: Point) -> Iterator[Entry]:
-        """Entries in the order in which they were written, from a point on."""
+        """Entries in the order in which they were written, from a point on: each follows the one before."""
         number, offset, position = point.segment, point.frame, point.position
+        expected = point.entry
         while True:
-            read = self._read_frame(number, offset)
-            if read is None:
-                number, offset = self._segment_after(number)
-                continue
-            payload, following = read
+            while offset == self._ends.get(number):
+                number, offset = number + 1, self._read_frame(number + 1, 0)[1]
+            payload, following = self._read_frame(number, offset)
             try:
                 for _, record in decode_records(payload, position):
                     if type(record) is Entry:
+                        if record.index != expected:
+                            raise LogDamaged(
+                                segment_name(number), offset, f"entry {record.index} stands in the place of {expected}"
+                            )
                         yield record
+                        expected += 1
             except Malformed as error:
                 raise LogDamaged(segment_name(number), offset, str(error)) from error
             offset, position = following, 0
 
-    def _read_frame(self, number: int, offset: int) -> tuple[bytes, int] | None:
-        """The payload of the frame at `offset` and the offset of the next; None at the segment's end."""
+    def _read_frame(self, number: int, offset: int) -> tuple[bytes, int]:
+        """The payload of the frame at `offset`, and the offset of the next."""
         name = segment_name(number)
         file = self.opened[f"{self.directory}/{name}"]
-        header = decode_header(file.read_at(offset, HEADER_BYTES), number, offset)
-        if header is Broken.BLANK:
-            return None  # the segment's end: frames are written without gaps
+        start = file.read_at(offset, SECTOR)
+        header = decode_header(start, number, offset)
         if isinstance(header, Broken):
             raise LogDamaged(name, offset, header.value)
-        payload = decode_body(header, file.read_at(offset + HEADER_BYTES, header.body_bytes))
+        size = HEADER_BYTES + header.body_bytes
+        whole = memoryview(start if size <= len(start) else file.read_at(offset, size))
+        payload = decode_body(header, whole[HEADER_BYTES:size])
         if isinstance(payload, Broken):
             raise LogDamaged(name, offset, payload.value)
         return payload, offset + header.span
 
-    def _segment_after(self, number: int) -> tuple[int, int]:
-        """The next segment's number and where its first frame after the header begins."""
-        read = self._read_frame(number + 1, 0) if number < self._number else None
-        if read is not None:
-            return number + 1, read[1]
-        raise LookupError(f"the log has no segment after {segment_name(number)}")
+
+def _end_after(record: Record, last: Index) -> Index:
+    """The log's last index once this record is stored. Raises `ValueError` if entries leave a gap or go back."""
+    if isinstance(record, Put):
+        for entry in record.entries:
+            if entry.index != last + 1:
+                raise ValueError(f"entry {entry.index} put into a log that ends with entry {last}")
+            last = entry.index
+    elif isinstance(record, Truncate):
+        last = min(last, record.first - 1)
+    return last

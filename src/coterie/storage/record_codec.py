@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from coterie.core.records import Put, Record, SaveHardState, Truncate
 from coterie.core.types import Entry, EntryKind, Epoch, HardState, Index
@@ -15,6 +15,9 @@ _TRUNCATE = struct.Struct("<BQ")
 _HARD_STATE = struct.Struct("<BQQQ")
 _TYPE_ENTRY, _TYPE_TRUNCATE, _TYPE_HARD_STATE = 1, 2, 3
 ENTRY_OVERHEAD_BYTES = _ENTRY.size
+_KINDS = {int(kind): kind for kind in EntryKind}
+EntryFields: TypeAlias = tuple[int, int, int, Index, int, int, int]
+"""An entry's record without its payload, as `_ENTRY` says."""
 
 
 class Malformed(ValueError):
@@ -50,31 +53,44 @@ def encode_record(record: Record, parts: list[bytes]) -> int:
     return _HARD_STATE.size
 
 
-def decode_records(payload: bytes, position: int = 0) -> Iterator[Located]:
-    """The records in `payload` from `position` on. Raises `Malformed`."""
+def scan_records(payload: bytes, position: int = 0) -> Iterator[tuple[int, EntryFields | Truncate | HardState]]:
+    """The records in `payload` from `position` on, and where each begins; of entries only the fields, for
+    whoever has millions to pass. Raises `Malformed`."""
     end = len(payload)
+    unpack, overhead = _ENTRY.unpack_from, _ENTRY.size
     while position < end:
-        kind_of_record = payload[position]
-        if kind_of_record == _TYPE_ENTRY:
-            if position + _ENTRY.size > end:
+        type_ = payload[position]
+        if type_ == _TYPE_ENTRY:
+            if position + overhead > end:
                 raise Malformed("an entry's fields end early")
-            _, kind, length, index, round_, node, elapsed = _ENTRY.unpack_from(payload, position)
-            start = position + _ENTRY.size
-            if start + length > end:
-                raise Malformed(f"entry {index} has {length} bytes of payload, more than its frame holds")
-            try:
-                entry = Entry(index, Epoch(round_, node), EntryKind(kind), elapsed, payload[start : start + length])
-            except ValueError as error:
-                raise Malformed(f"entry {index} is of the unknown kind {kind}") from error
-            yield Located(position, entry)
-            position = start + length
-        elif kind_of_record == _TYPE_TRUNCATE and position + _TRUNCATE.size <= end:
+            fields: EntryFields = unpack(payload, position)
+            following = position + overhead + fields[2]
+            if following > end:
+                raise Malformed(f"entry {fields[3]} has {fields[2]} bytes of payload, more than its frame holds")
+            if fields[1] not in _KINDS:
+                raise Malformed(f"entry {fields[3]} is of the unknown kind {fields[1]}")
+            yield position, fields
+            position = following
+        elif type_ == _TYPE_TRUNCATE and position + _TRUNCATE.size <= end:
             first: Index = _TRUNCATE.unpack_from(payload, position)[1]
-            yield Located(position, Truncate(first))
+            yield position, Truncate(first)
             position += _TRUNCATE.size
-        elif kind_of_record == _TYPE_HARD_STATE and position + _HARD_STATE.size <= end:
+        elif type_ == _TYPE_HARD_STATE and position + _HARD_STATE.size <= end:
             _, round_, node, vote = _HARD_STATE.unpack_from(payload, position)
-            yield Located(position, HardState(Epoch(round_, node), vote))
+            yield position, HardState(Epoch(round_, node), vote)
             position += _HARD_STATE.size
         else:
-            raise Malformed(f"a record of type {kind_of_record} that this version does not know, or that ends early")
+            raise Malformed(f"a record of type {type_} that this version does not know, or that ends early")
+
+
+def entry_at(payload: bytes, position: int, fields: EntryFields) -> Entry:
+    """The entry whose fields `scan_records` found at `position`."""
+    _, kind, length, index, round_, node, elapsed = fields
+    start = position + _ENTRY.size
+    return Entry(index, Epoch(round_, node), _KINDS[kind], elapsed, payload[start : start + length])
+
+
+def decode_records(payload: bytes, position: int = 0) -> Iterator[Located]:
+    """The records in `payload` from `position` on. Raises `Malformed`."""
+    for at, found in scan_records(payload, position):
+        yield Located(at, entry_at(payload, at, found) if isinstance(found, tuple) else found)

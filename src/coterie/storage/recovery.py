@@ -6,22 +6,30 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from coterie.core.records import Recovered, Truncate
-from coterie.core.types import Entry, EntryKind, Epoch, HardState, Index
-from coterie.storage.errors import LogDamaged
+from coterie.core.types import Entry, EntryKind, Epoch, Index
+from coterie.storage.errors import LogDamaged, NoLog
 from coterie.storage.files import File, Files
 from coterie.storage.frame import (
     ALIGNMENT,
     HEADER_BYTES,
+    SECTOR,
     Broken,
-    FrameHeader,
     decode_body,
     decode_header,
     find_frame,
     proves_torn,
 )
-from coterie.storage.log_index import LogIndex, Point
-from coterie.storage.record_codec import Malformed, decode_records
-from coterie.storage.segment import LogHeader, SegmentHeader, read_header, segment_name, segment_number
+from coterie.storage.log_index import LogIndex
+from coterie.storage.record_codec import ENTRY_OVERHEAD_BYTES, EntryFields, Malformed, entry_at, scan_records
+from coterie.storage.segment import (
+    MAX_SEGMENT_BYTES,
+    ZERO_CHUNK_BYTES,
+    LogHeader,
+    SegmentHeader,
+    read_header,
+    segment_name,
+    segment_number,
+)
 
 
 class Tail(NamedTuple):
@@ -31,7 +39,7 @@ class Tail(NamedTuple):
     offset: int
     """The next frame begins here, in segment `number`."""
     zeroed_until: int
-    """Length of that segment; from `offset` on it holds zeros."""
+    """Durable length of that segment; from `offset` on it holds zeros."""
 
 
 class Contents:
@@ -48,25 +56,26 @@ class Contents:
     def take(self, name: str, number: int, frame: int, payload: bytes) -> None:
         """Follow the records of one frame."""
         try:
-            for position, record in decode_records(payload):
-                if type(record) is Entry:
-                    self._put(name, record, Point(record.index, number, frame, position))
+            for position, record in scan_records(payload):
+                if isinstance(record, tuple):
+                    self._put(name, number, frame, position, record)
+                    if record[1] == EntryKind.MEMBERSHIP:
+                        self.memberships.append(entry_at(payload, position, record))
                 elif isinstance(record, Truncate):
                     self._truncate(record.first)
-                elif isinstance(record, HardState):
+                else:
                     self.hard_state = record
         except Malformed as error:
             raise LogDamaged(name, frame, f"it checks, but holds no records: {error}") from error
 
-    def _put(self, name: str, entry: Entry, point: Point) -> None:
-        if entry.index != self.last + 1:
-            raise LogDamaged(name, point.frame, f"entry {entry.index} follows entry {self.last}")
-        self.last = entry.index
-        if not self.runs or self.runs[-1][1] != entry.epoch:
-            self.runs.append((entry.index, entry.epoch))
-        if entry.kind is EntryKind.MEMBERSHIP:
-            self.memberships.append(entry)
-        self.index.put(point, len(entry.payload))
+    def _put(self, name: str, number: int, frame: int, position: int, fields: EntryFields) -> None:
+        _, _, length, index, round_, node, _ = fields
+        if index != self.last + 1:
+            raise LogDamaged(name, frame, f"entry {index} follows entry {self.last}")
+        self.last = index
+        if not self.runs or self.runs[-1][1] != (round_, node):
+            self.runs.append((index, Epoch(round_, node)))
+        self.index.put(index, number, frame, position, ENTRY_OVERHEAD_BYTES + length)
 
     def _truncate(self, first: Index) -> None:
         self.last = min(self.last, first - 1)
@@ -87,6 +96,19 @@ class Contents:
         )
 
 
+class _Segment(NamedTuple):
+    """A segment as it was found."""
+
+    name: str
+    number: int
+    file: File
+    data: bytes
+    newest: int
+    """Where the last write into it began: its last frame, and the header if that frame is the first."""
+    end: int
+    """Its last whole frame ends here."""
+
+
 class Recovery:
     """Reads the segments of one directory in order."""
 
@@ -96,39 +118,38 @@ class Recovery:
         self._owner = owner
         self.notices: list[str] = []
         self.files: dict[int, File] = {}
+        self.ends: dict[int, int] = {}
+        """Where the last frame of each segment ends."""
 
     def run(self) -> tuple[Contents, Tail]:
-        """Read everything. Raises `LogDamaged` or `WrongLog`; then nothing was changed."""
-        numbers = self._numbers()
+        """Read everything. Raises `NoLog`, `WrongLog`, `LogDamaged` (then nothing was changed), `OSError`."""
         contents: Contents | None = None
-        tail: Tail | None = None
-        for position, number in enumerate(numbers):
-            name, last = segment_name(number), position == len(numbers) - 1
+        segment: _Segment | None = None
+        unmade: str | None = None
+        for number in self._numbers():
+            name = segment_name(number)
+            if unmade is not None:
+                raise LogDamaged(unmade, 0, "its header was never written, yet a further segment follows")
             file = self._files.open(f"{self._directory}/{name}")
             self.files[number] = file
-            found = read_header(file, name, number, self._owner)
+            data = self._read(file, name)
+            found = read_header(data, name, number, self._owner)
             if found is None:
-                if not last or contents is None:
-                    raise LogDamaged(name, 0, "its header is blank")
-                # The crash came while this segment was being made: nothing in it was acknowledged.
-                self.notices.append(f"dropped segment {name}, which a crash left without its header")
-                file.close()
-                del self.files[number]
-                self._files.remove(f"{self._directory}/{name}")
-                self._files.sync_directory(self._directory)
-                assert tail is not None
-                return contents, tail
+                self._check_unmade(name, number, data)
+                unmade = name
+                continue
             header, offset = found
             contents = contents or Contents(header)
-            self._check_sequel(name, header, contents)
-            tail = self._read_segment(file, name, number, offset, last, contents)
-        if contents is None or tail is None:
-            raise LogDamaged(self._directory, 0, "there is no log segment in this directory")
-        # A process may have died between writing and syncing: what was read may be in memory only.
-        # From here on it counts as stored, so it must be (a vote, an entry that is acknowledged again).
-        self.files[tail.number].sync()
-        self._files.sync_directory(self._directory)
-        return contents, tail
+            self._check_sequel(name, header, contents, segment)
+            segment = self._read_segment(_Segment(name, number, file, data, 0, offset), contents)
+        if contents is None or segment is None:
+            how = f"only the beginnings of {unmade}" if unmade is not None else "no segment"
+            raise NoLog(f"there is no log in {self._directory}: it holds {how}")
+        if unmade is not None:
+            if any(segment.data[segment.end :]):
+                raise LogDamaged(segment.name, segment.end, "its last frame is broken, yet a further segment was begun")
+            self._drop(unmade, segment.number + 1)
+        return contents, self._secure(segment)
 
     def _numbers(self) -> list[int]:
         names = self._files.list(self._directory)
@@ -139,64 +160,98 @@ class Recovery:
         return numbers
 
     @staticmethod
-    def _check_sequel(name: str, header: SegmentHeader, contents: Contents) -> None:
-        if header.next_index != contents.last + 1:
+    def _read(file: File, name: str) -> bytes:
+        size = file.size()
+        if size > MAX_SEGMENT_BYTES + ZERO_CHUNK_BYTES:
+            raise LogDamaged(name, MAX_SEGMENT_BYTES, f"the file has {size} bytes, more than was ever written")
+        return file.read_at(0, size)
+
+    @staticmethod
+    def _check_unmade(name: str, number: int, data: bytes) -> None:
+        """The first write into a segment is its header and one frame. Where there are two frames, that
+        write was durable, and the header is lost."""
+        first = find_frame(data, number, ALIGNMENT)
+        second = find_frame(data, number, first.offset + first.span) if first is not None else None
+        if second is not None:
+            raise LogDamaged(name, 0, f"it has no header, yet a whole frame stands at byte {second.offset}")
+
+    @staticmethod
+    def _check_sequel(name: str, header: SegmentHeader, contents: Contents, before: _Segment | None) -> None:
+        """Whether this segment follows what was read so far: each names what stood before it."""
+        if before is None:
+            if header.next_index != header.base.index + 1 or (header.previous_end and not header.base.index):
+                raise LogDamaged(
+                    name, 0, f"it begins with entry {header.next_index}: the segments before it are missing"
+                )
+            return
+        if header.previous_end != before.end:
+            raise LogDamaged(
+                before.name,
+                min(before.end, header.previous_end),
+                f"its frames end at byte {before.end}, but they ended at byte {header.previous_end} when "
+                f"segment {name} was begun",
+            )
+        if header.next_index != contents.last + 1 or header.hard_state != contents.hard_state:
             raise LogDamaged(
                 name,
                 0,
-                f"it begins with entry {header.next_index}, but the segments before it end with entry {contents.last}: "
-                "a segment is missing",
+                f"it begins with entry {header.next_index} and {header.hard_state}, but the segments before it end "
+                f"with entry {contents.last} and {contents.hard_state}",
             )
 
-    def _read_segment(self, file: File, name: str, number: int, offset: int, last: bool, contents: Contents) -> Tail:
-        data = file.read_at(0, file.size())
-        first, newest = offset, 0
+    def _read_segment(self, segment: _Segment, contents: Contents) -> _Segment:
+        name, number, file, data, newest, offset = segment
+        view = memoryview(data)
+        first = offset
         while True:
-            header = decode_header(data[offset : offset + HEADER_BYTES], number, offset)
-            if isinstance(header, FrameHeader):
-                start = offset + HEADER_BYTES
-                payload = decode_body(header, data[start : start + header.body_bytes])
+            header = decode_header(view[offset : offset + SECTOR], number, offset)
+            if isinstance(header, Broken):
+                torn = header is not Broken.HEADER
+                reason = header
+                beyond = offset + ALIGNMENT
+            else:
+                if header.durable_bytes > len(data):
+                    raise LogDamaged(
+                        name, len(data), f"the file was cut here: it had {header.durable_bytes} durable bytes"
+                    )
+                body = view[offset + HEADER_BYTES : offset + HEADER_BYTES + header.body_bytes]
+                payload = decode_body(header, body)
                 if isinstance(payload, bytes):
                     contents.take(name, number, offset, payload)
                     newest = 0 if offset == first else offset
                     offset += header.span
                     continue
-                torn = proves_torn(header, data[offset : start + header.body_bytes], offset)
+                torn = proves_torn(header, body)
                 reason = payload
-            else:
-                torn = header is Broken.BLANK
-                reason = header
-            later = find_frame(data, number, 0, offset + ALIGNMENT)
+                beyond = offset + header.span
+            later = find_frame(data, number, beyond)
             if later is not None:
-                raise LogDamaged(name, offset, f"{reason.value}, yet a whole frame follows at byte {later}")
+                raise LogDamaged(name, offset, f"{reason.value}, yet a whole frame follows at byte {later.offset}")
             if not torn:
                 raise LogDamaged(name, offset, f"{reason.value}, and every sector of it was written")
-            size = self._trim(file, name, data, offset, last)
-            if last:
-                self._secure(file, data, newest, offset)
-            return Tail(number, offset, size)
+            self.ends[number] = offset
+            return _Segment(name, number, file, data, newest, offset)
 
-    def _secure(self, file: File, data: bytes, newest: int, end: int) -> None:
-        """Make durable what was found: from here on the replica takes it for promised.
+    def _drop(self, name: str, number: int) -> None:
+        """The crash came while this segment was being made: nothing in it was acknowledged."""
+        self.files.pop(number).close()
+        self._files.remove(f"{self._directory}/{name}")
+        self.notices.append(f"dropped segment {name}, which a crash left without its header")
+
+    def _secure(self, segment: _Segment) -> Tail:
+        """Make durable what was found: from here on the replica takes it for promised. And make what
+        follows the last whole frame zeros again: a later torn frame is told by them.
 
         The newest write may be in the page cache alone: the process before was killed before its sync, or
         ended because that sync failed. A failed sync calls the lost pages clean, so a sync alone would not
         write them (Rebello et al., ATC 2020): the bytes are written once more. One write is under way
         at a time, and it is one frame, after the header if it begins a segment.
         """
-        file.write_at(newest, data[newest:end])
+        name, number, file, data, newest, end = segment
+        torn = len(data[end:].rstrip(b"\0"))
+        file.write_at(newest, data[newest:end].ljust(max(end, len(data)) - newest, b"\0"))
         file.sync()
         self._files.sync_directory(self._directory)
-
-    def _trim(self, file: File, name: str, data: bytes, offset: int, last: bool) -> int:
-        """Make what follows the last whole frame zeros again, durably, before anything is appended: a
-        later torn frame is told by the zeros that it was written into."""
-        rest = data[offset:].rstrip(b"\0")
-        if not rest:
-            return len(data)
-        if not last:
-            raise LogDamaged(name, offset, "its last frame is torn, yet a further segment follows")
-        file.write_at(offset, bytes(len(rest)))
-        file.sync()
-        self.notices.append(f"trimmed a torn tail of {len(rest)} bytes in segment {name} at byte {offset}")
-        return len(data)
+        if torn:
+            self.notices.append(f"trimmed a torn tail of {torn} bytes in segment {name} at byte {end}")
+        return Tail(number, end, max(end, len(data)))

@@ -8,8 +8,16 @@ import msgspec
 
 from coterie.core.types import HardState, Index, SnapshotMeta
 from coterie.storage.errors import LogDamaged, WrongLog
-from coterie.storage.files import File
-from coterie.storage.frame import HEADER_BYTES, Broken, decode_body, decode_header, encode_frame, proves_torn
+from coterie.storage.frame import (
+    HEADER_BYTES,
+    MAX_PAYLOAD_BYTES,
+    SECTOR,
+    Broken,
+    decode_body,
+    decode_header,
+    encode_frame,
+    proves_torn,
+)
 
 FORMAT_VERSION = 1
 SUFFIX = ".log"
@@ -17,6 +25,9 @@ ZERO_CHUNK_BYTES = 1024 * 1024
 """A segment is extended by this many zeros at a time: a sync that need not move the end of the file
 is faster, and zeros are what torn frames are told by."""
 MAX_HEADER_BYTES = 1024 * 1024
+MAX_SEGMENT_BYTES = 512 * 1024 * 1024
+"""A segment is ended before it would grow longer, but for its zeros: a file beyond this is refused unread."""
+assert MAX_HEADER_BYTES + 2 * MAX_PAYLOAD_BYTES <= MAX_SEGMENT_BYTES
 _NAME = re.compile(r"([0-9a-f]{16})\.log")
 
 
@@ -40,6 +51,8 @@ class SegmentHeader(msgspec.Struct, frozen=True, array_like=True):
     """The log begins just after this."""
     next_index: Index
     """Index of the first entry that a record of this segment may put, if none is truncated."""
+    previous_end: int
+    """Where the segment before this ends; 0 if it is the log's first. Frames that its end lost are missed by it."""
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -58,26 +71,30 @@ def segment_number(name: str) -> int | None:
 
 
 def encode_header(header: SegmentHeader) -> bytes:
-    """The segment's first bytes."""
-    return encode_frame(_encoder.encode(header), header.number, 0)
+    """The segment's first bytes. Raises `ValueError` beyond `MAX_HEADER_BYTES`."""
+    frame = encode_frame(_encoder.encode(header), header.number, 0, 0)
+    if len(frame) > MAX_HEADER_BYTES:
+        raise ValueError(f"a segment's header takes {len(frame)} bytes, the limit is {MAX_HEADER_BYTES}")
+    return frame
 
 
-def read_header(file: File, name: str, number: int, owner: LogHeader) -> tuple[SegmentHeader, int] | None:
+def read_header(data: bytes, name: str, number: int, owner: LogHeader) -> tuple[SegmentHeader, int] | None:
     """The header and where the first frame after it begins; None if it was never wholly written.
 
-    Raises `LogDamaged`, or `WrongLog` if the log is somebody else's.
+    `data`: the segment's bytes, or its first `MAX_HEADER_BYTES`. Raises `LogDamaged`, or `WrongLog` if
+    the log is somebody else's.
     """
-    start = file.read_at(0, MAX_HEADER_BYTES)
-    frame = decode_header(start, number, 0)
-    if frame is Broken.BLANK:
+    frame = decode_header(data[:SECTOR], number, 0)
+    if frame is Broken.BLANK or frame is Broken.UNFINISHED:
         return None
     if isinstance(frame, Broken):
         raise LogDamaged(name, 0, frame.value)
     if frame.span > MAX_HEADER_BYTES:
         raise LogDamaged(name, 0, f"its header claims {frame.span} bytes, the limit is {MAX_HEADER_BYTES}")
-    payload = decode_body(frame, start[HEADER_BYTES : HEADER_BYTES + frame.body_bytes])
+    body = data[HEADER_BYTES : HEADER_BYTES + frame.body_bytes]
+    payload = decode_body(frame, body)
     if isinstance(payload, Broken):
-        if proves_torn(frame, start, 0):
+        if proves_torn(frame, body):
             return None
         raise LogDamaged(name, 0, payload.value)
     try:

@@ -15,7 +15,7 @@ from coterie.core.raft.progress import Progress
 from coterie.core.types import MemberId, Nanos
 
 GAP_IN_HEARTBEATS = 3
-"""Of a longer time between two confirmed rounds, only this many heartbeat intervals count as cluster
+"""Of a longer time between the starts of two rounds, only this many heartbeat intervals count as cluster
 time: the leader may have been asleep, with its clients' keep-alives unread."""
 
 

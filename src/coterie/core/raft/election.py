@@ -53,8 +53,10 @@ class Election:
         return self._since + self._timeout
 
     def heard_leader(self, now: Nanos) -> None:
-        """A message of the present epoch's leader arrived."""
+        """A message of the present epoch's leader arrived. A short timeout (see `wake`) was for once."""
         self._heard_at = self._since = now
+        if self._timeout < self._state.config.election_timeout:
+            self._draw_timeout()
 
     def _leader_is_alive(self, now: Nanos) -> bool:
         """Whether this member sticks to its leader: it heard from it within the least timeout.

@@ -95,31 +95,33 @@ class Leadership:
 
     # -- replies -----------------------------------------------------------------------------
 
-    def handle_reply(self, now: Nanos, sender: MemberId, m: AppendReply) -> None:
-        """A follower's answer of this epoch."""
+    def handle_reply(self, now: Nanos, sender: MemberId, m: AppendReply) -> bool:
+        """A follower's answer of this epoch. Returns whether there is something to send, commit or answer."""
         state = self._state
         progress = self.progress.get(sender)
         if progress is None or m.round > self.confirmation.round:
-            return
+            return False
         if m.accepted and m.index > state.log.last_index:
             state.outbox.raise_alarm(
                 "Log Matching (Raft 5.3)",
                 f"{state.name(sender)} acknowledged entry {m.index} of epoch {m.epoch}, but this leader's log "
                 f"ends at {state.log.last_index}",
             )
-            return
+            return True
         progress.heard_at = now
         # The newest answer's, not the highest: after a reboot the follower's clock begins anew.
         progress.stamp = m.stamp
+        confirmed = False
         if m.round > progress.acked_round:
             progress.acked_round = m.round
-            self._confirm()
+            confirmed = self._confirm() and bool(self.reads.asked)
         if m.accepted:
+            commit = state.commit
             if progress.accepted(m.index):
                 self._commit_what_is_agreed(now)
-            return
+            return confirmed or state.commit > commit or progress.next <= state.log.last_index
         agree, _ = state.log.last_at_most(m.hint_index, m.hint_epoch)
-        progress.refused(m.index, agree + 1)
+        return progress.refused(m.index, agree + 1) or confirmed
 
     def connection_closed(self, peer: MemberId) -> None:
         """What was on its way to the peer is lost: find out where it stands."""
@@ -133,8 +135,8 @@ class Leadership:
         """Queue a read for the next round; False if too many wait."""
         return self.reads.add(member, token)
 
-    def _confirm(self) -> None:
-        self.confirmation.update(self.progress, self._state.phase_2)
+    def _confirm(self) -> bool:
+        return self.confirmation.update(self.progress, self._state.phase_2)
 
     def confirmed_reads(self) -> list[Read]:
         """Reads that may be answered at `reads.index`."""

@@ -48,15 +48,26 @@ class Raft(Replica):
         self._remote_reads = RemoteReads(config.max_pending_reads)
         self._handed_out: Index = applied
         self._last_role: RoleChange | None = None
+        self._settled = False
 
     # -- inputs ------------------------------------------------------------------------------
 
+    @property
+    def settled(self) -> bool:
+        """See `Replica.settled`."""
+        return self._settled
+
     def receive(self, now: Nanos, sender: MemberId, message: Message) -> None:
         """See `Replica.receive`."""
+        if isinstance(message, AppendReply):
+            # By far the most frequent: many only repeat what a quorum has said already.
+            if self._on_append_reply(now, sender, message):
+                self._settled = False
+                self._drop_lost_leadership()
+            return
+        self._settled = False
         if isinstance(message, Append):
             self._on_append(now, sender, message)
-        elif isinstance(message, AppendReply):
-            self._on_append_reply(now, sender, message)
         elif isinstance(message, ReadIndex):
             self._on_read_index(now, sender, message)
         elif isinstance(message, ReadIndexReply):
@@ -73,6 +84,7 @@ class Raft(Replica):
 
     def wake(self, now: Nanos) -> None:
         """See `Replica.wake`."""
+        self._settled = False
         leadership = self._leadership
         if leadership is None:
             if self._election.wake(now):
@@ -86,6 +98,7 @@ class Raft(Replica):
 
     def propose(self, now: Nanos, token: Token, payload: bytes, *, prompt: bool = False) -> None:
         """See `Replica.propose`."""
+        self._settled = False
         if self._leadership is None:
             self._state.outbox.outcomes.append(self._refusal(token))
         else:
@@ -93,6 +106,7 @@ class Raft(Replica):
 
     def read(self, now: Nanos, token: Token) -> None:
         """See `Replica.read`."""
+        self._settled = False
         outbox = self._state.outbox
         if self._leadership is not None:
             if not self._leadership.read(NOBODY, token):
@@ -111,16 +125,22 @@ class Raft(Replica):
         state.outbox.stored(mark)
         state.log.stored(mark)
         if self._leadership is not None:
+            commit = state.commit
             self._leadership.stored(now)
-        elif self._election.stored(mark):
+            self._settled = self._settled and state.commit == commit
+            return
+        self._settled = False
+        if self._election.stored(mark):
             self._lead(now)
 
     def store_failed(self, now: Nanos, mark: Mark) -> None:
         """See `Replica.store_failed`."""
+        self._settled = False
         self._state.no_space = True
 
     def connection_closed(self, now: Nanos, peer: MemberId, refused: bool) -> None:
         """See `Replica.connection_closed`."""
+        self._settled = False
         if self._leadership is not None:
             self._leadership.connection_closed(peer)
         elif refused and peer == self._state.leader and self._state.is_voter:
@@ -150,12 +170,15 @@ class Raft(Replica):
         self._election.heard_leader(now)
         self._follower.handle_append(now, sender, m)
 
-    def _on_append_reply(self, now: Nanos, sender: MemberId, m: AppendReply) -> None:
+    def _on_append_reply(self, now: Nanos, sender: MemberId, m: AppendReply) -> bool:
+        """Returns whether there is something to do now."""
         state = self._state
         if m.epoch > state.epoch:
             self._election.step_down(now, m.epoch, f"{state.name(sender)} is in a newer epoch")
-        elif m.epoch == state.epoch and self._leadership is not None:
-            self._leadership.handle_reply(now, sender, m)
+            return True
+        if m.epoch == state.epoch and self._leadership is not None:
+            return self._leadership.handle_reply(now, sender, m)
+        return False
 
     def _on_read_index(self, now: Nanos, sender: MemberId, m: ReadIndex) -> None:
         state = self._state
@@ -210,6 +233,7 @@ class Raft(Replica):
         """See `Replica.drain`."""
         state, outbox = self._state, self._state.outbox
         leadership = self._leadership
+        self._settled = True
         if outbox.alarm is not None:
             return Effects(deadline=now, alarm=outbox.alarm)
         if leadership is not None:

@@ -1,0 +1,86 @@
+"""What a leader knows of a follower: `match` never goes back, `next` is above it, the window has bounds."""
+
+from __future__ import annotations
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from coterie.core.config import ReplicaConfig
+from coterie.core.raft.progress import Mode, Progress
+
+CONFIG = ReplicaConfig(max_inflight_messages=3, max_inflight_bytes=20)
+LARGEST = 9
+"""Bytes of the largest message here: the window closes above its limit, so it may exceed it by one message."""
+
+
+class ProgressMachine(RuleBasedStateMachine):
+    """A leader sends, a follower answers: in time, late, twice, or with a refusal."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last_index = 10
+        self.progress = Progress(CONFIG, self.last_index + 1, 0)
+        self.highest_match = 0
+
+    @rule(count=st.integers(1, 5))
+    def append(self, count: int) -> None:
+        self.last_index += count
+
+    @precondition(lambda self: self.progress.open and self.progress.next <= self.last_index)
+    @rule(data=st.data())
+    def send(self, data: st.DataObject) -> None:
+        before, mode = self.progress.next, self.progress.mode
+        last = data.draw(st.integers(before, self.last_index))
+        self.progress.sent(last, data.draw(st.integers(0, LARGEST)))
+        if mode is Mode.PROBE:
+            assert not self.progress.open
+            assert self.progress.next == before
+        else:
+            assert self.progress.next == last + 1
+
+    @rule(data=st.data())
+    def accept(self, data: st.DataObject) -> None:
+        index = data.draw(st.integers(0, self.last_index))
+        news = self.progress.accepted(index)
+        assert news == (index > self.highest_match)
+        self.highest_match = max(self.highest_match, index)
+
+    @rule(data=st.data())
+    def refuse(self, data: st.DataObject) -> None:
+        index, retry = data.draw(st.integers(0, self.last_index)), data.draw(st.integers(0, self.last_index))
+        before = self.progress.next
+        taken = self.progress.refused(index, retry)
+        assert taken == (self.highest_match < index < before)
+        if taken:
+            assert self.progress.mode is Mode.PROBE
+            assert self.progress.open
+            assert self.progress.next <= index
+        else:
+            assert self.progress.next == before
+
+    @rule()
+    def lose_connection(self) -> None:
+        self.progress.become_probe()
+        assert self.progress.mode is Mode.PROBE
+        assert self.progress.open
+
+    @invariant()
+    def match_never_goes_back_and_next_is_above_it(self) -> None:
+        assert self.progress.match == self.highest_match
+        assert self.progress.match < self.progress.next <= self.last_index + 1
+
+    @invariant()
+    def the_window_has_bounds(self) -> None:
+        progress = self.progress
+        inflight = list(progress._inflight)
+        assert progress._inflight_bytes == sum(size for _, size in inflight)
+        assert len(inflight) <= CONFIG.max_inflight_messages
+        assert progress._inflight_bytes < CONFIG.max_inflight_bytes + LARGEST
+        assert all(progress.match < last < progress.next for last, _ in inflight)
+        if progress.mode is Mode.PROBE:
+            assert not inflight
+
+
+TestProgress = ProgressMachine.TestCase
+TestProgress.settings = settings(max_examples=80, stateful_step_count=30, deadline=None)

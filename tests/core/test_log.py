@@ -1,0 +1,214 @@
+"""The log against a list: whatever is truncated, stored late or evicted, it is the list, and what it calls
+durable is on the disk and stays there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from coterie.core.errors import SafetyViolation
+from coterie.core.log import Log
+from coterie.core.outbox import Outbox
+from coterie.core.records import Put, Recovered, StoreBatch, Truncate
+from coterie.core.types import NO_EPOCH, Entry, EntryKind, Epoch, HardState, Index, Membership, SnapshotMeta
+
+BASE = 3
+BASE_EPOCH = Epoch(2, 0)
+MAX_CACHED_BYTES = 12
+PLENTY = 1 << 20
+
+
+def entry(index: Index, epoch: Epoch, size: int = 0) -> Entry:
+    return Entry(index, epoch, EntryKind.COMMANDS, 0, bytes(size))
+
+
+class Disk:
+    """Entries after the base, as the batches performed so far left them. A `LogReader`."""
+
+    def __init__(self) -> None:
+        self.entries_on_disk: list[Entry] = []
+
+    def perform(self, batch: StoreBatch) -> None:
+        for record in batch.records:
+            if isinstance(record, Put):
+                assert record.entries[0].index == BASE + len(self.entries_on_disk) + 1
+                self.entries_on_disk.extend(record.entries)
+            elif isinstance(record, Truncate):
+                del self.entries_on_disk[record.first - BASE - 1 :]
+
+    def entries(self, first: Index, last: Index, limit_bytes: int) -> Sequence[Entry]:
+        found: list[Entry] = []
+        for each in self.entries_on_disk[first - BASE - 1 : last - BASE]:
+            if found and sum(len(e.payload) for e in found) + len(each.payload) > limit_bytes:
+                break
+            found.append(each)
+        assert found
+        return found
+
+
+def empty_log(disk: Disk, outbox: Outbox) -> Log:
+    base = SnapshotMeta(BASE, BASE_EPOCH, Membership((), ()))
+    recovered = Recovered(hard_state=HardState(), base=base, last_index=BASE, epochs=(), memberships=())
+    return Log(recovered, disk, outbox, MAX_CACHED_BYTES)
+
+
+class LogMachine(RuleBasedStateMachine):
+    """Random appends, truncations, batches and late `stored` marks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.disk, self.outbox = Disk(), Outbox()
+        self.log = empty_log(self.disk, self.outbox)
+        self.model: list[Entry] = []
+        self.epoch = BASE_EPOCH
+        self.waiting: list[StoreBatch] = []
+        self.forgotten: list[Entry] = []
+        self.now = 0
+
+    @rule(count=st.integers(1, 4), size=st.integers(0, 6), rise=st.integers(0, 2))
+    def append(self, count: int, size: int, rise: int) -> None:
+        self.epoch = Epoch(self.epoch.round + rise, 0)
+        last = BASE + len(self.model)
+        new = [entry(last + 1 + i, self.epoch, size) for i in range(count)]
+        self.log.append(new)
+        self.model.extend(new)
+
+    @precondition(lambda self: self.model)
+    @rule(data=st.data())
+    def truncate(self, data: st.DataObject) -> None:
+        first = data.draw(st.integers(BASE + 1, BASE + len(self.model)))
+        self.log.truncate(first)
+        self.forgotten = self.model[first - BASE - 1 :]
+        del self.model[first - BASE - 1 :]
+
+    @precondition(lambda self: self.forgotten and self.forgotten[0].index == BASE + len(self.model) + 1)
+    @rule()
+    def a_leader_brings_truncated_entries_back(self) -> None:
+        """As in figure 8: a leader of epoch 2 writes, one of epoch 3 cuts it off, epoch 4 is the first's."""
+        if self.model and self.model[-1].epoch > self.forgotten[0].epoch:
+            return
+        self.log.append(self.forgotten)
+        self.model.extend(self.forgotten)
+        self.forgotten = []
+
+    @rule()
+    def close_batch(self) -> None:
+        self.now += 1
+        batch = self.outbox.close_batch(self.now)
+        if batch is not None:
+            self.log.batch_closed(batch.mark)
+            self.waiting.append(batch)
+
+    @precondition(lambda self: self.waiting)
+    @rule(data=st.data())
+    def stored(self, data: st.DataObject) -> None:
+        count = data.draw(st.integers(1, len(self.waiting)))
+        done, self.waiting = self.waiting[:count], self.waiting[count:]
+        for batch in done:
+            self.disk.perform(batch)
+        self.outbox.stored(done[-1].mark)
+        self.log.stored(done[-1].mark)
+        cached = sum(len(e.payload) for e in self.model if e.index >= self.log._cache_first)
+        if self.log.durable_index == self.log.last_index:
+            assert cached <= MAX_CACHED_BYTES
+
+    @invariant()
+    def it_is_the_list(self) -> None:
+        log, model = self.log, self.model
+        assert log.last_index == BASE + len(model)
+        assert log.last_epoch == (model[-1].epoch if model else BASE_EPOCH)
+        assert log.epoch_at(BASE - 1) is None
+        assert log.epoch_at(BASE) == BASE_EPOCH
+        assert [log.epoch_at(e.index) for e in model] == [e.epoch for e in model]
+        assert log.epoch_at(log.last_index + 1) is None
+        got: list[Entry] = []
+        while len(got) < len(model):
+            part = log.entries(BASE + 1 + len(got), PLENTY, 7)
+            assert part
+            assert len(part) == 1 or sum(len(e.payload) for e in part) <= 7
+            got.extend(part)
+        assert got == model
+
+    @invariant()
+    def what_it_calls_durable_is_on_the_disk_and_stays_there(self) -> None:
+        durable = self.model[: self.log.durable_index - BASE]
+        assert self.log.durable_index == BASE + len(durable)
+        disk = Disk()
+        disk.entries_on_disk = list(self.disk.entries_on_disk)
+        assert disk.entries_on_disk[: len(durable)] == durable
+        for batch in self.waiting:
+            for record in batch.records:
+                disk.perform(StoreBatch(batch.mark, (record,)))
+                assert disk.entries_on_disk[: len(durable)] == durable
+
+
+TestLog = LogMachine.TestCase
+TestLog.settings = settings(max_examples=120, stateful_step_count=30, deadline=None)
+
+
+@given(
+    st.lists(st.integers(1, 6), max_size=12),
+    st.integers(BASE, BASE + 14),
+    st.integers(1, 7),
+)
+def test_the_hint_is_the_highest_position_not_above_index_and_epoch(rounds: list[int], index: int, asked: int) -> None:
+    log = empty_log(Disk(), Outbox())
+    epochs = [Epoch(BASE_EPOCH.round + r, 0) for r in sorted(rounds)]
+    log.append([entry(BASE + 1 + i, epoch) for i, epoch in enumerate(epochs)])
+    limit = Epoch(asked, 0)
+    expected = next(
+        (
+            (at, epochs[at - BASE - 1])
+            for at in range(min(index, log.last_index), BASE, -1)
+            if epochs[at - BASE - 1] <= limit
+        ),
+        (BASE, BASE_EPOCH),
+    )
+    assert log.last_at_most(index, limit) == expected
+
+
+def test_a_hint_below_the_base_names_no_epoch() -> None:
+    assert empty_log(Disk(), Outbox()).last_at_most(BASE - 1, Epoch(9, 0)) == (BASE, NO_EPOCH)
+
+
+def test_a_gap_is_refused() -> None:
+    log = empty_log(Disk(), Outbox())
+    with pytest.raises(SafetyViolation, match=f"entry {BASE + 2} appended to a log that ends at {BASE}"):
+        log.append([entry(BASE + 2, BASE_EPOCH)])
+    log.append([])
+    assert log.last_index == BASE
+
+
+def test_what_is_compacted_is_never_truncated() -> None:
+    with pytest.raises(SafetyViolation, match=f"compacted up to {BASE}"):
+        empty_log(Disk(), Outbox()).truncate(BASE)
+
+
+def test_a_batch_that_was_cut_off_counts_for_nothing_though_its_entry_came_back() -> None:
+    """Counting it would acknowledge what the next batch on its way to the disk removes."""
+    disk, outbox = Disk(), Outbox()
+    log = empty_log(disk, outbox)
+    first, other = entry(BASE + 1, Epoch(3, 0)), entry(BASE + 1, Epoch(4, 0))
+    batches = []
+    for old, new in ((None, first), (first, other), (other, first)):
+        if old is not None:
+            log.truncate(old.index)
+        log.append([new])
+        batch = outbox.close_batch(0)
+        assert batch is not None
+        log.batch_closed(batch.mark)
+        batches.append(batch)
+    log.stored(batches[0].mark)
+    assert log.durable_index == BASE
+    log.stored(batches[1].mark)
+    assert log.durable_index == BASE
+    log.stored(batches[2].mark)
+    assert log.durable_index == BASE + 1
+
+
+def test_nothing_is_read_past_the_end() -> None:
+    assert empty_log(Disk(), Outbox()).entries(BASE + 1, BASE + 5, PLENTY) == ()

@@ -1,0 +1,84 @@
+"""How conversations put members, entries, records and messages into words."""
+
+from __future__ import annotations
+
+from coterie.core.messages import Append, AppendReply, Message
+from coterie.core.records import Put, Record, SaveHardState, Truncate
+from coterie.core.replica import Accepted, Lost, Outcome, Refused
+from coterie.core.types import Entry, EntryKind, Epoch, Role
+
+CLOCK_READINGS = frozenset({"stamp", "echo", "lag"})
+"""Fields that are left out: every message would differ by them. The command `age` shows what they do."""
+
+
+def name(member: int) -> str:
+    return f"n{member}" if member else "none"
+
+
+def number(word: str) -> int:
+    return int(word.removeprefix("n"))
+
+
+def epoch_word(epoch: Epoch) -> str:
+    return f"{epoch.round}.n{epoch.node}" if epoch.node else str(epoch.round)
+
+
+def role_word(role: Role) -> str:
+    return role.name.lower().replace("_", "-")
+
+
+def entry_word(entry: Entry) -> str:
+    place = f"{entry.index}@{epoch_word(entry.epoch)}"
+    if entry.kind is not EntryKind.COMMANDS:
+        return f"{place}:{entry.kind.name.lower()}"
+    text = entry.payload.decode()
+    return f"{place}:{text}" if text else place
+
+
+def entries_words(entries: tuple[Entry, ...] | list[Entry]) -> str:
+    return " ".join(entry_word(entry) for entry in entries)
+
+
+def record_words(record: Record) -> str:
+    if isinstance(record, Put):
+        return f"put {entries_words(record.entries)}"
+    if isinstance(record, Truncate):
+        return f"truncate from {record.first}"
+    assert isinstance(record, SaveHardState)
+    return f"epoch {epoch_word(record.state.epoch)} vote {name(record.state.vote)}"
+
+
+def message_words(sender: int, to: int, message: Message) -> str:
+    head = f"{name(sender)} -> {name(to)} {type(message).__name__}"
+    if isinstance(message, Append):
+        return (
+            f"{head} epoch={epoch_word(message.epoch)} prev={message.prev_index}@{epoch_word(message.prev_epoch)} "
+            f"commit={message.commit} round={message.round}"
+            + (f" [{entries_words(message.entries)}]" if message.entries else "")
+        )
+    if isinstance(message, AppendReply):
+        answer = f"accepted={message.index}"
+        if not message.accepted:
+            answer = f"refused={message.index} hint={message.hint_index}@{epoch_word(message.hint_epoch)}"
+        return f"{head} epoch={epoch_word(message.epoch)} {answer} round={message.round}"
+    fields = [head]
+    for field in message.__struct_fields__:
+        value = getattr(message, field)
+        if field == "granted":
+            fields.append("granted" if value else "refused")
+        elif isinstance(value, Epoch):
+            fields.append(f"{field}={epoch_word(value)}")
+        elif isinstance(value, tuple):
+            fields.append(f"[{entries_words(value)}]")
+        elif field not in CLOCK_READINGS and value is not False:
+            fields.append(field if value is True else f"{field}={value}")
+    return " ".join(fields)
+
+
+def outcome_words(outcome: Outcome) -> str:
+    if isinstance(outcome, Accepted):
+        return f"accepted #{outcome.token} at {outcome.index}@{epoch_word(outcome.epoch)}"
+    if isinstance(outcome, Refused):
+        return f"refused #{outcome.token}: {outcome.reason.name.lower()}, leader {name(outcome.leader)}"
+    assert isinstance(outcome, Lost)
+    return f"lost read #{outcome.token}"

@@ -1,0 +1,248 @@
+"""Three engines in one process: the shipped node with a network, disks and clock that the test holds."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import msgspec
+
+from coterie.core.config import MILLISECOND
+from coterie.core.messages import Message, decode, encode
+from coterie.core.records import Put, Recovered, StoreBatch, Truncate
+from coterie.core.types import (
+    NO_EPOCH,
+    Entry,
+    EntryKind,
+    Epoch,
+    HardState,
+    Index,
+    Member,
+    MemberId,
+    Membership,
+    Nanos,
+    Role,
+    SnapshotMeta,
+)
+from coterie.engine.engine import Engine, EngineConfig, Identity
+from coterie.engine.ports import Event
+from coterie.engine.protocol import Request, Response, View
+from coterie.machine.interface import Batch, Rejected, StateMachine
+
+Packet = tuple[MemberId, MemberId, bytes]
+MAX_STEPS = 20_000
+
+
+class Ledger(StateMachine):
+    """Remembers every command in order; a command that begins with b"no" is refused."""
+
+    def __init__(self) -> None:
+        self.lines: list[bytes] = []
+
+    def apply(self, batch: Batch) -> Sequence[bytes | Rejected]:
+        return [self._apply(command) for command in batch.commands]
+
+    def _apply(self, command: bytes) -> bytes | Rejected:
+        if command.startswith(b"no"):
+            return Rejected("it begins with no")
+        self.lines.append(command)
+        return str(len(self.lines)).encode()
+
+    def query(self, question: bytes) -> bytes | Rejected:
+        return b",".join(self.lines) if question != b"no" else Rejected("no such question")
+
+    def snapshot(self) -> Iterator[bytes]:
+        yield from self.lines
+
+    def restore(self, chunks: Iterable[bytes]) -> None:
+        self.lines = list(chunks)
+
+    def digest(self) -> bytes:
+        return b",".join(self.lines)
+
+    def revision(self) -> int | None:
+        return len(self.lines)
+
+
+class Disk:
+    """What one member's log store holds. A `LogReader`."""
+
+    def __init__(self, first: Entry) -> None:
+        self.log = [first]
+        self.hard_state = HardState()
+        self.boot = 0
+
+    def perform(self, batch: StoreBatch) -> None:
+        for record in batch.records:
+            if isinstance(record, Put):
+                assert record.entries[0].index == len(self.log) + 1
+                self.log.extend(record.entries)
+            elif isinstance(record, Truncate):
+                del self.log[record.first - 1 :]
+            else:
+                self.hard_state = record.state
+
+    def entries(self, first: Index, last: Index, limit_bytes: int) -> Sequence[Entry]:
+        found: list[Entry] = []
+        size = 0
+        for entry in self.log[first - 1 : last]:
+            size += len(entry.payload)
+            if found and size > limit_bytes:
+                break
+            found.append(entry)
+        return found
+
+    def recovered(self) -> Recovered:
+        runs: list[tuple[Index, Epoch]] = []
+        for entry in self.log:
+            if not runs or runs[-1][1] != entry.epoch:
+                runs.append((entry.index, entry.epoch))
+        return Recovered(
+            hard_state=self.hard_state,
+            base=SnapshotMeta(0, NO_EPOCH, Membership((), ())),
+            last_index=len(self.log),
+            epochs=tuple(runs),
+            memberships=tuple(entry for entry in self.log if entry.kind is EntryKind.MEMBERSHIP),
+        )
+
+
+class Node:
+    """One member: its engine, and the ports that its engine speaks to."""
+
+    def __init__(self, cluster: Cluster, member: MemberId, disk: Disk) -> None:
+        disk.boot += 1
+        self.member = member
+        self.disk = disk
+        self.batches: list[StoreBatch] = []
+        self.hangs = False
+        self.events: list[Event] = []
+        self.views: list[View] = []
+        self.ledger = Ledger()
+        self._cluster = cluster
+        self.engine = Engine(
+            identity=Identity(cluster=7, member=member, name=f"n{member}", boot=disk.boot),
+            config=cluster.config,
+            protocol="raft",
+            recovered=disk.recovered(),
+            reader=disk,
+            machine=self.ledger,
+            ports=self,
+            rng=random.Random(100 * member + disk.boot),
+            now=cluster.now,
+        )
+        self.deadline = self.engine.flush(cluster.now)
+
+    def send(self, to: MemberId, message: Message) -> None:
+        self._cluster.packets.append((self.member, to, encode(message)))
+
+    def store(self, batch: StoreBatch) -> None:
+        self.batches.append(batch)
+
+    def reply(self, client: object, response: Response) -> None:
+        self._cluster.answers.setdefault((client, getattr(response, "id", 0)), []).append(response)
+
+    def publish(self, view: View) -> None:
+        self.views.append(view)
+
+    def event(self, event: Event) -> None:
+        self.events.append(event)
+
+
+class Cluster:
+    """Members 1, 2, ...; nothing moves but by `settle` and `run`."""
+
+    def __init__(self, size: int = 3, config: EngineConfig | None = None) -> None:
+        self.config = config if config is not None else EngineConfig()
+        self.now: Nanos = 0
+        self.packets: list[Packet] = []
+        self.answers: dict[tuple[object, int], list[Response]] = {}
+        self.tamper: Callable[[list[Packet]], list[Packet]] = lambda packets: packets
+        """What the network makes of the packets that are on their way."""
+        members = tuple(Member(i, f"n{i}", f"n{i}:2380", f"n{i}:2379") for i in range(1, size + 1))
+        membership = Membership(members, tuple(m.id for m in members))
+        first = Entry(1, NO_EPOCH, EntryKind.MEMBERSHIP, 0, msgspec.msgpack.encode(membership))
+        self.nodes: dict[MemberId, Node] = {}
+        self.disks = {m.id: Disk(first) for m in members}
+        for m in members:
+            self.restart(m.id)
+
+    def crash(self, member: MemberId) -> None:
+        """The process dies: what its disk had not finished is lost."""
+        self.nodes.pop(member, None)
+
+    def restart(self, member: MemberId) -> Node:
+        node = self.nodes[member] = Node(self, member, self.disks[member])
+        return node
+
+    def cut(self, *members: MemberId) -> None:
+        """No packet from or to these members arrives, until `heal`."""
+        self.tamper = lambda packets: [p for p in packets if p[0] not in members and p[1] not in members]
+
+    def heal(self) -> None:
+        self.tamper = lambda packets: packets
+
+    def request(self, member: MemberId, client: object, request: Request) -> None:
+        """A client's request, and a flush."""
+        self.nodes[member].engine.request(self.now, client, request)
+        self.flush(member)
+
+    def flush(self, member: MemberId) -> None:
+        self.nodes[member].deadline = self.nodes[member].engine.flush(self.now)
+
+    def step(self) -> bool:
+        """Packets on their way arrive, disks finish. Returns whether anything happened."""
+        packets, self.packets = self.tamper(self.packets), []
+        touched = set()
+        for sender, to, data in packets:
+            if to in self.nodes:
+                self.nodes[to].engine.receive(self.now, sender, decode(data))
+                touched.add(to)
+        for member, node in self.nodes.items():
+            if node.batches and not node.hangs:
+                for batch in node.batches:
+                    node.disk.perform(batch)
+                mark = node.batches[-1].mark
+                node.batches = []
+                node.engine.stored(self.now, mark)
+                touched.add(member)
+        for member in sorted(touched):
+            self.flush(member)
+        return bool(touched)
+
+    def settle(self) -> None:
+        """Until nothing is left to do, at the present time."""
+        for _ in range(MAX_STEPS):
+            if not self.step():
+                return
+        raise AssertionError(f"still busy after {MAX_STEPS} steps")
+
+    def run(self, milliseconds: int, until: Callable[[], bool] | None = None) -> None:
+        """Time passes, and everything works; stops early when `until` holds."""
+        end = self.now + milliseconds * MILLISECOND
+        for _ in range(MAX_STEPS):
+            self.settle()
+            if until is not None and until():
+                return
+            at, member = min(((node.deadline, i) for i, node in self.nodes.items()), default=(end + 1, 0))
+            if at > end:
+                self.now = end
+                return
+            self.now = max(self.now, at)
+            self.nodes[member].engine.wake(self.now)
+            self.flush(member)
+        raise AssertionError(f"still busy after {MAX_STEPS} steps")
+
+    def leaders(self) -> list[MemberId]:
+        return [i for i, node in self.nodes.items() if node.engine.replica.role is Role.LEADER]
+
+    def elect(self) -> tuple[MemberId, list[MemberId]]:
+        """Run until one leads and all know. Returns the leader, and the others."""
+        self.run(10_000, until=lambda: len({n.engine.replica.leader for n in self.nodes.values()} - {0}) == 1)
+        self.run(300)
+        (leader,) = self.leaders()
+        return leader, [i for i in self.nodes if i != leader]
+
+    def only_answer(self, client: object, id: int) -> Response:
+        """The answer to a request: there must be one, and no second."""
+        (answer,) = self.answers[client, id]
+        return answer

@@ -1,0 +1,47 @@
+"""The simulated world finds real bugs: each planted one is named by a check, correct variants by none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.mutants.catalogue import CONTROLS, MUTANTS
+from tests.mutants.planting import Change, Mutant, hunt, plant
+
+SEEDS = 80
+SECONDS = 6.0
+CONTROL_SEEDS = 12
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize("mutant", [m for m in MUTANTS if not m.rare], ids=lambda m: m.row)
+def test_the_mutant_is_killed_by_a_check_that_names_it(mutant: Mutant, tmp_path: Path) -> None:
+    verdict = hunt(mutant, tmp_path, range(mutant.first, mutant.first + SEEDS), SECONDS)
+    assert verdict.killed_by in mutant.killers, (
+        f"{mutant.row} ({mutant.name}) lived through {verdict.seeds} seeds; failures that do not name it: "
+        f"{verdict.others[:3]}"
+    )
+
+
+@pytest.mark.parametrize("control", CONTROLS, ids=lambda m: m.row)
+def test_a_correct_variant_is_not_flagged(control: Mutant, tmp_path: Path) -> None:
+    verdict = hunt(control, tmp_path, range(CONTROL_SEEDS), SECONDS)
+    assert verdict.seeds == CONTROL_SEEDS
+    assert verdict.others == []
+    assert verdict.completed > 100 * CONTROL_SEEDS
+    if control.row == "K1":
+        assert verdict.early_commits > 0
+    if control.row == "K2":
+        assert verdict.crashes > CONTROL_SEEDS
+
+
+def test_a_mutant_whose_text_is_gone_is_refused(tmp_path: Path) -> None:
+    stale = Mutant(row="X", name="stale", changes=(Change("core/log.py", "no such text", ""),))
+    with pytest.raises(ValueError, match="stands 0 times"):
+        plant(stale, tmp_path)
+
+
+@pytest.mark.parametrize("mutant", [m for m in MUTANTS if m.rare], ids=lambda m: m.row)
+def test_a_rare_mutant_can_still_be_planted(mutant: Mutant, tmp_path: Path) -> None:
+    assert (plant(mutant, tmp_path) / "coterie").is_dir()
