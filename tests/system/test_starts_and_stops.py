@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from tests.runtime.cluster import until
+from tests.runtime.cluster import Process, until
 from tests.system.cluster import PATIENT, alive, cluster, lines_with
 from tests.system.load import Load, read_everywhere
 
@@ -49,15 +49,21 @@ def test_all_members_stopped_at_once_under_load_have_everything_when_they_start_
             assert "Traceback" not in node.lines()
 
 
+def waits_for(node: Process, last: Process) -> bool:
+    """It says for whom it waits, and what becomes of its attempts to reach it."""
+    if not node.log.exists():
+        return False
+    waits = lines_with(node, "first-start-waits", f"missing={last.name}")
+    return bool(waits and lines_with(node, "first-start-peer", f"peer={last.name}", last.peer, "refused"))
+
+
 def test_a_first_start_waits_for_every_member_and_says_for_whom(tmp_path: Path) -> None:
     rng = random.Random(4)
     with cluster(tmp_path, flags=PATIENT) as members:
         last = rng.choice(members.nodes)
         others = [node for node in members.nodes if node is not last]
         members.start(*others)
-        for node in others:
-            until(lambda node=node: node.log.exists() and lines_with(node, "first-start-waits", f"missing={last.name}"))
-            until(lambda node=node: lines_with(node, "first-start-peer", f"peer={last.name}", last.peer, "refused"))
+        until(lambda: all(waits_for(node, last) for node in others))
         assert all(alive(node) and node.status() is None for node in others), "they serve nobody yet"
         members.start(last)
         until(lambda: members.agreed(members.nodes))
