@@ -170,7 +170,7 @@ class RawClient:
             self._wire.request(self._connection, self._rng.choice(self._graveyard))
         elif self._sessions and not self._session and not (self._work.goal and not self._work.read):
             self._open()
-        elif len(self._pending) < self._in_flight and not self._work.reached:
+        elif len(self._pending) < (1 if self._work.goal else self._in_flight) and not self._work.reached:
             self._begin()
 
     def _begin(self) -> None:

@@ -98,7 +98,7 @@ class CoreClient:
         self._thinking = False
         if not self.satisfied:
             self._schedule_think()
-        if len(self._pending) < self._in_flight and not self._work.reached:
+        if len(self._pending) < (1 if self._work.goal else self._in_flight) and not self._work.reached:
             self._begin()
 
     def _begin(self) -> None:

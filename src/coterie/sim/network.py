@@ -15,7 +15,7 @@ MAX_HELD: Final = 2000
 """Messages held back at one time; beyond that a message that would be held is lost."""
 
 VOTES_HELD_MORE_OFTEN: Final = 5
-HEALED_SHARE: Final = 40
+HEALED_SHARE: Final = 200
 """A healed network's mean delay is at most this part of the election timeout: no protocol can promise to elect
 a leader where a round trip takes as long as the timeout."""
 MAX_DELAY: Final = 2 * SECOND

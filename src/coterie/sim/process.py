@@ -1,0 +1,215 @@
+"""One life of a member: the shipped engine over the shipped log store, and their ports into the world."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, Protocol
+
+from coterie.core.config import MILLISECOND
+from coterie.core.messages import Message
+from coterie.core.records import StoreBatch
+from coterie.core.types import Mark, MemberId
+from coterie.engine.engine import Engine, Identity
+from coterie.engine.ports import Event
+from coterie.engine.protocol import Response, View
+from coterie.machine.interface import Batch, Rejected, StateMachine
+from coterie.machine.kv.machine import KeyValue
+from coterie.sim.chance import exponential, stream
+from coterie.sim.frail import Death
+from coterie.sim.history import History
+from coterie.sim.laws import Laws
+from coterie.sim.network import Network
+from coterie.sim.options import Options
+from coterie.sim.schedule import Schedule
+from coterie.sim.sectors import SECTOR_BYTES
+from coterie.sim.shadow import ShadowLog, slot_of
+from coterie.sim.verdict import Figures, Violation
+from coterie.storage.log_store import LogStore, Write
+
+if TYPE_CHECKING:
+    from coterie.sim.node import Node
+
+PROTOCOL: Final = "raft"
+STEP_DELAY: Final = 30_000
+"""Mean time from an input's arrival to the step that takes it in, in nanoseconds: inputs gather in batches."""
+RETRY_NO_SPACE: Final = 100 * MILLISECOND
+READ_BYTES: Final = 1 << 20
+
+
+class Surroundings(Protocol):
+    """What a node needs of the world."""
+
+    options: Options
+    schedule: Schedule
+    network: Network
+    laws: Laws
+    history: History
+    figures: Figures
+
+    def reply(self, connection: int, response: Response) -> None:
+        """Answer a client."""
+        ...
+
+    def greeted(self, connection: int) -> None:
+        """A client said hello."""
+        ...
+
+    def publish(self, member: MemberId, life: int, view: View) -> None:
+        """Tell the clients that said hello to this life of the member."""
+        ...
+
+    def member_died(self, member: MemberId) -> None:
+        """The process ended: its connections close."""
+        ...
+
+
+class ObservedMachine(StateMachine):
+    """The key-value machine, with the judges looking over its shoulder."""
+
+    def __init__(self, member: MemberId, laws: Laws, history: History) -> None:
+        self._machine = KeyValue()
+        self._member = member
+        self._laws = laws
+        self._history = history
+        self.accusation: Violation | None = None
+        """What a judge found: the host would take it for the machine's failure if it were raised in `apply`."""
+
+    def apply(self, batch: Batch) -> Sequence[bytes | Rejected]:
+        """Apply, and show it to the judges."""
+        replies = list(self._machine.apply(batch))
+        try:
+            self._laws.applied(self._member, batch, replies)
+            self._history.applied(batch, replies)
+        except Violation as violation:
+            self.accusation = self.accusation or violation
+        return replies
+
+    def query(self, question: bytes) -> bytes | Rejected:
+        """As the machine does."""
+        return self._machine.query(question)
+
+    def snapshot(self) -> Iterator[bytes]:
+        """As the machine does."""
+        return self._machine.snapshot()
+
+    def restore(self, chunks: Iterable[bytes]) -> None:
+        """As the machine does."""
+        self._machine.restore(chunks)
+
+    def digest(self) -> bytes:
+        """As the machine does."""
+        return self._machine.digest()
+
+    def revision(self) -> int | None:
+        """As the machine does."""
+        return self._machine.revision()
+
+
+class Process:
+    """One life of a member: engine, log store, and the ports between them and the world."""
+
+    def __init__(self, node: Node, life: int) -> None:
+        self._node = node
+        self._world = node.world
+        self.life = life
+        boot, self.store_of_log = node.open_store()
+        recovered = self.store_of_log.recovered
+        self._world.laws.started(node.id, life, shadow_of(self.store_of_log))
+        self.machine = ObservedMachine(node.id, self._world.laws, self._world.history)
+        now = node.now()
+        self.engine = Engine(
+            identity=Identity(
+                cluster=node.header.cluster, member=node.id, name=node.member.name, boot=boot, version="simulated"
+            ),
+            config=node.config,
+            protocol=PROTOCOL,
+            recovered=recovered,
+            reader=self.store_of_log,
+            machine=self.machine,
+            ports=self,
+            rng=stream(self._world.options.seed, f"engine {node.id} {life}"),
+            now=now,
+        )
+        self._queue: list[StoreBatch] = []
+        self._writing = False
+        self._write: tuple[Write, Mark] | None = None
+
+    # -- ports: each call may be the last ------------------------------------------------------
+
+    def send(self, to: MemberId, message: Message) -> None:
+        """See `Ports.send`."""
+        self._node.frailty.step()
+        self._world.laws.sent(self._node.id, to, message)
+        self._world.network.send(self._node.id, to, message)
+
+    def store(self, batch: StoreBatch) -> None:
+        """See `Ports.store`."""
+        self._node.frailty.step()
+        self._world.laws.store(self._node.id, batch)
+        self._queue.append(batch)
+        if not self._writing:
+            self._writing = True
+            self._node.later(exponential(self._node.rng, STEP_DELAY), "write", self._begin_write)
+
+    def reply(self, client: object, response: Response) -> None:
+        """See `Ports.reply`."""
+        self._node.frailty.step()
+        assert isinstance(client, int)
+        self._world.reply(client, response)
+
+    def publish(self, view: View) -> None:
+        """See `Ports.publish`."""
+        self._node.frailty.step()
+        self._world.publish(self._node.id, self.life, view)
+
+    def event(self, event: Event) -> None:
+        """See `Ports.event`."""
+
+    # -- the disk: one write at a time, as the sync thread does it ------------------------------
+
+    def _begin_write(self) -> None:
+        batches, self._queue = self._queue, []
+        self._write = (self.store_of_log.prepare(batches), batches[-1].mark)
+        self._node.later(self._node.sync_latency(), "synced", self.finish_write)
+
+    def finish_write(self) -> None:
+        """The write under way, if there is one, comes to its end."""
+        if self._write is None:
+            return
+        prepared, mark = self._write
+        if self._node.dies_in_write and prepared.size > SECTOR_BYTES:
+            self._node.frailty.arm(2)
+        try:
+            prepared.perform()
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise Death from error  # what the runtime does: nobody knows what is on the disk now
+            self._node.take(lambda now: self.engine.store_failed(now, mark))
+            self._node.later(RETRY_NO_SPACE, "write again", self.finish_write)
+            return
+        self._write = None
+        self._world.laws.stored(self._node.id, mark)
+        self._node.take(lambda now: self.engine.stored(now, mark))
+        self._writing = bool(self._queue)
+        if self._writing:
+            self._begin_write()
+
+    def die_writing(self) -> None:
+        """Do what the disk gets done of the write under way before the process ends."""
+        if self._write is not None:
+            with suppress(Death, OSError):
+                self._write[0].perform()
+
+
+def shadow_of(store: LogStore) -> ShadowLog:
+    """What a log store found, entry by entry."""
+    log = ShadowLog()
+    recovered = store.recovered
+    log.hard_state = recovered.hard_state
+    log.base, log.base_epoch = recovered.base.index, recovered.base.epoch
+    while log.last_index < recovered.last_index:
+        for entry in store.entries(log.last_index + 1, recovered.last_index, READ_BYTES):
+            log.put(entry.index, slot_of(entry))
+    return log
