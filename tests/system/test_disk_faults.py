@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.runtime.cluster import FAST, put, until
-from tests.system.cluster import PATIENT, Cluster, cluster, lines_with, status_of
+from tests.system.cluster import PATIENT, Cluster, cluster, lines_with, make_leader, status_of
 from tests.system.disks import fill, set_read_only, small_disks
 from tests.system.load import Load, read_everywhere
 
@@ -34,15 +34,7 @@ def test_a_leader_whose_disk_is_full_gives_way_and_comes_back_without_a_restart(
         on_own_disks(members, disks)
         members.ready()
         small = members.nodes[0]
-        # Make the one with the small disk the leader: the others are stopped in turn until it is.
-        for other in members.nodes[1:] * 3:
-            if members.leader() is small:
-                break
-            members.kill(other)
-            members.leader([node for node in members.nodes if node is not other])
-            members.ready()
-        if members.leader() is not small:
-            pytest.skip("the member with the small disk was never elected")
+        make_leader(members, small)
         boot = status_of(small).boot
         with Load(members.endpoints, workers=4, value_bytes=16 * 1024) as load:
             load.progress(20)
