@@ -99,6 +99,7 @@ MUTANTS: Final = (
         faults="delay,depose,crash,hold",
         nodes=3,
         first=29,
+        rare=True,
     ),
     _mutant(
         "R08",
@@ -350,8 +351,8 @@ MUTANTS: Final = (
         "a torn tail refuses the start",
         [(RECOVERY, "            if not torn:\n", "            if not torn or header is not Broken.BLANK:\n")],
         frozenset({"torn-start"}),
-        faults="crash",
-        first=19,
+        faults="crash,slow-disk",
+        first=0,
     ),
     _mutant(
         "S07",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import Final, Protocol
 
 from coterie.core.config import MILLISECOND
@@ -207,6 +208,12 @@ class Process:
         if self._writing:
             self._begin_write()
 
+    def die_writing(self) -> None:
+        """Do what the disk gets done of the write under way before the process ends."""
+        if self._write is not None:
+            with suppress(Death, OSError):
+                self._write[0].perform()
+
 
 def shadow_of(store: LogStore) -> ShadowLog:
     """What a log store found, entry by entry."""
@@ -243,6 +250,7 @@ class Node:
         self._sync_mean = self.rng.choice((200_000, 1_000_000, 5_000_000))
         self._slow_until: Nanos = 0
         self._slow_latency: Nanos = 0
+        self._spikes = options.has("slow-disk")
         self._buried = False
         self._rots = False
         self.damaged = False
@@ -318,8 +326,10 @@ class Node:
         self._schedule_step()
 
     def crash(self, *, power: bool) -> None:
-        """End the process now."""
+        """End the process now; in the middle of a write, if one is under way."""
         if self._process is not None:
+            self.frailty.arm(self.rng.choice((1, 2, 2, 2, 3, 4)))
+            self._process.die_writing()
             self._end(power=power)
 
     def crash_after(self, calls: int) -> None:
@@ -352,6 +362,7 @@ class Node:
         self._disk.errors.failing_syncs = 0
         self._paused_until = min(self._paused_until, self.world.schedule.now)
         self._slow_until = 0
+        self._spikes = False
         self.start()
         if self._process is not None:
             self.later(STEP_DELAY, "synced", self._process.finish_write)
@@ -398,7 +409,7 @@ class Node:
         if self.world.schedule.now < self._slow_until:
             return self._slow_latency
         latency = 50_000 + exponential(self.rng, self._sync_mean)
-        return latency * 30 if self.world.options.has("slow-disk") and happens(self.rng, 20) else latency
+        return latency * 30 if self._spikes and happens(self.rng, 20) else latency
 
     # -- inputs -----------------------------------------------------------------------------------
 

@@ -63,8 +63,8 @@ class Workload:
     def _write(self, kind: str, key: bytes, now: Nanos) -> Errand:
         self._values += 1
         value = b"%d.%d" % (self._number, self._values)
-        if happens(self._rng, 20):
-            value += b"." * self._rng.randrange(1000, 20000)
+        if happens(self._rng, 100):
+            value += b"." * self._rng.randrange(300, self._rng.choice((2000, 20000)))
         command: kv.Command = kv.Put(key, value)
         if kind == "cas":
             current = self._history.latest(key)[0] if self._rng.randrange(4) else self._rng.randrange(1, 50)
