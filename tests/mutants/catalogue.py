@@ -271,7 +271,7 @@ MUTANTS: Final = (
     _mutant(
         "L09",
         "a refusal advances what is known to match",
-        [(LEADER, "        if m.accepted:\n            if progress", "        if True:\n            if progress")],
+        [(LEADER, "        if m.accepted:\n            commit = ", "        if True:\n            commit = ")],
         SAFETY,
     ),
     _mutant(
@@ -319,18 +319,13 @@ MUTANTS: Final = (
         [
             (
                 LOG_STORE,
-                "            file.write_at(self._offset, self._data)\n            file.sync()\n            return\n",
-                (
-                    "            file.write_at(self._offset, self._data)\n"
-                    "            try:\n                file.sync()\n"
-                    "            except OSError:\n                file.sync()\n"
-                    "            return\n"
-                ),
+                "self._path) from error\n            raise\n",
+                "self._path) from error\n            sync()\n",
             )
         ],
-        frozenset({"log-kept", "epoch-monotonic"}),
+        frozenset({"torn-start", "log-kept", "epoch-monotonic"}),
         faults="sync-error,crash",
-        first=22,
+        first=0,
     ),
     _mutant(
         "S04",
@@ -371,8 +366,8 @@ MUTANTS: Final = (
         [
             (
                 RECOVERY,
-                "            if last:\n                self._secure(",
-                "            if False:\n                self._secure(",
+                "        file.sync()\n        self._files.sync_directory(self._directory)\n        if torn:\n",
+                "        if torn:\n            file.sync()\n",
             )
         ],
         frozenset({"log-kept", "epoch-monotonic"}),

@@ -29,6 +29,9 @@ class Victim(Protocol):
     def crash_after(self, calls: int) -> None:
         """End the process in the middle of a step, before this many more calls of its ports and its disk."""
 
+    def crash_in_write(self) -> None:
+        """End the process between the next write of several sectors and its sync."""
+
     def pause(self, duration: Nanos) -> None:
         """Let the process stand still; what arrives meanwhile it sees afterwards."""
 
@@ -174,10 +177,13 @@ class Faults:
         victim = self._victim(rng)
         if not victim.up:
             return
-        if rng.randrange(3):
-            victim.crash_after(rng.randrange(1, 25))
-        else:
+        mode = rng.randrange(4)
+        if mode == 0:
             victim.crash(power=power)
+        elif mode == 1:
+            victim.crash_in_write()
+        else:
+            victim.crash_after(rng.randrange(1, 25))
 
     def _pause(self, rng: random.Random) -> None:
         longest = rng.choice((400, 2000, 8000)) * MILLISECOND

@@ -29,6 +29,7 @@ from coterie.sim.laws import Laws
 from coterie.sim.network import Network
 from coterie.sim.options import SECOND, Options
 from coterie.sim.schedule import Schedule
+from coterie.sim.sectors import SECTOR_BYTES
 from coterie.sim.shadow import ShadowLog, slot_of
 from coterie.sim.verdict import Figures, Violation
 from coterie.storage.directory import DataDirectory
@@ -193,6 +194,8 @@ class Process:
         if self._write is None:
             return
         prepared, mark = self._write
+        if self._node.dies_in_write and prepared.size > SECTOR_BYTES:
+            self._node.frailty.arm(2)
         try:
             prepared.perform()
         except OSError as error:
@@ -253,6 +256,7 @@ class Node:
         self._spikes = options.has("slow-disk")
         self._buried = False
         self._rots = False
+        self.dies_in_write = False
         self.damaged = False
         """Its log was found damaged: it refuses to start, for ever."""
         self.header = LogHeader(cluster_id(first), member.id, PROTOCOL)
@@ -332,6 +336,10 @@ class Node:
             self._process.die_writing()
             self._end(power=power)
 
+    def crash_in_write(self) -> None:
+        """See `faults.Victim`."""
+        self.dies_in_write = True
+
     def crash_after(self, calls: int) -> None:
         """End the process just before it makes this many more calls of its ports and files."""
         self.frailty.arm(calls)
@@ -343,6 +351,7 @@ class Node:
         self._stepping = False
         self._paused_until = 0
         self.frailty.disarm()
+        self.dies_in_write = False
         self._disk.crash(self.rng, power=power)
         self.world.figures.crashes += 1
         self.world.member_died(self.id)
@@ -358,6 +367,7 @@ class Node:
     def recover(self) -> None:
         """End everything that ails it, and start it if it is down."""
         self.frailty.disarm()
+        self.dies_in_write = False
         self._empty_disk()
         self._disk.errors.failing_syncs = 0
         self._paused_until = min(self._paused_until, self.world.schedule.now)
