@@ -8,6 +8,7 @@ WORK ?= put
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+PURE := tests/core tests/engine tests/datadriven
 CHECKED := $(wildcard src tests bench examples)
 COTERIE := env -u COTERIE_ENDPOINTS $(BIN)/coterie
 
@@ -71,7 +72,8 @@ lint: $(VENV)/.developing  ## format, lint, types, import rules
 	@$(BIN)/lint-imports --no-logo
 
 test: lint  ## everything that must hold: `make lint`, then the tests, with the coverage of core/ and engine/
-	@$(BIN)/python -m pytest -q -n $(WORKERS) --cov --cov-report=term
+	@$(BIN)/python -m pytest -q -n $(WORKERS) $(PURE) --cov --cov-report=term
+	@$(BIN)/python -m pytest -q -n $(WORKERS) $(addprefix --ignore=,$(PURE))
 
 format: $(VENV)/.developing  ## format and sort imports
 	@$(BIN)/ruff check --quiet --select I --fix $(CHECKED)

@@ -137,3 +137,18 @@ def cluster(directory: Path, count: int = 3, flags: Sequence[str] = FAST) -> Ite
     """A cluster that is not started yet."""
     with processes(directory, count, flags) as nodes:
         yield Cluster(nodes)
+
+
+def make_leader(members: Cluster, node: Process) -> None:
+    """Make this member the leader: the others are paused until it campaigns."""
+    for _ in range(10):
+        if members.leader() is node:
+            return
+        others = [other for other in members.nodes if other is not node]
+        for other in others:
+            pause(other)
+        until(lambda: status_of(node).role == "candidate")
+        for other in others:
+            resume(other)
+        until(lambda: members.agreed(members.nodes))
+    raise AssertionError(f"{node.name} was never elected")
