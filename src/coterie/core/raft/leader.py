@@ -24,6 +24,7 @@ class Leadership:
         self.progress = {member: Progress(config, state.log.last_index + 1, now) for member in state.others}
         self.uncommitted_bytes = 0
         self._uncommitted: deque[tuple[Index, int]] = deque()
+        self._elected_at: Nanos = now
         self._next_heartbeat: Nanos = now
         self._commit_notice: Nanos | None = None
         self._prompt_index: Index = 0
@@ -151,12 +152,18 @@ class Leadership:
         would hold the epoch for ever (6.2; catalogue R17).
         """
         timeout = self._state.config.election_timeout
-        if now - self.confirmation.confirmed_at > timeout:
-            silent = (now - self.confirmation.confirmed_at) // 1_000_000
+        if now - self._answered_at > timeout:
+            silent = (now - self._answered_at) // 1_000_000
             return f"no quorum has answered for {silent} ms"
         if self._state.disk_is_stuck(now, timeout):
             return f"its disk has not finished a write for over {timeout // 1_000_000} ms"
         return None
+
+    @property
+    def _answered_at(self) -> Nanos:
+        """When a quorum last answered: its votes count as answers at the time when they were complete,
+        however long the campaign took."""
+        return max(self.confirmation.confirmed_at, self._elected_at)
 
     def send_all(self, now: Nanos) -> None:
         """Send what is due to every follower: new entries, read rounds, heartbeats, commit notices."""
@@ -224,7 +231,7 @@ class Leadership:
     def deadline(self) -> Nanos:
         """When to look again without any input."""
         timeout = self._state.config.election_timeout
-        deadline = min(self._next_heartbeat, self.confirmation.confirmed_at + timeout + 1)
+        deadline = min(self._next_heartbeat, self._answered_at + timeout + 1)
         if self._commit_notice is not None:
             deadline = min(deadline, self._commit_notice)
         since = self._state.outbox.unsynced_since
