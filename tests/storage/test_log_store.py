@@ -31,7 +31,7 @@ from coterie.storage.errors import LogDamaged, NoLog, StorageError
 from coterie.storage.frame import MAX_PAYLOAD_BYTES
 from coterie.storage.log_index import POINT_EVERY_BYTES
 from coterie.storage.log_store import LogStore, Write
-from coterie.storage.segment import segment_name
+from coterie.storage.segment import new_segment_name, segment_name
 
 seeds = st.integers(0, 2**32)
 SEGMENT_SIZES = (600, 5000, 1 << 20)
@@ -254,9 +254,13 @@ def test_where_no_log_is_it_says_so_and_what_to_do() -> None:
     with pytest.raises(NoLog, match=f"no log in {DIRECTORY}: it holds no segment") as error:
         LogStore.open(files, DIRECTORY, OWNER)
     assert "start it as a new one" in error.value.advice
-    files.open(f"{DIRECTORY}/{segment_name(1)}", create=True)
+    files.open(f"{DIRECTORY}/{new_segment_name(1)}", create=True)
     with pytest.raises(NoLog, match="only the beginnings"):
         LogStore.open(files, DIRECTORY, OWNER)
+    with pytest.raises(NoLog, match="no such directory"):
+        LogStore.open(files, "data/elsewhere", OWNER)
+    new_log(files)
+    assert files.list(DIRECTORY) == [segment_name(1)]
 
 
 # Preparing

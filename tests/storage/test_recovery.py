@@ -21,7 +21,7 @@ from coterie.storage.errors import LogDamaged, WrongLog
 from coterie.storage.frame import HEADER_BYTES, SECTOR, FrameHeader, aligned, decode_header, encode_frame
 from coterie.storage.log_store import LogHeader, LogStore
 from coterie.storage.record_codec import encode_record
-from coterie.storage.segment import MAX_SEGMENT_BYTES, ZERO_CHUNK_BYTES, SegmentHeader, segment_name
+from coterie.storage.segment import MAX_SEGMENT_BYTES, SegmentHeader, new_segment_name, segment_name
 
 SEGMENT_BYTES = 6000
 VALUES = (b"a" * 900, bytes(1700), b"b" * 30, bytes(600) + b"c", b"\x01" + bytes(1023), b"", b"d" * 487)
@@ -123,7 +123,8 @@ def bits(draw: st.DrawFn) -> tuple[int, int]:
         "end": (frame.used - 2, frame.span),
         "after": (frame.span, frame.span + 600),
     }[place]
-    return number, draw(st.integers((frame.offset + low) * 8, (frame.offset + high) * 8 - 1))
+    high = min(high, SEGMENT_BYTES - frame.offset)
+    return number, draw(st.integers((frame.offset + min(low, high - 1)) * 8, (frame.offset + high) * 8 - 1))
 
 
 @settings(max_examples=250, deadline=None)
@@ -168,7 +169,7 @@ def test_a_file_that_was_cut_is_refused(cut: int) -> None:
         files = original.durable_files()
         length = each[2].offset + HEADER_BYTES + cut
         file = files.open(path(number))
-        assert file.size() > ZERO_CHUNK_BYTES
+        assert length < file.size() == SEGMENT_BYTES
         file.truncate(length)
         file.sync()
         assert damage(files).segment == segment_name(number)
@@ -234,14 +235,57 @@ def test_a_segment_of_another_log_does_not_fit() -> None:
         damage(files)
 
 
-def test_a_segment_that_lost_its_header_is_refused() -> None:
-    """Its first write is the header and one frame; where a second frame stands, it was durable."""
+def test_a_last_segment_cut_to_any_length_never_opens_with_acknowledged_entries_missing() -> None:
+    original, segment_bytes = SimulatedFiles(), 700
+    store = LogStore.create(original, DIRECTORY, OWNER, (FIRST,), segment_bytes=segment_bytes)
+    model = Model([FIRST])
+    for index in range(2, 11):
+        batches = [StoreBatch(index, (Put((entry(index, b"v" * 120),)),))]
+        store.prepare(batches).perform()
+        model = model.take(batches)
+    store.close()
+    original.sync_all()
+    segments = original.list(DIRECTORY)
+    assert segments == [segment_name(number) for number in range(1, 5)]
+    for number in range(1, 5):
+        for length in range(0, len(original.image(path(number))), 64):
+            files = original.durable_files()
+            file = files.open(path(number))
+            file.truncate(length)
+            file.sync()
+            before = images(files)
+            with pytest.raises(LogDamaged) as caught:
+                LogStore.open(files, DIRECTORY, OWNER, segment_bytes=segment_bytes)
+            assert caught.value.segment == segment_name(number)
+            assert images(files) == before
+    assert holding(content(LogStore.open(original, DIRECTORY, OWNER, segment_bytes=segment_bytes))) == holding(model)
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+@pytest.mark.parametrize("lost", [HEADER_BYTES, SECTOR, 1 << 20])
+def test_a_segment_that_lost_its_header_is_refused(number: int, lost: int) -> None:
+    """A segment gets its name when its first write is durable: no crash takes the header away."""
     files = sample()[0].durable_files()
-    overwrite(files, 3, 0, bytes(SECTOR))
-    assert (damage(files).segment, damage(files).offset) == (segment_name(3), 0)
+    overwrite(files, number, 0, bytes(min(lost, len(files.image(path(number))))))
+    assert (damage(files).segment, damage(files).offset) == (segment_name(number), 0)
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_a_segment_that_lost_its_first_frame_is_refused(number: int) -> None:
+    """So no crash takes that away, either, though nothing stands behind it."""
+    original, _, found = sample()
+    files = original.durable_files()
+    first = found[number][1]
+    overwrite(files, number, first.offset, bytes(len(files.image(path(number))) - first.offset))
+    assert (damage(files).segment, damage(files).offset) == (segment_name(number), first.offset)
+
+
+@pytest.mark.parametrize("length", [0, 10, 700])
+def test_a_segment_that_was_never_written_has_no_name(length: int) -> None:
     files = sample()[0].durable_files()
-    overwrite(files, 2, 0, bytes(len(files.image(path(2)))))
-    assert (damage(files).segment, damage(files).offset) == (segment_name(2), 0)
+    files.open(path(4), create=True).write_at(0, bytes(length))
+    files.sync_all()
+    assert (damage(files).segment, damage(files).offset) == (segment_name(4), 0)
 
 
 def test_a_broken_end_is_no_torn_write_where_a_further_segment_was_begun() -> None:
@@ -249,28 +293,41 @@ def test_a_broken_end_is_no_torn_write_where_a_further_segment_was_begun() -> No
     files = original.durable_files()
     last = found[3][-1]
     overwrite(files, 3, last.offset + 200, bytes(last.span - 200))
-    files.open(path(4), create=True)
+    files.open(f"{DIRECTORY}/{new_segment_name(4)}", create=True)
+    files.sync_all()
+    assert (damage(files).segment, damage(files).offset) == (segment_name(3), last.offset)
+
+
+def test_a_segment_missing_before_one_that_was_begun_is_named() -> None:
+    files = sample()[0].durable_files()
+    files.open(f"{DIRECTORY}/{new_segment_name(4)}", create=True)
+    files.remove(path(3))
     files.sync_all()
     assert damage(files).segment == segment_name(3)
 
 
-def test_a_segment_without_its_header_is_dropped_and_its_number_used_again() -> None:
+def test_a_segment_left_unfinished_is_removed_and_its_number_used_again() -> None:
     files = sample()[0].durable_files()
-    files.open(path(4), create=True).write_at(0, bytes(700))
+    new = f"{DIRECTORY}/{new_segment_name(4)}"
+    files.open(new, create=True).write_at(0, bytes(700))
     files.sync_all()
     store = LogStore.open(files, DIRECTORY, OWNER, segment_bytes=SEGMENT_BYTES)
-    assert [segment_name(4) in notice for notice in store.notices] == [True]
+    assert [new_segment_name(4) in notice for notice in store.notices] == [True]
+    files.crash(Random(1), power=True)
+    assert not files.exists(new)
+    store = LogStore.open(files, DIRECTORY, OWNER, segment_bytes=SEGMENT_BYTES)
     last = store.recovered.last_index
     store.prepare([StoreBatch(1, (Put((entry(last + 1, b"z" * 9000, term=9),)),))]).perform()
     store.close()
     assert found_in(files).entries[-1].payload == b"z" * 9000
     assert files.exists(path(4))
+    assert not files.exists(new)
 
 
 def test_a_file_longer_than_any_segment_is_refused_unread() -> None:
     files = sample()[0].durable_files()
     file = files.open(path(2))
-    file.truncate(MAX_SEGMENT_BYTES + ZERO_CHUNK_BYTES + 1)
+    file.truncate(MAX_SEGMENT_BYTES + 1)
     file.sync()
     with pytest.raises(LogDamaged, match="more than was ever written"):
         LogStore.open(files, DIRECTORY, OWNER)

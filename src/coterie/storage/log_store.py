@@ -29,13 +29,14 @@ from coterie.storage.record_codec import ENTRY_OVERHEAD_BYTES, Malformed, decode
 from coterie.storage.recovery import Recovery
 from coterie.storage.segment import (
     FORMAT_VERSION,
-    MAX_HEADER_BYTES,
     MAX_SEGMENT_BYTES,
+    NEW_SUFFIX,
+    SUFFIX,
     ZERO_CHUNK_BYTES,
     LogHeader,
     SegmentHeader,
     encode_header,
-    read_header,
+    new_segment_number,
     segment_name,
     segment_number,
 )
@@ -104,13 +105,26 @@ class Write:
             file.write_at(self._offset, self._data)
             self._sync(file.sync)
             return
-        # A new segment: its name must be durable, too, or the whole file may vanish.
+        if self._offset > 0:
+            raise OSError(errno.EBADF, "the log was closed before this write", self._path)
+        self._make_segment()
+
+    def _make_segment(self) -> None:
+        """Write a new segment aside, and name it once it is durable: a segment is whole, or damaged. The name
+        must be durable, too, or the whole file may vanish."""
         files = self._store.files
-        if file is None:
-            file = files.open(self._path, create=not files.exists(self._path))
-            self._store.opened[self._path] = file
-        file.write_at(self._offset, self._data)
-        self._sync(file.sync)
+        new = self._path.removesuffix(SUFFIX) + NEW_SUFFIX
+        if files.exists(new):  # left by an attempt that found no space
+            files.remove(new)
+        file = files.open(new, create=True)
+        try:
+            file.write_at(0, self._data)
+            self._sync(file.sync)
+            files.rename(new, self._path)
+        except BaseException:
+            file.close()
+            raise
+        self._store.opened[self._path] = file
         self._sync(lambda: files.sync_directory(self._store.directory))
 
     def _sync(self, sync: Callable[[], None]) -> None:
@@ -161,10 +175,11 @@ class LogStore:
         *,
         segment_bytes: int = DEFAULT_SEGMENT_BYTES,
     ) -> LogStore:
-        """A new log that holds `entries`, durable on return. What a crash left of an earlier attempt to
-        make the same log is finished or replaced. Raises `StorageError` if there is another, `OSError`."""
+        """A new log that holds `entries`, durable on return. If an earlier attempt to make the same log got
+        through, that log is opened; what a crash left of one is removed. Raises `StorageError` if there is
+        another log, what `open` raises, `OSError`."""
         if not entries:
-            raise ValueError("a new log holds at least one entry: by it a finished one is told from a torn one")
+            raise ValueError("a new log holds at least one entry: a segment begins with a frame")
         files.make_directory(directory)
         files.sync_directory(directory.rpartition("/")[0] or ("/" if directory.startswith("/") else "."))
         leftover = cls._leftover(files, directory, header, entries, segment_bytes)
@@ -179,30 +194,20 @@ class LogStore:
     def _leftover(
         cls, files: Files, directory: str, header: LogHeader, entries: Sequence[Entry], segment_bytes: int
     ) -> LogStore | None:
-        """What an earlier `create` made, if it is whole; otherwise it is removed."""
-        names = [name for name in files.list(directory) if segment_number(name) is not None]
+        """What an earlier `create` made, if it got through; otherwise what it left is removed."""
+        found = files.list(directory)
+        names = [name for name in found if segment_number(name) is not None]
         if not names:
+            for name in found:
+                if new_segment_number(name) is not None:
+                    files.remove(f"{directory}/{name}")
             return None
-        path = f"{directory}/{segment_name(1)}"
-        if names == [segment_name(1)]:
-            file = files.open(path)
-            try:
-                start = file.read_at(0, MAX_HEADER_BYTES)
-                torn = read_header(start, segment_name(1), 1, header) is None
-            finally:
-                file.close()
-            if not torn:
-                store = cls.open(files, directory, header, segment_bytes=segment_bytes)
-                found = store.recovered
-                fresh = 0 < found.last_index == len(entries) and found.hard_state == HardState()
-                if fresh and store.entries(1, found.last_index, MAX_PAYLOAD_BYTES) == list(entries):
-                    return store
-                torn = found.last_index == 0 and found.hard_state == HardState()
-                store.close()
-            if torn:
-                files.remove(path)
-                files.sync_directory(directory)
-                return None
+        store = cls.open(files, directory, header, segment_bytes=segment_bytes)
+        end = store.recovered.last_index
+        fresh = names == [segment_name(1)] and end == len(entries) and store.recovered.hard_state == HardState()
+        if fresh and store.entries(1, end, MAX_PAYLOAD_BYTES) == list(entries):
+            return store
+        store.close()
         raise StorageError(
             f"there is a log in {directory} already",
             advice="Open it, or choose another data directory for a new member.",
@@ -264,11 +269,15 @@ class LogStore:
         payload = b"".join(parts)
         head = b""
         if self._number == 0 or self._offset + frame_span(size, self._offset) > self._segment_bytes:
-            head = self._begin_segment()
+            head = self._begin_segment(size)
         begin = self._offset
-        frame = encode_frame(payload, self._number, begin, self._zeroed_until)
+        frame = encode_frame(payload, self._number, begin, 0 if head else self._zeroed_until)
         self._offset += len(frame)
-        data = b"".join((head, frame, self._zeros()))
+        grows = self._offset > self._zeroed_until
+        if grows:
+            self._zeroed_until = self._length(self._offset)
+        zeros = bytes(self._zeroed_until - self._offset) if head or grows else b""
+        data = b"".join((head, frame, zeros))
         for position, record in records:
             self._note(record, position, begin)
         path = f"{self.directory}/{segment_name(self._number)}"
@@ -281,24 +290,20 @@ class LogStore:
             self._durable = last
             self._under_way = None
 
-    def _begin_segment(self) -> bytes:
-        """The header of the next segment, whose first frame goes just after it."""
+    def _begin_segment(self, payload_bytes: int) -> bytes:
+        """The header of the next segment, whose first frame, of such a payload, goes just after it."""
         number, end = self._number + 1, self._offset
-        head = encode_header(
-            SegmentHeader(FORMAT_VERSION, self._owner, number, self._hard_state, self._base, self._last + 1, end)
-        )
+        header = SegmentHeader(FORMAT_VERSION, self._owner, number, self._hard_state, self._base, self._last + 1, end)
+        offset = len(encode_header(header, 0))
         self._ends[self._number] = end
         self._number = number
-        self._offset = len(head)
-        self._zeroed_until = 0
-        return head
+        self._offset = offset
+        self._zeroed_until = self._length(offset + frame_span(payload_bytes, offset))
+        return encode_header(header, self._zeroed_until)
 
-    def _zeros(self) -> bytes:
-        """What to write after a frame: zeros, if it reaches past what the file holds already."""
-        if self._offset <= self._zeroed_until:
-            return b""
-        self._zeroed_until = self._offset + ZERO_CHUNK_BYTES
-        return bytes(ZERO_CHUNK_BYTES)
+    def _length(self, end: int) -> int:
+        """How long to make a file that has frames up to `end`."""
+        return max(end, min(self._segment_bytes, end + ZERO_CHUNK_BYTES))
 
     def _note(self, record: Record, position: int, frame: int) -> None:
         """Keep the index, the newest hard state and the end of the log as the records leave them."""

@@ -23,9 +23,11 @@ from coterie.storage.log_index import LogIndex
 from coterie.storage.record_codec import ENTRY_OVERHEAD_BYTES, EntryFields, Malformed, entry_at, scan_records
 from coterie.storage.segment import (
     MAX_SEGMENT_BYTES,
-    ZERO_CHUNK_BYTES,
     LogHeader,
     SegmentHeader,
+    cut_short,
+    new_segment_name,
+    new_segment_number,
     read_header,
     segment_name,
     segment_number,
@@ -104,7 +106,7 @@ class _Segment(NamedTuple):
     file: File
     data: bytes
     newest: int
-    """Where the last write into it began: its last frame, and the header if that frame is the first."""
+    """Where its last frame begins."""
     end: int
     """Its last whole frame ends here."""
 
@@ -125,55 +127,46 @@ class Recovery:
         """Read everything. Raises `NoLog`, `WrongLog`, `LogDamaged` (then nothing was changed), `OSError`."""
         contents: Contents | None = None
         segment: _Segment | None = None
-        unmade: str | None = None
-        for number in self._numbers():
+        numbers, unmade = self._numbers()
+        for number in numbers:
             name = segment_name(number)
-            if unmade is not None:
-                raise LogDamaged(unmade, 0, "its header was never written, yet a further segment follows")
             file = self._files.open(f"{self._directory}/{name}")
             self.files[number] = file
             data = self._read(file, name)
-            found = read_header(data, name, number, self._owner)
-            if found is None:
-                self._check_unmade(name, number, data)
-                unmade = name
-                continue
-            header, offset = found
+            header, offset = read_header(data, name, number, self._owner)
             contents = contents or Contents(header)
             self._check_sequel(name, header, contents, segment)
-            segment = self._read_segment(_Segment(name, number, file, data, 0, offset), contents)
+            segment = self._read_segment(_Segment(name, number, file, data, offset, offset), contents)
         if contents is None or segment is None:
-            how = f"only the beginnings of {unmade}" if unmade is not None else "no segment"
+            how = f"only the beginnings of {segment_name(unmade[0])}" if unmade else "no segment"
             raise NoLog(f"there is no log in {self._directory}: it holds {how}")
-        if unmade is not None:
-            if any(segment.data[segment.end :]):
-                raise LogDamaged(segment.name, segment.end, "its last frame is broken, yet a further segment was begun")
-            self._drop(unmade, segment.number + 1)
+        if any(number > segment.number for number in unmade) and any(segment.data[segment.end :]):
+            raise LogDamaged(segment.name, segment.end, "its last frame is broken, yet a further segment was begun")
+        for number in unmade:
+            self._files.remove(f"{self._directory}/{new_segment_name(number)}")
+            self.notices.append(f"removed {new_segment_name(number)}, which a crash left unfinished")
         return contents, self._secure(segment)
 
-    def _numbers(self) -> list[int]:
+    def _numbers(self) -> tuple[list[int], list[int]]:
+        """Of the segments, and of those whose making a crash ended: nothing in these was acknowledged, but each
+        was begun when the segment before it was durable. Raises `LogDamaged`, `NoLog` if there is no directory."""
+        if not self._files.exists(self._directory):
+            raise NoLog(f"there is no log in {self._directory}: there is no such directory")
         names = self._files.list(self._directory)
         numbers = sorted(number for name in names if (number := segment_number(name)) is not None)
-        for before, after in pairwise(numbers):
-            if after != before + 1:
-                raise LogDamaged(segment_name(before + 1), 0, "this segment is missing")
-        return numbers
+        unmade = sorted(number for name in names if (number := new_segment_number(name)) is not None)
+        if numbers:
+            for before, after in pairwise(sorted({*numbers, *unmade})):
+                if after != before + 1:
+                    raise LogDamaged(segment_name(before + 1), 0, "this segment is missing")
+        return numbers, unmade
 
     @staticmethod
     def _read(file: File, name: str) -> bytes:
         size = file.size()
-        if size > MAX_SEGMENT_BYTES + ZERO_CHUNK_BYTES:
+        if size > MAX_SEGMENT_BYTES:
             raise LogDamaged(name, MAX_SEGMENT_BYTES, f"the file has {size} bytes, more than was ever written")
         return file.read_at(0, size)
-
-    @staticmethod
-    def _check_unmade(name: str, number: int, data: bytes) -> None:
-        """The first write into a segment is its header and one frame. Where there are two frames, that
-        write was durable, and the header is lost."""
-        first = find_frame(data, number, ALIGNMENT)
-        second = find_frame(data, number, first.offset + first.span) if first is not None else None
-        if second is not None:
-            raise LogDamaged(name, 0, f"it has no header, yet a whole frame stands at byte {second.offset}")
 
     @staticmethod
     def _check_sequel(name: str, header: SegmentHeader, contents: Contents, before: _Segment | None) -> None:
@@ -211,14 +204,12 @@ class Recovery:
                 beyond = offset + ALIGNMENT
             else:
                 if header.durable_bytes > len(data):
-                    raise LogDamaged(
-                        name, len(data), f"the file was cut here: it had {header.durable_bytes} durable bytes"
-                    )
+                    raise cut_short(name, len(data), header.durable_bytes)
                 body = view[offset + HEADER_BYTES : offset + HEADER_BYTES + header.body_bytes]
                 payload = decode_body(header, body)
                 if isinstance(payload, bytes):
                     contents.take(name, number, offset, payload)
-                    newest = 0 if offset == first else offset
+                    newest = offset
                     offset += header.span
                     continue
                 torn = proves_torn(header, body)
@@ -229,14 +220,10 @@ class Recovery:
                 raise LogDamaged(name, offset, f"{reason.value}, yet a whole frame follows at byte {later.offset}")
             if not torn:
                 raise LogDamaged(name, offset, f"{reason.value}, and every sector of it was written")
+            if offset == first:
+                raise LogDamaged(name, offset, f"{reason.value}, yet the segment's first frame was durable")
             self.ends[number] = offset
             return _Segment(name, number, file, data, newest, offset)
-
-    def _drop(self, name: str, number: int) -> None:
-        """The crash came while this segment was being made: nothing in it was acknowledged."""
-        self.files.pop(number).close()
-        self._files.remove(f"{self._directory}/{name}")
-        self.notices.append(f"dropped segment {name}, which a crash left without its header")
 
     def _secure(self, segment: _Segment) -> Tail:
         """Make durable what was found: from here on the replica takes it for promised. And make what
@@ -245,7 +232,7 @@ class Recovery:
         The newest write may be in the page cache alone: the process before was killed before its sync, or
         ended because that sync failed. A failed sync calls the lost pages clean, so a sync alone would not
         write them (Rebello et al., ATC 2020): the bytes are written once more. One write is under way
-        at a time, and it is one frame, after the header if it begins a segment.
+        at a time, and it is one frame. (A segment's first was synced before the segment got its name.)
         """
         name, number, file, data, newest, end = segment
         torn = len(data[end:].rstrip(b"\0"))

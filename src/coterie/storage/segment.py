@@ -16,19 +16,21 @@ from coterie.storage.frame import (
     decode_body,
     decode_header,
     encode_frame,
-    proves_torn,
 )
 
 FORMAT_VERSION = 1
 SUFFIX = ".log"
+NEW_SUFFIX = ".new"
+"""Of a segment that is still being made: worth nothing before it is renamed."""
 ZERO_CHUNK_BYTES = 1024 * 1024
 """A segment is extended by this many zeros at a time: a sync that need not move the end of the file
-is faster, and zeros are what torn frames are told by."""
+is faster, and zeros are what torn frames are told by. Not beyond where the segment is ended, though."""
 MAX_HEADER_BYTES = 1024 * 1024
 MAX_SEGMENT_BYTES = 512 * 1024 * 1024
-"""A segment is ended before it would grow longer, but for its zeros: a file beyond this is refused unread."""
+"""A segment is ended before it would grow longer, its zeros included: a file beyond this is refused unread."""
 assert MAX_HEADER_BYTES + 2 * MAX_PAYLOAD_BYTES <= MAX_SEGMENT_BYTES
 _NAME = re.compile(r"([0-9a-f]{16})\.log")
+_NEW_NAME = re.compile(r"([0-9a-f]{16})\.new")
 
 
 class LogHeader(msgspec.Struct, frozen=True, array_like=True):
@@ -70,32 +72,44 @@ def segment_number(name: str) -> int | None:
     return int(match.group(1), 16) if match else None
 
 
-def encode_header(header: SegmentHeader) -> bytes:
-    """The segment's first bytes. Raises `ValueError` beyond `MAX_HEADER_BYTES`."""
-    frame = encode_frame(_encoder.encode(header), header.number, 0, 0)
+def new_segment_name(number: int) -> str:
+    """File name of segment `number` while it is being made."""
+    return f"{number:016x}{NEW_SUFFIX}"
+
+
+def new_segment_number(name: str) -> int | None:
+    """The number in the file name of a segment that was being made; None if it is no such name."""
+    match = _NEW_NAME.fullmatch(name)
+    return int(match.group(1), 16) if match else None
+
+
+def encode_header(header: SegmentHeader, initial_bytes: int) -> bytes:
+    """The segment's first bytes. Raises `ValueError` beyond `MAX_HEADER_BYTES`.
+
+    `initial_bytes`: the length that the file has when it gets its name. It does not change the header's length.
+    """
+    frame = encode_frame(_encoder.encode(header), header.number, 0, initial_bytes)
     if len(frame) > MAX_HEADER_BYTES:
         raise ValueError(f"a segment's header takes {len(frame)} bytes, the limit is {MAX_HEADER_BYTES}")
     return frame
 
 
-def read_header(data: bytes, name: str, number: int, owner: LogHeader) -> tuple[SegmentHeader, int] | None:
-    """The header and where the first frame after it begins; None if it was never wholly written.
+def read_header(data: bytes, name: str, number: int, owner: LogHeader) -> tuple[SegmentHeader, int]:
+    """The header and where the first frame after it begins.
 
-    `data`: the segment's bytes, or its first `MAX_HEADER_BYTES`. Raises `LogDamaged`, or `WrongLog` if
-    the log is somebody else's.
+    `data`: all of the segment's bytes. Raises `LogDamaged`, or `WrongLog` if the log is somebody else's. A
+    segment gets its name when its first write is durable, so no crash explains a header that is not whole.
     """
     frame = decode_header(data[:SECTOR], number, 0)
-    if frame is Broken.BLANK or frame is Broken.UNFINISHED:
-        return None
     if isinstance(frame, Broken):
         raise LogDamaged(name, 0, frame.value)
     if frame.span > MAX_HEADER_BYTES:
         raise LogDamaged(name, 0, f"its header claims {frame.span} bytes, the limit is {MAX_HEADER_BYTES}")
+    if frame.durable_bytes > len(data):
+        raise cut_short(name, len(data), frame.durable_bytes)
     body = data[HEADER_BYTES : HEADER_BYTES + frame.body_bytes]
     payload = decode_body(frame, body)
     if isinstance(payload, Broken):
-        if proves_torn(frame, body):
-            return None
         raise LogDamaged(name, 0, payload.value)
     try:
         header = _decoder.decode(payload)
@@ -103,6 +117,11 @@ def read_header(data: bytes, name: str, number: int, owner: LogHeader) -> tuple[
         raise WrongLog(f"log segment {name} has a header that this version can't read: {error}") from error
     _check_owner(header, name, number, owner)
     return header, frame.span
+
+
+def cut_short(name: str, size: int, durable_bytes: int) -> LogDamaged:
+    """The error of a segment that is shorter than a frame of it says."""
+    return LogDamaged(name, size, f"the file was cut here: it had {durable_bytes} durable bytes")
 
 
 def _check_owner(header: SegmentHeader, name: str, number: int, owner: LogHeader) -> None:
