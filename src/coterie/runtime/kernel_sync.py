@@ -2,7 +2,7 @@
 
 A thread that waits in fdatasync must take the interpreter's lock twice for each sync, in competition
 with the event loop; here the kernel does the waiting, and the loop hears of it like of a socket.
-`KernelSync.available()` says whether this system has it; where not, the sync thread does the work.
+`kernel_sync()` gives None where the system has no such thing: there the sync thread does all the work.
 See docs/decisions/0002-kernel-sync.md for what it measured.
 """
 
@@ -88,6 +88,9 @@ class KernelSync:
     def _ready(self) -> None:
         try:
             os.eventfd_read(self._eventfd)
+        except BlockingIOError:
+            return  # woken for nothing: the sync is still under way
+        try:
             self._call(self._get_events, self._context, 1, 1, ctypes.byref(self._event), None)
         except OSError as error:
             self._on_done(error)

@@ -1,7 +1,8 @@
 """The one thread that waits for the disk.
 
 Store batches that arrive while a write is under way are prepared together as the next write, so that
-one sync covers them all (group commit). The event loop never waits for the disk.
+one sync covers them all (group commit). The event loop never waits for a sync; where the kernel can sync by
+itself, larger writes need no thread either (`kernel_sync`).
 """
 
 from __future__ import annotations
