@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from coterie.core.types import Entry, Epoch, Index, MemberId, Nanos, Token
+from coterie.core.types import Entry, Epoch, Index, MemberId, Nanos, SnapshotMeta, Token
 
 
 class PreVote(msgspec.Struct, frozen=True, array_like=True, tag=1):
@@ -164,6 +164,48 @@ class ForwardRefused(msgspec.Struct, frozen=True, array_like=True, tag=10):
     leader: MemberId
 
 
+class InstallSnapshot(msgspec.Struct, frozen=True, array_like=True, tag=11):
+    """One chunk of a snapshot (Raft 7), for a follower that needs what the leader's log no longer holds."""
+
+    epoch: Epoch
+    meta: SnapshotMeta
+    size: int
+    """Bytes of the whole snapshot."""
+    offset: int
+    data: bytes
+    round: int
+    """As in `Append`: an answer says 'you lead'."""
+
+
+class InstallSnapshotReply(msgspec.Struct, frozen=True, array_like=True, tag=12):
+    """Answers an `InstallSnapshot`: how much of that snapshot the follower holds, in order, from its beginning.
+
+    `offset` equal to the size, with `installed`: the log was reset to it, durably."""
+
+    epoch: Epoch
+    index: Index
+    """Of the snapshot."""
+    offset: int
+    installed: bool
+    round: int
+    stamp: Nanos
+
+
+class TimeoutNow(msgspec.Struct, frozen=True, array_like=True, tag=13):
+    """The leader asks its successor to campaign at once (3.10)."""
+
+    epoch: Epoch
+
+
+class StateDigest(msgspec.Struct, frozen=True, array_like=True, tag=14):
+    """The engine's: the sender's state after applying `index` has this hash (divergence check)."""
+
+    index: Index
+    digest: bytes
+    supports: int
+    """Newest cluster version that the sender's program knows."""
+
+
 Message: TypeAlias = (
     PreVote
     | PreVoteReply
@@ -175,6 +217,10 @@ Message: TypeAlias = (
     | ReadIndexReply
     | Forward
     | ForwardRefused
+    | InstallSnapshot
+    | InstallSnapshotReply
+    | TimeoutNow
+    | StateDigest
 )
 
 _encoder = msgspec.msgpack.Encoder()

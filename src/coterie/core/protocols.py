@@ -8,7 +8,7 @@ from coterie.core.config import ReplicaConfig
 from coterie.core.errors import ConfigurationError
 from coterie.core.raft.replica import Raft
 from coterie.core.records import Recovered
-from coterie.core.replica import LogReader, Replica
+from coterie.core.replica import LogReader, Replica, SnapshotReader
 from coterie.core.types import Index, MemberId, Nanos
 
 PROTOCOLS = ("raft",)
@@ -21,6 +21,7 @@ def make_replica(
     config: ReplicaConfig,
     recovered: Recovered,
     reader: LogReader,
+    snapshots: SnapshotReader | None = None,
     applied: Index,
     rng: random.Random,
     now: Nanos,
@@ -28,4 +29,13 @@ def make_replica(
     """A replica of this protocol, started from what the disk holds. Raises `ConfigurationError`."""
     if protocol != "raft":
         raise ConfigurationError(f"protocol is {protocol!r}: it must be one of {', '.join(PROTOCOLS)}")
-    return Raft(own=own, config=config, recovered=recovered, reader=reader, applied=applied, rng=rng, now=now)
+    return Raft(
+        own=own,
+        config=config,
+        recovered=recovered,
+        reader=reader,
+        snapshots=snapshots,
+        applied=applied,
+        rng=rng,
+        now=now,
+    )

@@ -31,7 +31,21 @@ class SaveHardState(msgspec.Struct, frozen=True):
     state: HardState
 
 
-Record: TypeAlias = Put | Truncate | SaveHardState
+class Compact(msgspec.Struct, frozen=True):
+    """The entries up to `base.index` may be forgotten: a durable snapshot, or the machine's own store, holds what
+    they did. `base` is the state of the log there: the log still holds that entry. Later entries stay."""
+
+    base: SnapshotMeta
+
+
+class Reset(msgspec.Struct, frozen=True):
+    """Forget every entry; the log begins just after `base`, whose snapshot is durable: the commit point of an
+    installation (Raft 7). Hard state stays."""
+
+    base: SnapshotMeta
+
+
+Record: TypeAlias = Put | Truncate | SaveHardState | Compact | Reset
 
 
 class StoreBatch(msgspec.Struct, frozen=True):
@@ -53,3 +67,5 @@ class Recovered(msgspec.Struct, frozen=True, kw_only=True):
     """Runs of equal epochs: (first index of the run, epoch), ascending, covering base.index+1..last."""
     memberships: tuple[Entry, ...]
     """Every MEMBERSHIP entry in the log, in order."""
+    settings: tuple[Entry, ...] = ()
+    """Every SETTINGS entry in the log, in order."""

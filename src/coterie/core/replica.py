@@ -27,11 +27,23 @@ A replica decides; its driver acts. Both protocols (Raft, Multi-Paxos) stand beh
     h. `role`: leader, epoch or membership changed, and why: for people and for clients.
     i. `deadline`: call `wake` then, if no other input has led to a drain before.
 
-4.  *Losing messages is allowed, always*: the replica repeats what matters. So is reordering and
-    duplication. Losing a store batch that `stored` was called for is not: it breaks safety.
+    j. `chunks`: append each to the partial file of the snapshot that it belongs to (one at a time is
+       under way; a chunk of another one begins a new file). When all `size` bytes are there, make the
+       file durable, check it, and call `snapshot_received`, or `snapshot_failed`.
+    k. `install`: the log was reset to this snapshot, durably: replace the machine's state by it before
+       anything else is applied. `committed` goes on with the entry after it. After a crash in between, the
+       driver finds a log that begins after what the machine has applied, and finishes the installation.
 
-Beyond commands, the same two queues carry what comes with membership change, snapshots and
-leadership transfer: new records, messages and outcomes, not new rules.
+4.  *Snapshots.* The driver decides when to take one. Once it is durable, as a whole, under its final
+    name, it calls `snapshot_taken`; the replica then compacts the log (a `Compact` record), keeping
+    what followers need. It reads chunks for slow followers back through its `SnapshotReader`.
+5.  *Membership, settings, transfer.* `change_membership` and `change_settings` append an entry, or refuse
+    with the reason in words; both are `Accepted` like a proposal. A membership takes effect when it is
+    appended (4.1), settings when their entry is committed (see the mechanism that uses them).
+    `transfer_leadership` ends in `Transferred` or `Refused`.
+
+6.  *Losing messages is allowed, always*: the replica repeats what matters. So is reordering and
+    duplication. Losing a store batch that `stored` was called for is not: it breaks safety.
 """
 
 from __future__ import annotations
@@ -45,7 +57,20 @@ import msgspec
 
 from coterie.core.messages import Message
 from coterie.core.records import StoreBatch
-from coterie.core.types import Entry, Epoch, Index, Mark, MemberId, Membership, Nanos, Role, Token
+from coterie.core.settings import Settings
+from coterie.core.types import (
+    Entry,
+    Epoch,
+    Index,
+    Mark,
+    MemberId,
+    Membership,
+    MembershipChange,
+    Nanos,
+    Role,
+    SnapshotMeta,
+    Token,
+)
 
 
 class Refusal(IntEnum):
@@ -61,6 +86,14 @@ class Refusal(IntEnum):
     """This member's disk is full."""
     NOT_VOTER = 5
     """This member is not part of the group (removed, or not yet added)."""
+    UNSAFE = 6
+    """A change that could make two quorums that do not meet, or none: `detail` says which rule."""
+    NOT_NOW = 7
+    """Another change, or a transfer, is under way, or who is to be promoted is too far behind: later."""
+    INVALID = 8
+    """A change that makes no sense (a name twice, an unknown member): `detail` says why."""
+    TRANSFER_FAILED = 9
+    """The chosen member did not take over in time; leadership stays here."""
 
 
 class Accepted(msgspec.Struct, frozen=True, gc=False):
@@ -79,6 +112,8 @@ class Refused(msgspec.Struct, frozen=True, gc=False):
     token: Token
     reason: Refusal
     leader: MemberId
+    detail: str = ""
+    """In words, where the reason alone does not say enough."""
 
 
 class Lost(msgspec.Struct, frozen=True, gc=False):
@@ -88,7 +123,14 @@ class Lost(msgspec.Struct, frozen=True, gc=False):
     leader: MemberId
 
 
-Outcome: TypeAlias = Accepted | Refused | Lost
+class Transferred(msgspec.Struct, frozen=True, gc=False):
+    """The transfer of leadership succeeded: `leader` leads a newer epoch."""
+
+    token: Token
+    leader: MemberId
+
+
+Outcome: TypeAlias = Accepted | Refused | Lost | Transferred
 
 
 class ReadReady(msgspec.Struct, frozen=True, gc=False):
@@ -116,6 +158,31 @@ class Alarm(msgspec.Struct, frozen=True):
     advice: str
 
 
+class SnapshotChunk(msgspec.Struct, frozen=True):
+    """Bytes of a snapshot that a leader sends: to be appended at `offset` of its partial file."""
+
+    meta: SnapshotMeta
+    size: int
+    """Bytes of the whole."""
+    offset: int
+    data: bytes
+
+
+class MemberProgress(msgspec.Struct, frozen=True):
+    """What a leader knows of another member."""
+
+    id: MemberId
+    match: Index
+    """Durably equal to the leader's log up to here."""
+    heard_at: Nanos
+    """When it last answered."""
+    mode: str
+    """`probe`, `replicate` or `snapshot`."""
+    snapshot_offset: int = 0
+    caught_up: bool = False
+    """Near enough to be promoted: see `raft/membership.py` for the bounds."""
+
+
 class Effects(msgspec.Struct):
     """All that a replica wants done, drained once per batch of inputs. See the module's text."""
 
@@ -129,6 +196,16 @@ class Effects(msgspec.Struct):
     outcomes: list[Outcome] = []
     role: RoleChange | None = None
     alarm: Alarm | None = None
+    chunks: list[SnapshotChunk] = []
+    install: SnapshotMeta | None = None
+
+
+class SnapshotReader(Protocol):
+    """Reads back a snapshot that `snapshot_taken` (or `snapshot_received`) told of."""
+
+    def chunk(self, index: Index, offset: int, limit_bytes: int) -> bytes:
+        """Up to `limit_bytes` bytes at `offset` of the snapshot at `index`. Raises `LookupError` if it is gone."""
+        ...
 
 
 class LogReader(Protocol):
@@ -182,6 +259,32 @@ class Replica(ABC):
         is when its process is gone. A hint, nothing more."""
 
     @abstractmethod
+    def change_membership(self, now: Nanos, token: Token, change: MembershipChange) -> None:
+        """Change who belongs to the group. `Accepted` at the first entry of the change, or `Refused` with the
+        reason in `detail`. Through a joint configuration, left automatically (4.3)."""
+
+    @abstractmethod
+    def change_settings(self, now: Nanos, token: Token, settings: Settings) -> None:
+        """Replace the settings. `Accepted` or `Refused`."""
+
+    @abstractmethod
+    def transfer_leadership(self, now: Nanos, token: Token, to: MemberId) -> None:
+        """Hand leadership to `to` (3.10); to the most advanced voter if it is 0. `Transferred` or `Refused`."""
+
+    @abstractmethod
+    def snapshot_taken(self, now: Nanos, meta: SnapshotMeta, size: int) -> None:
+        """A snapshot of `size` bytes of the state at `meta.index` is durable; the log may be compacted. Called at
+        the start, too, for the newest one on disk."""
+
+    @abstractmethod
+    def snapshot_received(self, now: Nanos, meta: SnapshotMeta) -> None:
+        """All bytes of the snapshot that came in `chunks` are durable and check."""
+
+    @abstractmethod
+    def snapshot_failed(self, now: Nanos, meta: SnapshotMeta, reason: str) -> None:
+        """The snapshot that came in `chunks` could not be kept: damaged on its way, no space. It is asked for anew."""
+
+    @abstractmethod
     def drain(self, now: Nanos) -> Effects:
         """What is to be done after the inputs since the last drain."""
 
@@ -209,6 +312,20 @@ class Replica(ABC):
     @property
     @abstractmethod
     def membership(self) -> Membership: ...
+
+    @property
+    @abstractmethod
+    def settings(self) -> Settings:
+        """The newest committed settings."""
+
+    @property
+    @abstractmethod
+    def first_index(self) -> Index:
+        """Of the first entry that the log still holds (one past the base if it holds none)."""
+
+    @abstractmethod
+    def progress(self, now: Nanos) -> tuple[MemberProgress, ...]:
+        """What a leader knows of the other members; empty if this member does not lead."""
 
     @property
     @abstractmethod

@@ -7,6 +7,8 @@ from typing import NamedTuple, TypeAlias
 
 import msgspec
 
+from coterie.core.settings import Settings
+
 MemberId: TypeAlias = int
 """64 random bits, minted once for a data directory; never 0. A member's name is a label for people."""
 
@@ -53,7 +55,7 @@ class EntryKind(IntEnum):
     MEMBERSHIP = 2
     """A `Membership`, MessagePack encoded."""
     SETTINGS = 3
-    """What all members must share. Reserved."""
+    """A `Settings`, MessagePack encoded: what all members must share."""
 
 
 class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -84,6 +86,9 @@ class Member(msgspec.Struct, frozen=True, array_like=True, order=True):
     name: str
     peer: str
     client: str
+    claim: int = 0
+    """64 random bits of the data directory that joined with this id; 0: an initial member, or not claimed yet.
+    Another directory that comes with the same id is refused."""
 
 
 class Membership(msgspec.Struct, frozen=True, array_like=True):
@@ -113,12 +118,28 @@ class Membership(msgspec.Struct, frozen=True, array_like=True):
         return tuple(m.id for m in self.members if m.id != own)
 
 
+class MembershipChange(msgspec.Struct, frozen=True, array_like=True):
+    """One change of the membership, of any number of members (dissertation 4.3). All of it, or nothing.
+
+    `add` joins as learners; an id both in `add` and in `promote` becomes a voter in the same change.
+    """
+
+    add: tuple[Member, ...] = ()
+    promote: tuple[MemberId, ...] = ()
+    remove: tuple[MemberId, ...] = ()
+    update: tuple[Member, ...] = ()
+    """Members known by id whose name, addresses or claim change; their weight does not."""
+    force: bool = False
+    """Promote who has not caught up, too."""
+
+
 class SnapshotMeta(msgspec.Struct, frozen=True, array_like=True):
-    """What a log needs to know of the snapshot that it was reset to or compacted under."""
+    """What a log needs to know of the snapshot that it was reset to or compacted under: the state at `index`."""
 
     index: Index
     epoch: Epoch
     membership: Membership
+    settings: Settings = Settings()
 
 
 class Role(IntEnum):

@@ -23,8 +23,33 @@ from coterie.core.raft.leader import Leadership
 from coterie.core.raft.reads import RemoteReads
 from coterie.core.raft.state import State
 from coterie.core.records import Recovered
-from coterie.core.replica import Effects, LogReader, Lost, ReadReady, Refusal, Refused, Replica, RoleChange
-from coterie.core.types import NOBODY, Entry, Epoch, Index, Mark, MemberId, Membership, Nanos, Role, Token
+from coterie.core.replica import (
+    Effects,
+    LogReader,
+    Lost,
+    MemberProgress,
+    ReadReady,
+    Refusal,
+    Refused,
+    Replica,
+    RoleChange,
+    SnapshotReader,
+)
+from coterie.core.settings import Settings
+from coterie.core.types import (
+    NOBODY,
+    Entry,
+    Epoch,
+    Index,
+    Mark,
+    MemberId,
+    Membership,
+    MembershipChange,
+    Nanos,
+    Role,
+    SnapshotMeta,
+    Token,
+)
 
 
 class Raft(Replica):
@@ -37,6 +62,7 @@ class Raft(Replica):
         config: ReplicaConfig,
         recovered: Recovered,
         reader: LogReader,
+        snapshots: SnapshotReader | None,
         applied: Index,
         rng: random.Random,
         now: Nanos,
@@ -228,6 +254,44 @@ class Raft(Replica):
                 state.outbox.post(state.leader, ReadIndex(state.epoch, token))
 
     # -- drain -------------------------------------------------------------------------------
+
+    def change_membership(self, now: Nanos, token: Token, change: MembershipChange) -> None:
+        """See `Replica.change_membership`."""
+        raise NotImplementedError
+
+    def change_settings(self, now: Nanos, token: Token, settings: Settings) -> None:
+        """See `Replica.change_settings`."""
+        raise NotImplementedError
+
+    def transfer_leadership(self, now: Nanos, token: Token, to: MemberId) -> None:
+        """See `Replica.transfer_leadership`."""
+        raise NotImplementedError
+
+    def snapshot_taken(self, now: Nanos, meta: SnapshotMeta, size: int) -> None:
+        """See `Replica.snapshot_taken`."""
+        raise NotImplementedError
+
+    def snapshot_received(self, now: Nanos, meta: SnapshotMeta) -> None:
+        """See `Replica.snapshot_received`."""
+        raise NotImplementedError
+
+    def snapshot_failed(self, now: Nanos, meta: SnapshotMeta, reason: str) -> None:
+        """See `Replica.snapshot_failed`."""
+        raise NotImplementedError
+
+    @property
+    def settings(self) -> Settings:
+        """See `Replica.settings`."""
+        raise NotImplementedError
+
+    @property
+    def first_index(self) -> Index:
+        """See `Replica.first_index`."""
+        return self._state.log.base_index + 1
+
+    def progress(self, now: Nanos) -> tuple[MemberProgress, ...]:
+        """See `Replica.progress`."""
+        raise NotImplementedError
 
     def drain(self, now: Nanos) -> Effects:
         """See `Replica.drain`."""
