@@ -181,12 +181,17 @@ class Leadership:
         notice = self._commit_notice is not None and now >= self._commit_notice
         if notice:
             self._commit_notice = None
+        all_told = True
         for member, progress in self.progress.items():
             if heartbeat and progress.mode is Mode.PROBE:
                 progress.probing = False
             sent = self._send_entries(now, member, progress)
             if not sent and (heartbeat or ask or (notice and progress.sent_commit < self._state.commit)):
                 self._send(now, member, progress, ())
+            all_told = all_told and progress.sent_commit >= self._state.commit
+        if all_told:
+            # Entries carried it. Left in place, the notice would come due just when the next commit is new.
+            self._commit_notice = None
 
     def _send_entries(self, now: Nanos, member: MemberId, progress: Progress) -> bool:
         """Send entries as far as the window allows. A follower that is silent gets none: reading old
@@ -226,7 +231,8 @@ class Leadership:
                 lag,
             ),
         )
-        progress.sent_commit = state.commit
+        # A follower commits only what the message vouches for (L05): more it was not told.
+        progress.sent_commit = min(state.commit, prev + len(entries))
 
     def deadline(self) -> Nanos:
         """When to look again without any input."""
