@@ -129,8 +129,8 @@ class Raft(Replica):
             self._leadership.stored(now)
             self._settled = self._settled and state.commit == commit
             return
-        self._settled = False
         if self._election.stored(mark):
+            self._settled = False
             self._lead(now)
 
     def store_failed(self, now: Nanos, mark: Mark) -> None:
