@@ -73,6 +73,7 @@ class Bench:
             on_stored=self.stored.append,
             on_no_space=self.failed.append,
             on_disk_error=lambda error, where: self.ended.append(error),
+            clock=lambda: 0,
         )
 
     def store(self, mark: int) -> int | None:

@@ -23,7 +23,6 @@ from coterie.core.types import Mark, Nanos
 from coterie.runtime.kernel_sync import KernelSync, kernel_sync
 from coterie.runtime.log_lines import Lines, logger
 
-_now = time.monotonic_ns
 DISK_ERROR_EXIT_CODE = 70
 """Exit code of a process whose disk failed (EX_SOFTWARE of sysexits.h)."""
 NO_SPACE_RETRY_S = 0.2
@@ -150,6 +149,7 @@ class SyncThread:
         on_stored: Callable[[Mark], None],
         on_no_space: Callable[[Mark], None],
         on_disk_error: Callable[[BaseException, str], None] = end_process,
+        clock: Callable[[], Nanos] = time.monotonic_ns,
     ) -> None:
         """`where` names the directory in messages. The callbacks run in the event loop, but
         `on_disk_error`, which must not return, runs in the thread."""
@@ -159,6 +159,7 @@ class SyncThread:
         self._on_stored = on_stored
         self._on_no_space = on_no_space
         self._on_disk_error = on_disk_error
+        self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._waiting: list[StoreBatch] = []
         self._busy = False
@@ -221,7 +222,7 @@ class SyncThread:
         self._busy = True
         write, mark = self._store.prepare(batches), batches[-1].mark
         if write.size < KERNEL_SYNC_MIN_BYTES and self._disk.trusted and not self._full:
-            start = _now()
+            start = self._clock()
             try:
                 write.perform()
             except OSError as error:
@@ -229,7 +230,7 @@ class SyncThread:
                     self._on_disk_error(error, self._where)
                     return None  # busy for ever: nothing is written after a failure
             else:
-                self._disk.took(_now() - start)
+                self._disk.took(self._clock() - start)
                 self._busy = False
                 self._tell_idle()
                 return mark
@@ -242,7 +243,7 @@ class SyncThread:
         the thread must do it: a small write, a new segment, no space, or a kernel that has no room for the request."""
         if write.size < KERNEL_SYNC_MIN_BYTES:
             return False
-        start = _now()
+        start = self._clock()
         try:
             descriptor = write.begin()
         except OSError as error:
@@ -268,7 +269,7 @@ class SyncThread:
             self._on_disk_error(error, self._where)
             return
         write.finish()
-        self._disk.took(_now() - start)
+        self._disk.took(self._clock() - start)
         self._done(mark)
 
     def _done(self, mark: Mark) -> None:
@@ -302,11 +303,11 @@ class SyncThread:
             if work is None:
                 return
             write, mark = work
-            start = _now()
+            start = self._clock()
             while True:
                 try:
                     write.perform()
-                    self._disk.took(_now() - start)
+                    self._disk.took(self._clock() - start)
                     break
                 except OSError as error:
                     if not is_no_space(error):

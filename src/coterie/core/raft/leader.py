@@ -120,6 +120,9 @@ class Leadership:
             commit = state.commit
             if progress.accepted(m.index):
                 self._commit_what_is_agreed(now)
+                if progress.sent_commit < commit and self._commit_notice is None:
+                    # It missed the notice, for its log was not known to reach so far.
+                    self._commit_notice = now + state.config.commit_notice_delay
             return confirmed or state.commit > commit or progress.next <= state.log.last_index
         agree, _ = state.log.last_at_most(m.hint_index, m.hint_epoch)
         return progress.refused(m.index, agree + 1) or confirmed
