@@ -120,6 +120,9 @@ class Leadership:
             commit = state.commit
             if progress.accepted(m.index):
                 self._commit_what_is_agreed(now)
+                if progress.sent_commit < commit and self._commit_notice is None:
+                    # It missed the notice, for its log was not known to reach so far.
+                    self._commit_notice = now + state.config.commit_notice_delay
             return confirmed or state.commit > commit or progress.next <= state.log.last_index
         agree, _ = state.log.last_at_most(m.hint_index, m.hint_epoch)
         return progress.refused(m.index, agree + 1) or confirmed
@@ -181,12 +184,17 @@ class Leadership:
         notice = self._commit_notice is not None and now >= self._commit_notice
         if notice:
             self._commit_notice = None
+        all_told = True
         for member, progress in self.progress.items():
             if heartbeat and progress.mode is Mode.PROBE:
                 progress.probing = False
             sent = self._send_entries(now, member, progress)
             if not sent and (heartbeat or ask or (notice and progress.sent_commit < self._state.commit)):
                 self._send(now, member, progress, ())
+            all_told = all_told and progress.sent_commit >= self._state.commit
+        if all_told:
+            # Entries carried it. Left in place, the notice would come due just when the next commit is new.
+            self._commit_notice = None
 
     def _send_entries(self, now: Nanos, member: MemberId, progress: Progress) -> bool:
         """Send entries as far as the window allows. A follower that is silent gets none: reading old
@@ -226,7 +234,8 @@ class Leadership:
                 lag,
             ),
         )
-        progress.sent_commit = state.commit
+        # A follower commits only what the message vouches for (L05): more it was not told.
+        progress.sent_commit = min(state.commit, prev + len(entries))
 
     def deadline(self) -> Nanos:
         """When to look again without any input."""

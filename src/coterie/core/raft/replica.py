@@ -155,8 +155,8 @@ class Raft(Replica):
             self._leadership.stored(now)
             self._settled = self._settled and state.commit == commit
             return
-        self._settled = False
         if self._election.stored(mark):
+            self._settled = False
             self._lead(now)
 
     def store_failed(self, now: Nanos, mark: Mark) -> None:
@@ -301,12 +301,9 @@ class Raft(Replica):
         if outbox.alarm is not None:
             return Effects(deadline=now, alarm=outbox.alarm)
         if leadership is not None:
+            self._answer_reads(leadership)  # first: the round of those that came meanwhile may begin now
             leadership.send_all(now)
-            for member, token in leadership.confirmed_reads():
-                if member == NOBODY:
-                    outbox.reads.append(ReadReady(token, leadership.reads.index))
-                else:
-                    outbox.post(member, ReadIndexReply(state.epoch, token, leadership.reads.index))
+            self._answer_reads(leadership)  # a single voter's round is over at once
         self._follower.release()
         if self._remote_reads.pending and state.leader != self._remote_reads.leader:
             outbox.outcomes.extend(Lost(token, state.leader) for token in self._remote_reads.abandon())
@@ -326,6 +323,14 @@ class Raft(Replica):
         )
         outbox.send, outbox.send_after, outbox.reads, outbox.outcomes = [], [], [], []
         return effects
+
+    def _answer_reads(self, leadership: Leadership) -> None:
+        outbox, index = self._state.outbox, leadership.reads.index
+        for member, token in leadership.confirmed_reads():
+            if member == NOBODY:
+                outbox.reads.append(ReadReady(token, index))
+            else:
+                outbox.post(member, ReadIndexReply(self._state.epoch, token, index))
 
     def _next_committed(self) -> Sequence[Entry]:
         """Committed entries that were not handed out yet, in order, bounded."""
