@@ -151,7 +151,9 @@ class State:
     def reset(self, meta: SnapshotMeta) -> None:
         """Replace the whole log by a snapshot of what is committed (Raft 7). Epoch and vote stay."""
         self.log.reset(meta)
-        self._memberships.reset(meta.index, meta.membership)
+        # The same object if nothing changed: a new one would be told of as a change.
+        membership = self.membership if meta.membership == self.membership else meta.membership
+        self._memberships.reset(meta.index, membership)
         self._settings.reset(meta.index, meta.settings)
         self.commit = max(self.commit, meta.index)
         self._refresh_quorums()
