@@ -2,138 +2,46 @@
 
 from __future__ import annotations
 
-import random
-
 import msgspec
 import pytest
+from tests.core.raft.one_member import (
+    BYTES,
+    DATA,
+    EMPTY,
+    FOUR,
+    JOINT,
+    KEEP_NONE,
+    ONE,
+    THREE,
+    THREE_,
+    TWO,
+    OneMember,
+    commands,
+    first,
+    reply,
+    snapshot,
+)
 
 from coterie.core.config import MILLISECOND, ReplicaConfig
 from coterie.core.errors import SafetyViolation
-from coterie.core.messages import Append, AppendReply, InstallSnapshot, InstallSnapshotReply, Message
-from coterie.core.raft.replica import Raft
-from coterie.core.records import Compact, Put, Recovered, Reset
-from coterie.core.replica import Effects
+from coterie.core.messages import AppendReply, InstallSnapshot, InstallSnapshotReply
+from coterie.core.records import Compact, Put, Reset
 from coterie.core.settings import Settings
 from coterie.core.types import (
     NO_EPOCH,
     Entry,
     EntryKind,
     Epoch,
-    HardState,
-    Index,
-    Member,
     MemberId,
     Membership,
     SnapshotMeta,
 )
 
-MEMBERS = tuple(Member(i, f"n{i}", f"n{i}:1", f"n{i}:2") for i in range(1, 5))
-THREE = Membership(MEMBERS[:3], (1, 2, 3))
-JOINT = Membership(MEMBERS, (1, 2, 4), outgoing=(1, 2, 3), learners=(3,))
-EMPTY = SnapshotMeta(0, NO_EPOCH, Membership((), ()))
-ONE, TWO, THREE_, FOUR = (Epoch(round_number, 0) for round_number in (1, 2, 3, 4))
-DATA = b"abcdef"
-BYTES = len(DATA)
-KEEP_NONE = Settings(snapshot_keep_entries=0)
-
-
-def first(membership: Membership = THREE) -> Entry:
-    return Entry(1, NO_EPOCH, EntryKind.MEMBERSHIP, 0, msgspec.msgpack.encode(membership))
-
-
-def commands(start: Index, count: int, epoch: Epoch = ONE) -> tuple[Entry, ...]:
-    return tuple(Entry(start + i, epoch, EntryKind.COMMANDS, 0, b"x") for i in range(count))
-
-
-class Node:
-    """Member 3 of three, or a stranger, with what its disk held at the start."""
-
-    def __init__(
-        self,
-        entries: tuple[Entry, ...] = (),
-        *,
-        base: SnapshotMeta = EMPTY,
-        applied: Index = 0,
-        epoch: Epoch = ONE,
-        own: MemberId = 3,
-    ) -> None:
-        self.now = 0
-        self.on_disk = {entry.index: entry for entry in entries}
-        runs: list[tuple[Index, Epoch]] = []
-        for entry in entries:
-            if not runs or runs[-1][1] != entry.epoch:
-                runs.append((entry.index, entry.epoch))
-        self.replica = Raft(
-            own=own,
-            config=ReplicaConfig(),
-            recovered=Recovered(
-                hard_state=HardState(epoch),
-                base=base,
-                last_index=entries[-1].index if entries else base.index,
-                epochs=tuple(runs),
-                memberships=tuple(e for e in entries if e.kind is EntryKind.MEMBERSHIP),
-                settings=tuple(e for e in entries if e.kind is EntryKind.SETTINGS),
-            ),
-            reader=self,
-            snapshots=self,
-            applied=applied,
-            rng=random.Random(1),
-            now=0,
-        )
-
-    def entries(self, first: Index, last: Index, limit_bytes: int) -> list[Entry]:
-        return [self.on_disk[index] for index in range(first, last + 1)]
-
-    def chunk(self, index: Index, offset: int, limit_bytes: int) -> bytes:
-        return DATA[offset : offset + limit_bytes]
-
-    def drain(self) -> Effects:
-        effects = self.replica.drain(self.now)
-        if effects.store is not None:
-            self.mark = effects.store.mark
-        return effects
-
-    def stored(self) -> Effects:
-        self.replica.stored(self.now, self.mark)
-        return self.drain()
-
-    def receive(self, message: Message, sender: MemberId = 1) -> Effects:
-        self.replica.receive(self.now, sender, message)
-        return self.drain()
-
-    def append(
-        self, entries: tuple[Entry, ...], prev: tuple[Index, Epoch], commit: Index, epoch: Epoch = ONE
-    ) -> Effects:
-        return self.receive(Append(epoch, *prev, entries, commit, 1, 0, -1))
-
-    def offer(self, meta: SnapshotMeta, epoch: Epoch = ONE, sender: MemberId = 1, offset: int = 0) -> Effects:
-        """A chunk with all bytes from `offset` on."""
-        return self.receive(InstallSnapshot(epoch, meta, BYTES, offset, DATA[offset:], 1), sender)
-
-    def install(self, meta: SnapshotMeta, epoch: Epoch = ONE, sender: MemberId = 1) -> Effects:
-        """All of the snapshot comes, and is durable; the log's reset is on its way."""
-        assert self.offer(meta, epoch, sender).chunks[0].data == DATA
-        self.replica.snapshot_received(self.now, meta)
-        return self.drain()
-
-
-def snapshot(
-    index: Index, epoch: Epoch = ONE, membership: Membership = THREE, settings: Settings = KEEP_NONE
-) -> SnapshotMeta:
-    return SnapshotMeta(index, epoch, membership, settings)
-
-
-def reply(effects: Effects) -> Message:
-    """The one message that may leave at once."""
-    ((_, message),) = effects.send
-    return message
-
-
 # -- installing ------------------------------------------------------------------------------
 
 
 def test_nothing_is_said_and_nothing_installed_before_the_reset_is_durable() -> None:
-    node = Node((first(),), applied=1)
+    node = OneMember((first(),), applied=1)
     effects = node.install(snapshot(9))
     assert effects.store is not None
     assert effects.store.records == (Reset(snapshot(9)),)
@@ -153,7 +61,7 @@ def test_nothing_is_said_and_nothing_installed_before_the_reset_is_durable() -> 
 
 def test_a_heartbeat_is_answered_while_the_reset_is_on_its_way_for_what_is_surely_the_leaders() -> None:
     """Entries 2 to 4 of the old log, though durable, are a deposed leader's: they are no copy of anything."""
-    node = Node((first(), *commands(2, 3)), applied=1, epoch=TWO)
+    node = OneMember((first(), *commands(2, 3)), applied=1, epoch=TWO)
     node.install(snapshot(9, TWO), TWO)
     answer = reply(node.append((), (9, TWO), commit=9, epoch=TWO))
     assert isinstance(answer, AppendReply)
@@ -166,7 +74,7 @@ def test_a_heartbeat_is_answered_while_the_reset_is_on_its_way_for_what_is_surel
 
 def test_the_joint_membership_of_the_snapshot_is_in_force_and_outlives_compaction() -> None:
     """Only the new voters of it would be a quorum of their own (catalogue N03)."""
-    node = Node((first(),), applied=1)
+    node = OneMember((first(),), applied=1)
     node.install(snapshot(9, membership=JOINT))
     node.stored()
     assert node.replica.membership == JOINT
@@ -183,7 +91,7 @@ def test_the_membership_and_settings_in_force_at_the_base_are_kept_not_the_newes
     changed = Entry(3, ONE, EntryKind.MEMBERSHIP, 0, msgspec.msgpack.encode(JOINT))
     other = Settings(snapshot_keep_entries=0, lease_reads=True)
     setting = Entry(5, ONE, EntryKind.SETTINGS, 0, msgspec.msgpack.encode(other))
-    node = Node(
+    node = OneMember(
         (first(), *commands(2, 1), changed, *commands(4, 1), setting, *commands(6, 1)),
         base=EMPTY,
         applied=2,
@@ -199,7 +107,7 @@ def test_the_membership_and_settings_in_force_at_the_base_are_kept_not_the_newes
 
 
 def test_the_log_of_a_restart_after_compaction_knows_its_membership() -> None:
-    node = Node(commands(10, 2), base=snapshot(9, membership=JOINT), applied=9, own=2)
+    node = OneMember(commands(10, 2), base=snapshot(9, membership=JOINT), applied=9, own=2)
     assert node.replica.membership == JOINT
     assert node.replica.first_index == 10
 
@@ -207,21 +115,30 @@ def test_the_log_of_a_restart_after_compaction_knows_its_membership() -> None:
 def test_a_machine_that_lags_behind_the_log_is_refused() -> None:
     """The entries would be applied onto a state that lacks what came before (catalogue N09)."""
     with pytest.raises(SafetyViolation, match="restore it from the snapshot at 9"):
-        Node(commands(10, 2), base=snapshot(9), applied=8)
+        OneMember(commands(10, 2), base=snapshot(9), applied=8)
 
 
 # -- what is there already -------------------------------------------------------------------
 
 
 def test_a_snapshot_of_what_is_committed_is_declined_and_the_log_stays() -> None:
-    node = Node((first(), *commands(2, 8)), applied=6)
+    node = OneMember((first(), *commands(2, 8)), applied=6)
     effects = node.offer(snapshot(6))
     assert reply(effects) == InstallSnapshotReply(ONE, 6, BYTES, True, 1, 0)
     assert (effects.chunks, effects.store, node.replica.last_index) == ([], None, 9)
 
 
+def test_a_snapshot_of_what_is_compacted_away_is_declined_too() -> None:
+    """The log no longer says which epoch that entry had: it was committed, so there is nothing to compare."""
+    node = OneMember(commands(10, 2), base=snapshot(9), applied=9)
+    for index in (7, 9):
+        effects = node.offer(snapshot(index))
+        assert reply(effects) == InstallSnapshotReply(ONE, index, BYTES, True, 1, 0)
+        assert effects.chunks == []
+
+
 def test_a_snapshot_whose_last_entry_the_log_holds_commits_it_and_keeps_what_follows() -> None:
-    node = Node((first(), *commands(2, 8)), applied=1)
+    node = OneMember((first(), *commands(2, 8)), applied=1)
     effects = node.offer(snapshot(6))
     assert reply(effects) == InstallSnapshotReply(ONE, 6, BYTES, True, 1, 0)
     assert (node.replica.commit, node.replica.last_index, effects.chunks) == (6, 9, [])
@@ -229,7 +146,7 @@ def test_a_snapshot_whose_last_entry_the_log_holds_commits_it_and_keeps_what_fol
 
 
 def test_what_is_not_durable_is_not_said_to_be_there() -> None:
-    node = Node((first(),), applied=1)
+    node = OneMember((first(),), applied=1)
     node.append(commands(2, 5), (1, NO_EPOCH), commit=1)
     effects = node.offer(snapshot(4))
     assert effects.send == []
@@ -237,7 +154,7 @@ def test_what_is_not_durable_is_not_said_to_be_there() -> None:
 
 
 def test_entries_of_another_epoch_give_way() -> None:
-    node = Node((first(), *commands(2, 8)), applied=1, epoch=TWO)
+    node = OneMember((first(), *commands(2, 8)), applied=1, epoch=TWO)
     effects = node.install(snapshot(6, TWO), TWO)
     assert effects.store is not None
     assert isinstance(effects.store.records[0], Reset)
@@ -245,7 +162,7 @@ def test_entries_of_another_epoch_give_way() -> None:
 
 
 def test_entries_that_came_while_it_was_checked_are_not_taken_back() -> None:
-    node = Node((first(),), applied=1)
+    node = OneMember((first(),), applied=1)
     node.offer(snapshot(3))
     node.append(commands(2, 5), (1, NO_EPOCH), commit=5)
     node.replica.snapshot_received(0, snapshot(3))
@@ -257,7 +174,9 @@ def test_entries_that_came_while_it_was_checked_are_not_taken_back() -> None:
 # -- chunks ----------------------------------------------------------------------------------
 
 
-def chunk(node: Node, offset: int, count: int, meta: SnapshotMeta, *, epoch: Epoch = ONE, sender: MemberId = 1) -> int:
+def chunk(
+    node: OneMember, offset: int, count: int, meta: SnapshotMeta, *, epoch: Epoch = ONE, sender: MemberId = 1
+) -> int:
     """Give it a piece; how much it says that it holds."""
     data = DATA[offset : offset + count]
     answer = reply(node.receive(InstallSnapshot(epoch, meta, BYTES, offset, data, 1), sender))
@@ -267,7 +186,7 @@ def chunk(node: Node, offset: int, count: int, meta: SnapshotMeta, *, epoch: Epo
 
 
 def test_chunks_are_taken_in_order_once() -> None:
-    node = Node((first(),), applied=1)
+    node = OneMember((first(),), applied=1)
     meta = snapshot(9)
     assert chunk(node, 0, 0, meta) == 0
     assert chunk(node, 2, 2, meta) == 0
@@ -281,13 +200,13 @@ def test_chunks_are_taken_in_order_once() -> None:
 
 
 def test_bytes_past_the_end_are_not_taken() -> None:
-    node = Node((first(),), applied=1)
+    node = OneMember((first(),), applied=1)
     effects = node.receive(InstallSnapshot(ONE, snapshot(9), BYTES, 0, DATA + b"!", 1))
     assert effects.chunks == []
 
 
 def test_a_newer_snapshot_of_the_leader_replaces_one_under_way_and_a_late_chunk_does_not() -> None:
-    node = Node((first(),), applied=1)
+    node = OneMember((first(),), applied=1)
     assert chunk(node, 0, 2, snapshot(9)) == 2
     assert chunk(node, 0, 2, snapshot(12)) == 2
     assert chunk(node, 2, 2, snapshot(9)) == 0
@@ -295,7 +214,7 @@ def test_a_newer_snapshot_of_the_leader_replaces_one_under_way_and_a_late_chunk_
 
 
 def test_another_leader_begins_anew_even_with_an_older_snapshot() -> None:
-    node = Node((first(),), applied=1)
+    node = OneMember((first(),), applied=1)
     assert chunk(node, 0, 2, snapshot(9)) == 2
     assert chunk(node, 2, 2, snapshot(9), epoch=TWO, sender=2) == 0
     assert chunk(node, 0, 2, snapshot(9), epoch=TWO, sender=2) == 2
@@ -304,7 +223,7 @@ def test_another_leader_begins_anew_even_with_an_older_snapshot() -> None:
 
 
 def test_one_that_is_being_checked_is_not_disturbed() -> None:
-    node = Node((first(),), applied=1)
+    node = OneMember((first(),), applied=1)
     node.offer(snapshot(9))
     effects = node.offer(snapshot(12), TWO, sender=2)
     assert effects.chunks == []
@@ -318,14 +237,14 @@ def test_one_that_is_being_checked_is_not_disturbed() -> None:
 
 
 def test_a_deposed_leaders_chunk_is_answered_with_the_newer_epoch() -> None:
-    node = Node((first(),), applied=1, epoch=TWO)
+    node = OneMember((first(),), applied=1, epoch=TWO)
     effects = node.offer(snapshot(9), ONE)
     assert reply(effects) == InstallSnapshotReply(TWO, 9, 0, False, 1, 0)
     assert effects.chunks == []
 
 
 def test_a_chunk_is_a_sign_of_life_of_the_leader() -> None:
-    node = Node((first(),), applied=1)
+    node = OneMember((first(),), applied=1)
     for _ in range(10):
         node.now += 900 * MILLISECOND
         node.replica.wake(node.now)
@@ -334,7 +253,7 @@ def test_a_chunk_is_a_sign_of_life_of_the_leader() -> None:
 
 
 def test_a_member_that_cannot_keep_it_waits_longer_each_time() -> None:
-    node = Node((first(),), applied=1)
+    node = OneMember((first(),), applied=1)
     timeout = ReplicaConfig().election_timeout
     for doubling in (0, 1, 2):
         node.offer(snapshot(9))
@@ -347,7 +266,7 @@ def test_a_member_that_cannot_keep_it_waits_longer_each_time() -> None:
 
 
 def test_the_driver_may_not_answer_for_what_it_was_not_given() -> None:
-    node = Node((first(),), applied=1)
+    node = OneMember((first(),), applied=1)
     with pytest.raises(ValueError, match="no snapshot at 9"):
         node.replica.snapshot_received(0, snapshot(9))
     node.offer(snapshot(9))
@@ -359,7 +278,7 @@ def test_the_driver_may_not_answer_for_what_it_was_not_given() -> None:
 
 
 def test_a_snapshot_that_the_log_does_not_lead_to_is_an_error_of_the_driver() -> None:
-    node = Node((first(), *commands(2, 4)), applied=5)
+    node = OneMember((first(), *commands(2, 4)), applied=5)
     node.append(commands(6, 1), (5, ONE), commit=5)
     with pytest.raises(ValueError, match="but the log has epoch"):
         node.replica.snapshot_taken(0, snapshot(4, TWO, settings=Settings()), BYTES)
@@ -371,7 +290,7 @@ def test_a_snapshot_that_the_log_does_not_lead_to_is_an_error_of_the_driver() ->
 
 @pytest.mark.parametrize("entries", [(first(),), (first(), *commands(2, 8)), ()])
 def test_at_the_start_the_log_gives_way_to_a_snapshot_that_was_durable_before_it(entries: tuple[Entry, ...]) -> None:
-    node = Node(entries, applied=0, epoch=TWO)
+    node = OneMember(entries, applied=0, epoch=TWO)
     node.replica.snapshot_taken(0, snapshot(6, TWO), BYTES)
     effects = node.drain()
     assert effects.store is not None
@@ -381,7 +300,7 @@ def test_at_the_start_the_log_gives_way_to_a_snapshot_that_was_durable_before_it
 
 
 def test_at_the_start_nothing_is_installed_over_a_machine_that_holds_as_much() -> None:
-    node = Node((first(), *commands(2, 8)), applied=7, epoch=TWO)
+    node = OneMember((first(), *commands(2, 8)), applied=7, epoch=TWO)
     node.replica.snapshot_taken(0, snapshot(6, TWO), BYTES)
     effects = node.drain()
     assert effects.store is not None
@@ -392,16 +311,18 @@ def test_at_the_start_nothing_is_installed_over_a_machine_that_holds_as_much() -
 
 
 def test_the_log_keeps_what_the_machine_has_not_been_given() -> None:
-    node = Node((first(), *commands(2, 8)), base=EMPTY, applied=3)
-    settings = Settings()
-    node.replica.snapshot_taken(0, snapshot(8, settings=settings), 0)
+    base = SnapshotMeta(0, NO_EPOCH, Membership((), ()), KEEP_NONE)
+    node = OneMember((first(), *commands(2, 8)), base=base, applied=3)
+    node.replica.snapshot_taken(0, snapshot(8), 0)
     effects = node.drain()
+    assert effects.store is not None
+    assert effects.store.records == (Compact(snapshot(3)),)
     assert [entry.index for entry in effects.committed] == [4, 5, 6, 7, 8]
 
 
 def test_a_snapshot_older_than_the_log_is_no_use() -> None:
     """Who got it would lack the entries between (catalogue N09)."""
-    node = Node(commands(10, 2), base=snapshot(9), applied=9)
+    node = OneMember(commands(10, 2), base=snapshot(9), applied=9)
     node.replica.snapshot_taken(0, snapshot(8), BYTES)
     assert node.drain().store is None
 
@@ -410,7 +331,7 @@ def test_a_snapshot_older_than_the_log_is_no_use() -> None:
 
 
 def test_an_empty_log_without_members_never_campaigns_and_takes_the_first_entry() -> None:
-    node = Node((), own=4, epoch=NO_EPOCH)
+    node = OneMember((), own=4, epoch=NO_EPOCH)
     for _ in range(5):
         node.now = node.drain().deadline
         node.replica.wake(node.now)
@@ -423,7 +344,7 @@ def test_an_empty_log_without_members_never_campaigns_and_takes_the_first_entry(
 
 
 def test_an_empty_log_refuses_what_it_has_no_beginning_for() -> None:
-    node = Node((), own=4, epoch=NO_EPOCH)
+    node = OneMember((), own=4, epoch=NO_EPOCH)
     answer = reply(node.append(commands(6, 1), (5, ONE), commit=6))
     assert isinstance(answer, AppendReply)
     assert (answer.accepted, answer.hint_index, answer.hint_epoch) == (False, 0, NO_EPOCH)
