@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from coterie.core.records import Put, Recovered, StoreBatch, Truncate
+from coterie.core.records import Put, Recovered, SaveHardState, StoreBatch, Truncate
 from coterie.core.types import NO_EPOCH, Entry, EntryKind, Epoch, HardState, Membership, SnapshotMeta
 
 
 class Disk:
     """Durable entries and hard state, and the batches that are under way."""
 
-    def __init__(self, first: Entry) -> None:
-        self.entries = [first]
+    def __init__(self, first: Entry | None) -> None:
+        self.entries = [first] if first is not None else []
         self.hard_state = HardState()
         self.batches: list[StoreBatch] = []
         self.hangs = False
@@ -29,7 +29,7 @@ class Disk:
                         self._put(entry)
                 elif isinstance(record, Truncate):
                     del self.entries[record.first - 1 :]
-                else:
+                elif isinstance(record, SaveHardState):
                     assert record.state.epoch >= self.hard_state.epoch, "an epoch never goes back"
                     self.hard_state = record.state
         return done[-1].mark
@@ -54,6 +54,7 @@ class Disk:
             last_index=len(self.entries),
             epochs=tuple(runs),
             memberships=tuple(entry for entry in self.entries if entry.kind is EntryKind.MEMBERSHIP),
+            settings=tuple(entry for entry in self.entries if entry.kind is EntryKind.SETTINGS),
         )
 
     def entries_between(self, first: int, last: int, limit_bytes: int) -> list[Entry]:
