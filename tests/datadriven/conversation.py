@@ -68,11 +68,18 @@ class Seat:
         """Its process does not run: messages wait in its sockets, its timers wait too."""
         self.ahead = 0
         """How much this member's clock is ahead of the others', in nanoseconds."""
+        self.drift = 0
+        """By how many thousandths it runs faster than true time."""
         self.deadline = 0
         self.stored_mark = 0
         self.held: list[tuple[int, int, Message]] = []
         self.applied = 0
         self.cluster_time = 0
+
+    @property
+    def due(self) -> int:
+        """When, in true time, its clock shows the deadline."""
+        return -((self.ahead - self.deadline) * 1000 // (1000 + self.drift))
 
     @property
     def running(self) -> Replica:
@@ -161,7 +168,7 @@ class Conversation:
         """campaign n1: its clock, and no other, jumps to the end of its election timer."""
         seat = self.seats[number(words[0])]
         assert seat.running.role is not Role.LEADER, "a leader has no election timer"
-        seat.ahead = max(seat.ahead, seat.deadline - self.now)
+        seat.ahead += max(0, seat.deadline - self.clock(number(words[0])))
         self.do_wake(words, options)
 
     def do_wait(self, words: list[str], options: dict[str, str]) -> None:
@@ -201,6 +208,13 @@ class Conversation:
         for word in words:
             self.seats[number(word)].disk.hangs = False
             self.sync(number(word), batches=int(options.get("batches", "0")))
+
+    def do_drift(self, words: list[str], options: dict[str, str]) -> None:
+        """drift n1 20: from now on its clock runs so many thousandths faster than true time (slower, if negative)."""
+        member = number(words[0])
+        before = self.clock(member)
+        self.seats[member].drift = int(words[1])
+        self.seats[member].ahead += before - self.clock(member)
 
     def do_hang(self, words: list[str], options: dict[str, str]) -> None:
         """hang n1: its disk finishes nothing until `sync n1`."""
@@ -378,7 +392,8 @@ class Conversation:
             self.lines.append(line)
 
     def clock(self, member: int) -> int:
-        return self.now + self.seats[member].ahead
+        seat = self.seats[member]
+        return self.now * (1000 + seat.drift) // 1000 + seat.ahead
 
     def start(self, member: int) -> None:
         seat = self.seats[member]
@@ -403,7 +418,7 @@ class Conversation:
         """(time, member) of the first timer to run, of the members named or of all."""
         awake = [number(word) for word in words] or list(self.seats)
         seats = [(i, self.seats[i]) for i in awake]
-        due = [(seat.deadline - seat.ahead, i) for i, seat in seats if seat.replica is not None and not seat.asleep]
+        due = [(seat.due, i) for i, seat in seats if seat.replica is not None and not seat.asleep]
         return min(due, default=None)
 
     def wake(self, member: int) -> None:

@@ -163,9 +163,12 @@ class State:
         )
 
     def name(self, member: MemberId) -> str:
-        """The member's name, for people; its id if it is not known."""
-        known = self.membership.member(member)
-        return known.name if known is not None else f"member {member:016x}"
+        """The member's name, for people, also of one that has left; its id if it is not known."""
+        for _, membership in reversed(self._memberships):
+            known = membership.member(member)
+            if known is not None:
+                return known.name
+        return f"member {member:016x}"
 
     def append(self, entries: tuple[Entry, ...]) -> None:
         """Append to the log; a membership takes effect at once, before it is committed (4.1).
