@@ -14,17 +14,19 @@ import shlex
 from collections.abc import Callable
 
 import msgspec
-from tests.datadriven.disk import Reader
+from tests.datadriven.disk import EMPTY, Reader
 from tests.datadriven.seat import Seat
 from tests.datadriven.words import (
     entries_words,
     epoch_word,
+    membership_words,
     message_words,
     name,
     number,
     outcome_words,
     record_words,
     role_word,
+    settings_words,
     snapshot_word,
 )
 
@@ -42,6 +44,7 @@ from coterie.core.types import (
     HardState,
     Member,
     Membership,
+    MembershipChange,
     Role,
     SnapshotMeta,
 )
@@ -151,7 +154,7 @@ class Conversation:
         """campaign n1: its clock, and no other, jumps to the end of its election timer."""
         seat = self.seats[number(words[0])]
         assert seat.running.role is not Role.LEADER, "a leader has no election timer"
-        seat.ahead = max(seat.ahead, seat.deadline - self.now)
+        seat.ahead += max(0, seat.deadline - self.clock(number(words[0])))
         self.do_wake(words, options)
 
     def do_wait(self, words: list[str], options: dict[str, str]) -> None:
@@ -191,6 +194,13 @@ class Conversation:
         for word in words:
             self.seats[number(word)].disk.hangs = False
             self.sync(number(word), batches=int(options.get("batches", "0")))
+
+    def do_drift(self, words: list[str], options: dict[str, str]) -> None:
+        """drift n1 20: from now on its clock runs so many thousandths faster than true time (slower, if negative)."""
+        member = number(words[0])
+        before = self.clock(member)
+        self.seats[member].drift = int(words[1])
+        self.seats[member].ahead += before - self.clock(member)
 
     def do_hang(self, words: list[str], options: dict[str, str]) -> None:
         """hang n1: its disk finishes nothing until `sync n1`."""
@@ -283,6 +293,67 @@ class Conversation:
         seat.running.snapshot_failed(self.clock(member), meta, "its checksum is wrong")
         self.drain(member)
 
+    # -- operators ---------------------------------------------------------------------------
+
+    def do_join(self, words: list[str], options: dict[str, str]) -> None:
+        """join n4: a process with an empty disk starts, and waits until the leader adds it."""
+        for word in words:
+            self.seats[number(word)] = Seat((), EMPTY)
+            self.start(number(word))
+
+    def do_change(self, words: list[str], options: dict[str, str]) -> None:
+        """change n1 [add=n4,n5] [promote=n4] [remove=n2] [update=n3] [claim=7] [name=x] [peer=x] [force]: one change
+        of the membership, asked of n1. `claim`, `name` and `peer` are those of who is added or updated."""
+        member = number(words[0])
+        some = {field: options.get(field, "").split(",") for field in ("add", "promote", "remove", "update")}
+        ids = {field: tuple(number(word) for word in chosen if word) for field, chosen in some.items()}
+        self.token += 1
+        change = MembershipChange(
+            add=tuple(self.described(i, options) for i in ids["add"]),
+            promote=ids["promote"],
+            remove=ids["remove"],
+            update=tuple(self.described(i, options) for i in ids["update"]),
+            force="force" in words,
+        )
+        self.seats[member].running.change_membership(self.clock(member), self.token, change)
+        self.drain(member)
+
+    def do_settings(self, words: list[str], options: dict[str, str]) -> None:
+        """settings n1 [lease_reads=true] [clock_drift_permille=20]: new settings, asked of n1; without any, what each
+        named member holds to be in force."""
+        member = number(words[0])
+        if not options:
+            for word in words:
+                self.say(f"{word}: {settings_words(self.seats[number(word)].running.settings)}")
+            return
+        self.token += 1
+        changed = {
+            field: value == "true" if value in ("true", "false") else int(value) for field, value in options.items()
+        }
+        settings = msgspec.structs.replace(self.seats[member].running.settings, **changed)
+        self.seats[member].running.change_settings(self.clock(member), self.token, settings)
+        self.drain(member)
+
+    def do_transfer(self, words: list[str], options: dict[str, str]) -> None:
+        """transfer n1 [n2]: n1 is asked to hand leadership over to n2, or to whoever is most advanced."""
+        member = number(words[0])
+        self.token += 1
+        to = number(words[1]) if len(words) > 1 else NOBODY
+        self.seats[member].running.transfer_leadership(self.clock(member), self.token, to)
+        self.drain(member)
+
+    def do_members(self, words: list[str], options: dict[str, str]) -> None:
+        """members [n1]: the membership by which each of them counts."""
+        for word in words or [name(member) for member, seat in self.seats.items() if seat.replica is not None]:
+            replica = self.seats[number(word)].running
+            text = membership_words(replica.membership) or "not known"
+            self.say(f"{word}: {text}" + (", removed" if replica.removed else ""))
+
+    def described(self, member: int, options: dict[str, str]) -> Member:
+        label = options.get("name", name(member))
+        peer = options.get("peer", f"{name(member)}:2380")
+        return Member(member, label, peer, f"{name(member)}:2379", int(options.get("claim", "0")))
+
     # -- looking -----------------------------------------------------------------------------
 
     def do_status(self, words: list[str], options: dict[str, str]) -> None:
@@ -315,7 +386,8 @@ class Conversation:
         replica = self.seats[number(words[0])].running
         for p in replica.progress(self.clock(number(words[0]))):
             offset = f" offset={p.snapshot_offset}" if p.mode == "snapshot" else ""
-            self.say(f"{name(p.id)}: {p.mode} match={p.match}{offset}")
+            text = "caught up" if p.caught_up else "not caught up"
+            self.say(f"{name(p.id)}: {p.mode} match={p.match}{offset}, {replica.last_index - p.match} behind, {text}")
         self.say(f"{words[0]} log begins with {replica.first_index}")
 
     def do_age(self, words: list[str], options: dict[str, str]) -> None:
@@ -340,7 +412,8 @@ class Conversation:
             self.lines.append(line)
 
     def clock(self, member: int) -> int:
-        return self.now + self.seats[member].ahead
+        seat = self.seats[member]
+        return self.now * (1000 + seat.drift) // 1000 + seat.ahead
 
     def start(self, member: int) -> None:
         seat = self.seats[member]
@@ -373,7 +446,7 @@ class Conversation:
         """(time, member) of the first timer to run, of the members named or of all."""
         awake = [number(word) for word in words] or list(self.seats)
         seats = [(i, self.seats[i]) for i in awake]
-        due = [(seat.deadline - seat.ahead, i) for i, seat in seats if seat.replica is not None and not seat.asleep]
+        due = [(seat.due, i) for i, seat in seats if seat.replica is not None and not seat.asleep]
         return min(due, default=None)
 
     def wake(self, member: int) -> None:

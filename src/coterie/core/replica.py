@@ -46,7 +46,9 @@ A replica decides; its driver acts. Both protocols (Raft, Multi-Paxos) stand beh
 5.  *Membership, settings, transfer.* `change_membership` and `change_settings` append an entry, or refuse
     with the reason in words; both are `Accepted` like a proposal. A membership takes effect when it is
     appended (4.1), settings when their entry is committed (see the mechanism that uses them).
-    `transfer_leadership` ends in `Transferred` or `Refused`.
+    `transfer_leadership` ends in `Transferred` or `Refused`; meanwhile proposals are refused with NOT_NOW.
+    A member that was removed, by a committed entry, learns it by `RoleChange.removed`, and may end. Its
+    driver should keep the connections of members that left for a while: the leader goes on sending to them.
 
 6.  *Losing messages is allowed, always*: the replica repeats what matters. So is reordering and
     duplication. Losing a store batch that `stored` was called for is not: it breaks safety.
@@ -154,6 +156,8 @@ class RoleChange(msgspec.Struct, frozen=True):
     epoch: Epoch
     membership: Membership
     reason: str
+    removed: bool = False
+    """See `Replica.removed`."""
 
 
 class Alarm(msgspec.Struct, frozen=True):
@@ -243,7 +247,8 @@ class Replica(ABC):
 
     @abstractmethod
     def propose(self, now: Nanos, token: Token, payload: bytes, *, prompt: bool = False) -> None:
-        """Append a COMMANDS entry. The outcome is `Accepted` or `Refused`, in the next drain.
+        """Append a COMMANDS entry. The outcome is `Accepted` or `Refused`, in the next drain: with NOT_NOW while
+        leadership is being handed over (nothing happened: send it again, to whoever leads then).
 
         `prompt`: another member waits for the commit, so tell it without delay."""
 
@@ -324,6 +329,12 @@ class Replica(ABC):
     @property
     @abstractmethod
     def membership(self) -> Membership: ...
+
+    @property
+    @abstractmethod
+    def removed(self) -> bool:
+        """Whether this member belonged to the group and is known, by a committed entry, to have left it: it has
+        nothing more to do here, and may end. A `RoleChange` says so when it is first known."""
 
     @property
     @abstractmethod
