@@ -85,8 +85,10 @@ class OpenDisk:
         self._log = self._attempt(lambda: LogStore.open(self._files, self.directory.log_directory, header))
         return self._log
 
-    def snapshots(self, cluster: int) -> SnapshotDirectory:
-        """The snapshots; what an earlier process left unfinished is removed."""
+    def snapshots(self) -> SnapshotDirectory:
+        """The snapshots of a member that has a log; what an earlier process left unfinished is removed."""
+        cluster = self.directory.cluster
+        assert cluster is not None
         return self._attempt(lambda: SnapshotDirectory(self._files, self.directory.snapshot_directory, cluster))
 
     def boots(self, lines: Lines) -> Boots:
