@@ -16,6 +16,7 @@ from coterie.storage.directory import DataDirectory
 from coterie.storage.disk import DiskFiles
 from coterie.storage.first_entry import cluster_id, first_entry
 from coterie.storage.log_store import LogHeader, LogStore
+from coterie.storage.snapshots import SnapshotDirectory
 
 T = TypeVar("T")
 
@@ -44,6 +45,16 @@ class OpenDisk:
         return self.directory.boot
 
     @property
+    def claim(self) -> int:
+        """64 random bits by which the cluster knows this directory, if it joined one that ran; else 0."""
+        return self.directory.claim
+
+    @property
+    def starts(self) -> tuple[int, ...]:
+        """64 random bits of each of the last starts, the present one last."""
+        return self.directory.starts
+
+    @property
     def cluster(self) -> int | None:
         """The cluster's id, if this member has started before."""
         return self.directory.cluster
@@ -57,11 +68,28 @@ class OpenDisk:
         self.directory.mark_started(cluster)
         return cluster
 
+    def join_log(self) -> None:
+        """Make the empty log of a directory that joins a cluster. A crash in between: call it again."""
+        cluster = self.directory.cluster
+        assert cluster is not None
+        header = LogHeader(cluster, self.member, self._config.protocol)
+        self._attempt(lambda: LogStore.create(self._files, self.directory.log_directory, header, ())).close()
+        self.directory.mark_started(cluster)
+
     def open_log(self, cluster: int) -> LogStore:
-        """Open the log. Raises `CoterieError`: damaged, of another member, cluster or protocol."""
+        """Open the log; of a directory that joins, make it first. Raises `CoterieError`: damaged, of another member,
+        cluster or protocol."""
+        if self.directory.joining:
+            self.join_log()
         header = LogHeader(cluster, self.member, self._config.protocol)
         self._log = self._attempt(lambda: LogStore.open(self._files, self.directory.log_directory, header))
         return self._log
+
+    def snapshots(self) -> SnapshotDirectory:
+        """The snapshots of a member that has a log; what an earlier process left unfinished is removed."""
+        cluster = self.directory.cluster
+        assert cluster is not None
+        return self._attempt(lambda: SnapshotDirectory(self._files, self.directory.snapshot_directory, cluster))
 
     def boots(self, lines: Lines) -> Boots:
         """The boots of other members, as far as this directory remembers them."""

@@ -73,6 +73,15 @@ class PreparesWrites(Protocol):
         """One write for all these batches."""
         ...
 
+    @property
+    def trimmable(self) -> bool:
+        """Whether `trim` has something to do."""
+        ...
+
+    def trim(self) -> None:
+        """Remove files that are not needed any more. It may take as long as the file system does."""
+        ...
+
 
 def is_no_space(error: OSError) -> bool:
     """Whether a failed write only found no space: nothing was acknowledged, and it may be tried again."""
@@ -137,6 +146,10 @@ class QuickDisk:
             self._streak = max(0, min(self._streak, 2 * QUICK_STREAK) - QUICK_STREAK // 8)
 
 
+class _Trim:
+    """Work for the thread: let the store remove files."""
+
+
 class SyncThread:
     """Performs writes one after another; see the module's text for where."""
 
@@ -170,7 +183,8 @@ class SyncThread:
         self._kernel = kernel_sync(self._loop, self._kernel_done)
         self._under_way: tuple[PreparedWrite, Mark, Nanos] | None = None
         """The write that the kernel syncs, and when it began."""
-        self._work: queue.SimpleQueue[tuple[PreparedWrite, Mark] | None] = queue.SimpleQueue()
+        self._work: queue.SimpleQueue[tuple[PreparedWrite, Mark] | _Trim | None] = queue.SimpleQueue()
+        self._trimming = False
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="coterie-sync", daemon=True)
         self._thread.start()
@@ -233,6 +247,7 @@ class SyncThread:
                 self._disk.took(self._clock() - start)
                 self._busy = False
                 self._tell_idle()
+                self._trim()
                 return mark
         if self._kernel is None or not self._begin_in_kernel(self._kernel, write, mark):
             self._work.put((write, mark))
@@ -284,12 +299,19 @@ class SyncThread:
             self._on_disk_error(error, self._where)
             return
         self._tell_idle()
+        self._trim()
         self._on_stored(mark)
 
     def _tell_idle(self) -> None:
         if self._idle is not None and not self._busy and not self._waiting:
             self._idle.set_result(None)
             self._idle = None
+
+    def _trim(self) -> None:
+        """Have files removed that nobody needs: after the next write, if there is one. Nobody waits for this."""
+        if self._store.trimmable and not self._trimming:
+            self._trimming = True
+            self._work.put(_Trim())
 
     def _no_space(self, mark: Mark, error: OSError) -> None:
         if not self._full:
@@ -302,6 +324,14 @@ class SyncThread:
             work = self._work.get()
             if work is None:
                 return
+            if isinstance(work, _Trim):
+                try:
+                    self._store.trim()
+                except BaseException as error:
+                    self._on_disk_error(error, self._where)
+                    return
+                self._trimming = False
+                continue
             write, mark = work
             start = self._clock()
             while True:
