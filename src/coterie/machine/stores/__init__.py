@@ -1,0 +1,1 @@
+"""Ordered stores: where a machine that is too large for memory keeps its data."""
