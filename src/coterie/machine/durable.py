@@ -72,6 +72,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
+from typing import Protocol
 
 from coterie.machine.interface import StateMachine
 from coterie.machine.stores.interface import Change, OrderedStore, Reading
@@ -80,6 +81,14 @@ MACHINE_FIRST = b"m"
 """Keys of the machine in the store that it shares with the host begin with this byte ..."""
 MACHINE_END = b"n"
 """... so they are all below this."""
+
+
+class MachineFlush(Protocol):
+    """What a machine set aside for the store."""
+
+    def changes(self, view: Reading) -> Iterator[Change]:
+        """In a thread, perhaps more than once: the changes. `view` shows the store before them."""
+        ...
 
 
 class DurableMachine(StateMachine):
@@ -95,18 +104,17 @@ class DurableMachine(StateMachine):
         initial state). Only read from it: all writes go through flushes."""
 
     @abstractmethod
-    def begin_flush(self) -> Iterable[Change]:
-        """Set aside what was applied since the last flush, cheaply. The changes are iterated in a thread,
-        perhaps more than once; they may read the store. One flush at a time."""
+    def begin_flush(self) -> MachineFlush:
+        """Set aside what was applied since the last flush, cheaply. One flush at a time."""
 
     @abstractmethod
-    def finish_flush(self) -> None:
-        """The changes are in the store, durably: let go of what was set aside."""
+    def finish_flush(self, flush: MachineFlush) -> None:
+        """The flush's changes are in the store, durably: let go of what was set aside."""
 
     @property
     @abstractmethod
-    def unflushed_bytes(self) -> int:
-        """About how much memory a flush would release."""
+    def unflushed_items(self) -> int:
+        """About how many items a flush would move to the store."""
 
     @abstractmethod
     def stored_chunks(self, view: Reading) -> Iterator[bytes]:
@@ -114,10 +122,15 @@ class DurableMachine(StateMachine):
         anything that changes as commands are applied."""
 
     @abstractmethod
-    def stored_changes(self, chunks: Iterable[bytes]) -> Iterator[Change]:
-        """In a thread: a snapshot's chunks as changes that make an empty store hold its state, in bounded
-        memory. Raises `ValueError`, at the latest at its end, if the chunks are no whole snapshot."""
+    def fill(self, store: OrderedStore, chunks: Iterable[bytes]) -> None:
+        """In a thread: write a snapshot's state into a store that holds nothing of the machine, in bounded
+        memory, in as many batches as it takes; the host's last batch makes them count. Raises `ValueError`
+        if the chunks are no whole snapshot."""
 
     @abstractmethod
     def reload(self) -> None:
         """The store was filled anew: forget everything in memory and become what it holds."""
+
+    @abstractmethod
+    def detach(self) -> None:
+        """Close what is open of the store. The machine is not to be used again."""

@@ -5,8 +5,8 @@ beneath it. The contract after a crash is one sentence: *what survives is a pref
 and it reaches at least to the last `sync`*. The log is the truth and replays what came after; a store that kept
 half a batch, or a later batch without an earlier one, would be a state that never was (catalogue S11).
 
-Threads: one at a time writes (`write`, `clear`, `sync`); one at a time reads the store itself (`get`, `first`,
-`range`), and it may be another than the writer; a `view` may be read by yet another.
+A store is read through views. Threads: one at a time writes (`write`, `clear`, `sync`); views may be made in any
+thread at any time, and each is read by one thread at a time.
 """
 
 from __future__ import annotations
@@ -35,7 +35,11 @@ class StoreFailed(CoterieError):
 
 
 class Reading(ABC):
-    """What can be asked of a store and of a view of it. Keys are not empty."""
+    """A view: the store as it was at one moment, for as long as the view is open, whatever is written meanwhile.
+
+    Reading raises `StoreFailed` where the disk gives other bytes than were written. Open views keep the space of
+    what was overwritten since.
+    """
 
     @abstractmethod
     def get(self, key: bytes) -> bytes | None:
@@ -47,16 +51,14 @@ class Reading(ABC):
 
     @abstractmethod
     def range(self, start: bytes, end: bytes, limit: int = 0) -> Iterator[Pair]:
-        """Pairs with start <= key < end in ascending order, at most `limit` (0: all). The iterator sees what
-        the store held when it was made, or what later batches made of it, each batch wholly or not at all
-        for what is still to come; it must be used up, or dropped, before the store or view is closed."""
+        """Pairs with start <= key < end in ascending order, at most `limit` (0: all)."""
 
     @abstractmethod
     def close(self) -> None:
-        """Give up what it holds. Twice is no error."""
+        """Give up what it holds; from any thread. Twice is no error."""
 
 
-class OrderedStore(Reading):
+class OrderedStore(ABC):
     """Keys and values that outlive the process."""
 
     @abstractmethod
@@ -78,12 +80,13 @@ class OrderedStore(Reading):
 
     @abstractmethod
     def view(self) -> Reading:
-        """The store as it is now, for as long as the view is open, whatever is written meanwhile.
-
-        Made between two writes (not while one is under way in another thread), read by any one thread.
-        """
+        """All batches written so far, none of those to come."""
 
     @property
     @abstractmethod
     def bytes_used(self) -> int:
         """Bytes on disk (or in memory), roughly: what people and the quota look at."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close the store, once all views are closed. What no `sync` covered may be lost. Twice is no error."""
