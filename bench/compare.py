@@ -98,6 +98,9 @@ def _fail_over(options: argparse.Namespace) -> None:
         rows = failover.compare(options.fault or failover.FAULTS, options.trials, options.protocol)
     except (Missing, RuntimeError, TimeoutError) as error:
         raise SystemExit(f"compare: {error}") from error
+    except KeyboardInterrupt:
+        _say("compare: interrupted; nothing is left running")
+        raise SystemExit(130) from None
     if options.json:
         print(json.dumps({"rows": rows, "machine": machine(), "took_s": round(time.monotonic() - began, 1)}))
     else:

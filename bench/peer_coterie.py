@@ -34,6 +34,16 @@ class Coterie:
         self._data = Path()
         self._endpoints = ""
 
+    @property
+    def endpoints(self) -> str:
+        """Client addresses of all nodes, with commas between; empty before `start`."""
+        return self._endpoints
+
+    @property
+    def directory(self) -> Path:
+        """What `coterie up --data` was given."""
+        return self._data
+
     def start(self, scratch: Path) -> None:
         """`coterie up`, with ports and a directory of its own."""
         self._data = scratch / "coterie"
@@ -62,6 +72,10 @@ class Coterie:
         """`coterie down`."""
         if (self._data / "cluster.json").exists():
             self._run("down", "--data", str(self._data))
+
+    def command(self, *arguments: str) -> str:
+        """Run a command of `coterie` on this cluster; what it printed. Raises `RuntimeError` with what it said."""
+        return self._run(*arguments, "--endpoints", self._endpoints)
 
     def _run(self, *arguments: str) -> str:
         command = [sys.executable, "-m", "coterie", *arguments]
