@@ -161,7 +161,6 @@ def restarts(directory: Path, count: int) -> list[Restart]:
         done.append(restart(directory, node, leader.commit))
         log = done[-1].log_bytes / MB
         say(f"  restart {number + 1} of {name}: {done[-1].seconds:.2f} s, with {log:.1f} MB of log")
-        # Its process is our child: it would stay a zombie until we end, and `coterie down` knows zombies.
     return done
 
 

@@ -7,10 +7,8 @@ What differs between systems (the command, the question after the state, a write
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from abc import ABC, abstractmethod
@@ -20,14 +18,11 @@ from typing import Protocol
 
 import msgspec
 
-from measure import wait_until
+from measure import free_port_block, wait_until
 
 NODES = 3
 WHOLE_TIMEOUT_S = 60.0
 STOPPED_TIMEOUT_S = 5.0
-FIRST_PORT, LAST_PORT = 12000, 32000
-"""Below those that the kernel gives to outgoing connections (from 32768 on): else one of these could take the port
-of a member that is down."""
 LOG_LINES = 5
 _POLL_S = 0.0005
 
@@ -52,20 +47,8 @@ class Host(msgspec.Struct, frozen=True):
 
 def local_hosts() -> tuple[Host, ...]:
     """This machine, three times, with ports that nobody listens on."""
-    while True:
-        first = FIRST_PORT + secrets.randbelow(LAST_PORT - FIRST_PORT)
-        ports = range(first, first + 2 * NODES)
-        if all(_free(port) for port in ports):
-            return tuple(Host("127.0.0.1", ports[2 * i], ports[2 * i + 1]) for i in range(NODES))
-
-
-def _free(port: int) -> bool:
-    with socket.socket() as probe:
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
+    first = free_port_block(2 * NODES)
+    return tuple(Host("127.0.0.1", first + 2 * i, first + 2 * i + 1) for i in range(NODES))
 
 
 class View(msgspec.Struct, frozen=True):
