@@ -21,7 +21,7 @@ import random
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 
 import msgspec
@@ -115,7 +115,11 @@ async def _strike(cluster: Cluster, fault: Fault, prefix: bytes, rng: random.Ran
 
 def _lost(cluster: Cluster, prefix: bytes, acknowledged: dict[bytes, bytes]) -> int:
     """How many acknowledged writes are not there, or not as they were written."""
-    found = cluster.read(prefix, prefix[:-1] + bytes([prefix[-1] + 1]))
+    return missing(acknowledged, cluster.read(prefix, prefix[:-1] + bytes([prefix[-1] + 1])))
+
+
+def missing(acknowledged: Mapping[bytes, bytes], found: Mapping[bytes, bytes]) -> int:
+    """How many of the first are not in the second, with the same value."""
     return sum(found.get(key) != value for key, value in acknowledged.items())
 
 

@@ -22,6 +22,7 @@ from measure import free_port_block, wait_until
 
 NODES = 3
 WHOLE_TIMEOUT_S = 60.0
+AGREED_TIMEOUT_S = 20.0
 STOPPED_TIMEOUT_S = 5.0
 LOG_LINES = 5
 _POLL_S = 0.0005
@@ -133,13 +134,17 @@ class Cluster(ABC):
         return self.scratch / f"{self.name}{i + 1}.log"
 
     def leader(self) -> int:
-        """Who leads, as all members say. Raises `RuntimeError` if they do not agree."""
-        views = [self.view(i) for i in range(NODES)]
-        said = {view.leader if view is not None else 0 for view in views}
-        for i, view in enumerate(views):
-            if view is not None and said == {view.member}:
-                return i
-        raise RuntimeError(f"{self.name}: the members do not agree on a leader: {views}")
+        """Who leads, as all members say. Raises `TimeoutError` if they do not come to agree."""
+        found: list[int] = []
+
+        def agreed() -> bool:
+            views = [self.view(i) for i in range(NODES)]
+            said = {view.leader if view is not None else 0 for view in views}
+            found.extend(i for i, view in enumerate(views) if view is not None and said == {view.member})
+            return bool(found)
+
+        wait_until(agreed, AGREED_TIMEOUT_S, f"{self.name}: all members agree on the leader")
+        return found[0]
 
     def wait_whole(self) -> None:
         """Wait until every member answers, all name the same leader, and all have applied what was committed when
