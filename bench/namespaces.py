@@ -62,6 +62,10 @@ class Network:
             _ip("-n", namespace, "link", "set", "eth0", "up")
             _ip("-n", namespace, "link", "set", "lo", "up")
 
+    def remove(self) -> None:
+        """Remove all of it, with the processes inside."""
+        _remove()
+
     def cut(self, i: int) -> None:
         """Unplug host `i`: nothing reaches it and nothing leaves it; no connection is closed."""
         _set_up(LINK.format(i + 1), False)
@@ -85,12 +89,12 @@ def network() -> Iterator[Network]:
         except BlockingIOError:
             raise NoNamespaces("another run of this benchmark has the namespaces") from None
         _remove()
+        made = Network(_free_subnet())
         try:
-            made = Network(_free_subnet())
             made.make()
             yield made
         finally:
-            _remove()
+            made.remove()
     finally:
         os.close(lock)
 
