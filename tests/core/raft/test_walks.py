@@ -10,7 +10,8 @@ import random
 from typing import Final
 
 import pytest
-from tests.datadriven.conversation import Conversation, Seat
+from tests.datadriven.conversation import Conversation
+from tests.datadriven.seat import Seat
 from tests.datadriven.words import name, number
 
 from coterie.core.replica import Effects

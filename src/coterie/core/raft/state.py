@@ -1,20 +1,23 @@
-"""What every mechanism of one Raft member shares: epoch, vote, role, log, membership."""
+"""What every mechanism of one Raft member shares: epoch, vote, role, log, membership, settings."""
 
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 import msgspec
 
 from coterie.core import quorum
 from coterie.core.config import MILLISECOND, ReplicaConfig
-from coterie.core.errors import ConfigurationError
+from coterie.core.errors import ConfigurationError, SafetyViolation
 from coterie.core.log import Log
 from coterie.core.outbox import Outbox
 from coterie.core.raft.membership import describe
 from coterie.core.records import Recovered, SaveHardState
 from coterie.core.replica import LogReader
 from coterie.core.settings import Settings
+from coterie.core.snapshot_transfer import Snapshot
+from coterie.core.timeline import Timeline
 from coterie.core.types import (
     NOBODY,
     Entry,
@@ -26,6 +29,7 @@ from coterie.core.types import (
     Membership,
     Nanos,
     Role,
+    SnapshotMeta,
 )
 
 _membership_decoder = msgspec.msgpack.Decoder(Membership)
@@ -56,17 +60,28 @@ class State:
         self.reason = "started"
         self.commit: Index = max(applied, recovered.base.index)
         """Highest index known to be committed. Not persisted: the leader tells it again (figure 2)."""
+        self.handed_out: Index = applied
+        """Committed entries up to here were handed out, or are in a snapshot that the machine gets instead."""
         self.no_space = False
-        self._memberships: list[tuple[Index, Membership]] = [(recovered.base.index, recovered.base.membership)]
-        self._settings: list[tuple[Index, Settings]] = [(recovered.base.index, recovered.base.settings)]
+        self.snapshot: Snapshot | None = None
+        """The newest durable one, to be sent to followers; None if there is none, or it is gone."""
+        if applied < recovered.base.index:
+            # Applied on top of it, the log's entries would leave a gap in the state (catalogue N09).
+            raise SafetyViolation(
+                f"the log begins after entry {recovered.base.index}, but the machine holds only what entries up to "
+                f"{applied} did: restore it from the snapshot at {recovered.base.index} (or a newer one) first"
+            )
+        base = recovered.base
+        self._memberships = Timeline(base.index, base.membership)
+        for entry in recovered.memberships:
+            self._memberships.append(entry.index, _membership_decoder.decode(entry.payload))
+        self._settings = Timeline(base.index, base.settings)
+        for entry in recovered.settings:
+            self._settings.append(entry.index, _settings_decoder.decode(entry.payload))
         self.membership_reason = "started"
         """What the newest change of the membership was, for people."""
-        for entry in recovered.memberships:
-            self._memberships.append((entry.index, _membership_decoder.decode(entry.payload)))
-        for entry in recovered.settings:
-            self._settings.append((entry.index, _settings_decoder.decode(entry.payload)))
         self._belonged = False
-        if self._memberships[-1][1].members and self.commit == 0:
+        if self.membership.members and self.commit == 0:
             # The first entry is the membership that all initial members fixed before they
             # started: it is the same for all, so it is committed from the beginning.
             self.commit = min(1, self.log.last_index)
@@ -75,12 +90,27 @@ class State:
     @property
     def membership(self) -> Membership:
         """The newest membership in the log, committed or not (4.1)."""
-        return self._memberships[-1][1]
+        return self._memberships.newest
+
+    @property
+    def settings(self) -> Settings:
+        """The newest committed settings."""
+        if self._settings.newest_index <= self.commit:
+            return self._settings.newest
+        return self._settings.at(self.commit)
+
+    def meta_at(self, index: Index) -> SnapshotMeta:
+        """What a snapshot of the state at `index` needs to say of the log: the membership, joint or not, and
+        the settings in force there (catalogue N03). Raises `LookupError` if the log does not reach there."""
+        epoch = self.log.epoch_at(index)
+        if epoch is None:
+            raise LookupError(f"the log does not hold entry {index}")
+        return SnapshotMeta(index, epoch, self._memberships.at(index), self._settings.at(index))
 
     @property
     def membership_index(self) -> Index:
         """Where the newest membership stands in the log."""
-        return self._memberships[-1][0]
+        return self._memberships.newest_index
 
     @property
     def others(self) -> tuple[MemberId, ...]:
@@ -110,7 +140,7 @@ class State:
         be elected and none but it can commit the entry (4.2.2, figure 4.6; catalogue M12). It does not count itself.
         Learners, members not yet added, and those whose removal is committed never campaign (4.2.1; M09).
         """
-        for index, membership in reversed(self._memberships):
+        for index, membership in self._memberships.newest_first():
             if self.own in membership.voters or self.own in membership.outgoing:
                 return True
             if index <= self.commit:
@@ -118,17 +148,9 @@ class State:
         return False
 
     @property
-    def settings(self) -> Settings:
-        """The newest committed settings."""
-        for index, settings in reversed(self._settings):
-            if index <= self.commit:
-                return settings
-        return self._settings[0][1]
-
-    @property
     def newest_settings(self) -> tuple[Index, Settings]:
         """The newest settings in the log, committed or not, and where they stand."""
-        return self._settings[-1]
+        return self._settings.newest_index, self._settings.newest
 
     @property
     def promised_lease(self) -> Nanos:
@@ -138,7 +160,7 @@ class State:
         or be in use already (see `raft/lease.py`).
         """
         longest = 0
-        for index, settings in reversed(self._settings):
+        for index, settings in self._settings.newest_first():
             if settings.lease_reads:
                 longest = max(longest, settings.lease_ms * MILLISECOND)
             if index <= self.commit:
@@ -159,12 +181,13 @@ class State:
         """Remember whether a committed membership has had this member: to be called before the log forgets it. (One
         that was added by an entry that was undone has not been removed, and one that has just joined is not yet.)"""
         self._belonged = self._belonged or any(
-            index <= self.commit and membership.member(self.own) is not None for index, membership in self._memberships
+            index <= self.commit and membership.member(self.own) is not None
+            for index, membership in self._memberships.newest_first()
         )
 
     def name(self, member: MemberId) -> str:
         """The member's name, for people, also of one that has left; its id if it is not known."""
-        for _, membership in reversed(self._memberships):
+        for _, membership in self._memberships.newest_first():
             known = membership.member(member)
             if known is not None:
                 return known.name
@@ -185,7 +208,7 @@ class State:
         """Heed an entry that is the replica's own business."""
         try:
             if entry.kind is EntryKind.SETTINGS:
-                self._settings.append((entry.index, _settings_decoder.decode(entry.payload)))
+                self._settings.append(entry.index, _settings_decoder.decode(entry.payload))
                 return
             membership = _membership_decoder.decode(entry.payload)
         except (msgspec.DecodeError, ConfigurationError) as error:
@@ -196,19 +219,42 @@ class State:
             return
         self.note_belonging()
         self.membership_reason = describe(self.membership, membership)
-        self._memberships.append((entry.index, membership))
+        self._memberships.append(entry.index, membership)
         self._refresh_quorums()
 
     def truncate(self, first: Index) -> None:
         """Forget entries that a newer leader contradicts, and the memberships and settings among them."""
         self.log.truncate(first)
-        while self._settings[-1][0] >= first:
-            self._settings.pop()
-        if self._memberships[-1][0] >= first:
-            while self._memberships[-1][0] >= first:
-                self._memberships.pop()
+        self._settings.truncate(first)
+        if self._memberships.truncate(first):
             self.membership_reason = "a change of the membership was undone before it was committed"
             self._refresh_quorums()
+
+    def compact(self, index: Index) -> None:
+        """Forget committed entries up to `index`; what is in force there stays known."""
+        self.note_belonging()
+        self.log.compact(self.meta_at(index))
+        self._memberships.compact(index)
+        self._settings.compact(index)
+
+    def reset(self, meta: SnapshotMeta) -> None:
+        """Replace the whole log by a snapshot of what is committed (Raft 7). Epoch and vote stay."""
+        self.note_belonging()
+        self.log.reset(meta)
+        # The same object if nothing changed: a new one would be told of as a change.
+        membership = self.membership if meta.membership == self.membership else meta.membership
+        self._memberships.reset(meta.index, membership)
+        self._settings.reset(meta.index, meta.settings)
+        self.commit = max(self.commit, meta.index)
+        self._refresh_quorums()
+
+    def next_committed(self) -> Sequence[Entry]:
+        """Committed entries that were not handed out yet, in order, bounded."""
+        if self.handed_out >= self.commit:
+            return ()
+        entries = self.log.entries(self.handed_out + 1, self.commit, self.config.max_committed_bytes)
+        self.handed_out = entries[-1].index
+        return entries
 
     def enter_epoch(self, epoch: Epoch, vote: MemberId = NOBODY) -> None:
         """Move to a newer epoch. The vote of an older one does not carry over (Raft 5.1; catalogue
