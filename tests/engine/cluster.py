@@ -117,6 +117,7 @@ class Node:
         self.hangs = False
         self.events: list[Event] = []
         self.views: list[View] = []
+        self.departed: list[Member] = []
         self.ledger = Ledger()
         self._cluster = cluster
         self.engine = Engine(
@@ -140,6 +141,9 @@ class Node:
 
     def reply(self, client: object, response: Response) -> None:
         self._cluster.answers.setdefault((client, getattr(response, "id", 0)), []).append(response)
+
+    def removed(self, member: Member) -> None:
+        self.departed.append(member)
 
     def publish(self, view: View) -> None:
         self.views.append(view)
