@@ -115,9 +115,7 @@ def change_members(change: ChangeMembers, *, timeout: float = DEFAULT_TIMEOUT_SE
     return _call(change, _changed, timeout)
 
 
-def claim(
-    member: MemberId, claim: int, client: str, *, timeout: float = DEFAULT_TIMEOUT_SECONDS
-) -> Call[None]:
+def claim(member: MemberId, claim: int, client: str, *, timeout: float = DEFAULT_TIMEOUT_SECONDS) -> Call[None]:
     """A data directory that joins claims its id (see `ClaimMember`)."""
     return _call(ClaimMember(0, member, claim, client), _nothing, timeout)
 

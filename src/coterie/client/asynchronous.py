@@ -91,6 +91,11 @@ class AsyncClient:
     set_setting = _method(admin_calls.set_setting)
 
     @property
+    def endpoints(self) -> str:
+        """Every member's client address that is known, with commas between."""
+        return self._core.endpoints
+
+    @property
     def revision(self) -> int:
         """The newest revision that this client has seen or written: what session reads ask for."""
         return self._core.revision

@@ -225,6 +225,11 @@ class ClientCore:
         return self._routes.leader
 
     @property
+    def endpoints(self) -> str:
+        """Every member's address that is known, with commas between."""
+        return ",".join(str(place.endpoint) for place in self._routes.book.places())
+
+    @property
     def under_way(self) -> int:
         """Requests without an outcome."""
         return len(self._requests)

@@ -277,9 +277,7 @@ class Administration:
         if asked.client is not None:
             self._ports.reply(asked.client, Answer(asked.request.id, 0, 0, body))
 
-    def _fail(
-        self, asked: _Asked, code: FailureCode, happened: Happened, text: str, leader: MemberId = NOBODY
-    ) -> None:
+    def _fail(self, asked: _Asked, code: FailureCode, happened: Happened, text: str, leader: MemberId = NOBODY) -> None:
         if asked.client is not None:
             self._ports.reply(asked.client, Failure(asked.request.id, code, happened, text, leader))
 
@@ -348,4 +346,3 @@ class Administration:
                 )
             )
         return MemberList(self._cluster, self._protocol, replica.leader, tuple(found), self._machine)
-

@@ -58,8 +58,7 @@ class Group:
         what the others may write from here on."""
         if settings.version > self._supports.own_version:
             raise ProgramTooOld(
-                f"the cluster uses version {settings.version}; this program supports up to "
-                f"{self._supports.own_version}"
+                f"the cluster uses version {settings.version}; this program supports up to {self._supports.own_version}"
             )
 
     def restored(self, membership: Membership, settings: Settings) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 MAX_NAME_CHARACTERS = 64
-NAME_RULE = (
-    f"a name has 1 to {MAX_NAME_CHARACTERS} letters, digits, '.', '_' or '-', and at least one letter or digit"
-)
+NAME_RULE = f"a name has 1 to {MAX_NAME_CHARACTERS} letters, digits, '.', '_' or '-', and at least one letter or digit"
 ADDRESS_RULE = "an address is host:port with a port from 1 to 65535"
 MAX_ADDRESS_CHARACTERS = 300
 

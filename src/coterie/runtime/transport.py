@@ -26,13 +26,15 @@ class Transport:
         lines: Lines,
         rng: random.Random,
         on_closed: Callable[[MemberId, bool], None],
+        on_expelled: Callable[[str], None] = lambda reason: None,
     ) -> None:
-        """`on_closed(peer, refused)`: see `PeerLink`."""
+        """`on_closed(peer, refused)`, `on_expelled(reason)`: see `PeerLink`."""
         self._own = own
         self._limits = limits
         self._lines = lines
         self._rng = rng
         self._on_closed = on_closed
+        self._on_expelled = on_expelled
         self._links: dict[MemberId, PeerLink] = {}
         self._waiting: list[PeerLink] = []
         """Links with something to flush; one may stand here more than once, and is written once."""
@@ -56,7 +58,13 @@ class Transport:
                     lines=self._lines,
                     rng=self._rng,
                     on_closed=self._on_closed,
+                    on_expelled=self._on_expelled,
                 )
+
+    @property
+    def connected(self) -> bool:
+        """Whether any other member can be reached."""
+        return any(link.connected for link in self._links.values())
 
     def link(self, member: MemberId) -> PeerLink | None:
         """The link to a member, if there is one."""
