@@ -154,7 +154,8 @@ class Administration:
 
     def _change(self, now: Nanos, asked: _Asked, again: bool, plan: Plan) -> None:
         if isinstance(plan, BadChange):
-            self._fail(asked, FailureCode.INVALID, Happened.NO, plan.problem)
+            code = FailureCode.NOT_NOW if plan.later else FailureCode.INVALID
+            self._fail(asked, code, Happened.NO, plan.problem)
             return
         if again and self._replica.membership != self._history.membership:
             # An earlier attempt may be what is under way: its outcome is this one's.
@@ -199,12 +200,14 @@ class Administration:
             to = member.id
         self._replica.transfer_leadership(now, self._ask(asked), to)
 
-    def hand_over(self, now: Nanos) -> None:
-        """This member is about to stop: let the most advanced voter lead, if it can. Nobody waits for the outcome."""
+    def hand_over(self, now: Nanos) -> bool:
+        """This member is about to stop: let the most advanced voter lead, if it can. Returns whether that began."""
         others = [voter for voter in self._replica.membership.voters if voter != self._own]
-        if self._replica.role is Role.LEADER and others:
-            asked = _Asked(None, TransferLeadership(0, ANYBODY), now + self._timeout)
-            self._replica.transfer_leadership(now, self._ask(asked), NOBODY)
+        if self._replica.role is not Role.LEADER or not others:
+            return False
+        asked = _Asked(None, TransferLeadership(0, ANYBODY), now + self._timeout)
+        self._replica.transfer_leadership(now, self._ask(asked), NOBODY)
+        return True
 
     def _set(self, now: Nanos, asked: _Asked, request: ChangeSetting) -> None:
         held = self._replica.settings

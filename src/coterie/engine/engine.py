@@ -182,10 +182,10 @@ class Engine:
         """Take no more requests (they fail with STOPPING); what is under way goes on."""
         self._intake.stopping = True
 
-    def hand_over(self, now: Nanos) -> None:
-        """Before `stop`: if this member leads, let another take over (3.10). Over when `leads` is false, or
-        after an election timeout."""
-        self._administration.hand_over(now)
+    def hand_over(self, now: Nanos) -> bool:
+        """Before `stop`: if this member leads, let another take over (3.10); returns whether that began. It is
+        over when `leads` is false, or after an election timeout."""
+        return self._administration.hand_over(now)
 
     @property
     def leads(self) -> bool:

@@ -23,6 +23,8 @@ class BadChange(msgspec.Struct, frozen=True):
     """The change makes no sense: why, in words."""
 
     problem: str
+    later: bool = False
+    """It may make sense later."""
 
 
 class Planned(msgspec.Struct, frozen=True):
@@ -75,7 +77,8 @@ def plan_change(membership: Membership, request: ChangeMembers, rng: random.Rand
         elif member.claim == UNCLAIMED:
             return BadChange(
                 f"{name} has never started: a voter without a data directory makes every quorum harder to reach. Start "
-                "it with --join, wait until it has caught up, then promote it"
+                "it with --join, wait until it has caught up, then promote it",
+                later=True,
             )
         else:
             promote.append(member.id)

@@ -1,0 +1,394 @@
+"""When a snapshot is taken, how one that comes from the leader is kept and installed, and what a restart needs.
+
+**When.** Once the log has grown by `settings.snapshot_log_bytes` since the last one, and by
+`settings.snapshot_log_ratio` times that one's size (LogCabin's rule: writing snapshots then costs at most
+a fixed share of writing the log). Members take turns: each waits for a bit more than the one before it,
+so that not all disks are busy at once. Never two at once, and none while one is received or installed.
+
+**Never on the loop.** The machine gives a view that stands still; a job writes it to a file while
+commands are applied. A machine that keeps its state in a store is flushed first: what the store holds
+is what the snapshot holds.
+
+**Installing** takes the leader's chunks to a file, has it checked, tells the replica (which resets the log:
+the commit point), and then replaces the machine's state. Entries that are handed out meanwhile wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+from coterie.core.config import MILLISECOND
+from coterie.core.errors import CoterieError
+from coterie.core.records import Recovered
+from coterie.core.replica import Replica, SnapshotChunk, SnapshotReader
+from coterie.core.types import Index, MemberId, Nanos, SnapshotMeta
+from coterie.engine.ports import Event, Ports
+from coterie.engine.work import Job, Lane, lacks_space
+from coterie.machine.host import Flush, Host, Install, SnapshotView
+
+NEVER: Nanos = 1 << 62
+RETRY_INTERVAL: Nanos = 30_000 * MILLISECOND
+"""After a snapshot or a flush found no space."""
+ENTRY_OVERHEAD_BYTES = 48
+"""What an entry takes in the log beside its payload, about."""
+KEPT_SNAPSHOTS = 2
+"""The newest, and one to fall back to while the log still reaches it."""
+
+
+class NoState(CoterieError):
+    """Neither store nor snapshot holds what the log begins after."""
+
+
+class SnapshotFiles(SnapshotReader, Protocol):
+    """The snapshot files of a data directory. `chunk`, `kept` and `chunks` are called in the loop."""
+
+    def kept(self) -> Sequence[tuple[SnapshotMeta, int]]:
+        """(meta, bytes) of every whole snapshot, the newest first."""
+        ...
+
+    def chunks(self, meta: SnapshotMeta) -> Iterable[bytes]:
+        """Its content; may be iterated more than once, in any thread. Raises `ValueError` when it is found damaged,
+        `OSError`, `LookupError`."""
+        ...
+
+    def write(self, meta: SnapshotMeta, chunks: Iterable[bytes]) -> int:
+        """In a thread: make the snapshot, durable under its final name on return; its size. Raises `OSError`;
+        then there is none."""
+        ...
+
+    def receive(self, chunk: SnapshotChunk) -> bool:
+        """In a thread: keep bytes of a snapshot that is being received. Returns whether it is whole now: then it
+        is checked, and durable under its final name. Raises `ValueError`: damaged, and gone; `OSError`."""
+        ...
+
+    def prune(self, keep: int) -> None:
+        """In a thread: remove all but the newest `keep`, and what was never finished but is not being received."""
+        ...
+
+
+class _FlushJob(Job):
+    lane = Lane.STORE
+
+    def __init__(self, flush: Flush) -> None:
+        self.flush = flush
+
+    def perform(self) -> None:
+        self.flush.perform()
+
+
+class _InstallJob(Job):
+    lane = Lane.STORE
+
+    def __init__(self, meta: SnapshotMeta, install: Install) -> None:
+        self.meta = meta
+        self.install = install
+
+    def perform(self) -> None:
+        self.install.perform()
+
+
+class _TakeJob(Job):
+    lane = Lane.FILES
+
+    def __init__(self, files: SnapshotFiles, view: SnapshotView) -> None:
+        self.meta = view.meta
+        self.size = 0
+        self._files = files
+        self._view = view
+
+    def perform(self) -> None:
+        try:
+            self.size = self._files.write(self.meta, self._view.chunks())
+        finally:
+            self._view.close()
+        self._files.prune(KEPT_SNAPSHOTS)
+
+
+class _ReceiveJob(Job):
+    lane = Lane.FILES
+
+    def __init__(self, files: SnapshotFiles, chunks: list[SnapshotChunk]) -> None:
+        self.meta = chunks[-1].meta
+        self.whole = False
+        self._files = files
+        self._chunks = chunks
+
+    def perform(self) -> None:
+        for chunk in self._chunks:
+            self.whole = self._files.receive(chunk)
+
+
+def restore_newest(host: Host, files: SnapshotFiles | None, recovered: Recovered) -> list[Event]:
+    """At the start: if the log begins after what the machine holds, restore it from a snapshot. Returns what
+    people should know. Raises `NoState` if there is none that serves."""
+    base = recovered.base.index
+    if host.applied >= base:
+        return []
+    events: list[Event] = []
+    problems: list[str] = []
+    for meta, _ in files.kept() if files is not None else ():
+        if meta.index < base:
+            break
+        try:
+            assert files is not None
+            host.restore(files.chunks(meta))
+        except (ValueError, LookupError, OSError) as error:
+            problems.append(f"the snapshot at entry {meta.index} cannot be used ({error})")
+            continue
+        if problems:
+            text = f"fell back to the snapshot at entry {meta.index}: {'; '.join(problems)}"
+            events.append(Event("snapshot-fallback", text, {"index": meta.index}))
+        return events
+    found = "; ".join(problems) or "there is no snapshot that reaches it"
+    raise NoState(
+        f"the log begins after entry {base}, and nothing here holds the state up to it: {found}",
+        advice="remove this member from the cluster, then add it again and start it with an empty data directory: the "
+        "others have the state",
+    )
+
+
+class Snapshots:
+    """One engine's snapshots and flushes."""
+
+    def __init__(
+        self,
+        *,
+        own: MemberId,
+        host: Host,
+        replica: Replica,
+        ports: Ports,
+        files: SnapshotFiles | None,
+        log_bytes: int,
+    ) -> None:
+        """`files`: None: no snapshots, the log keeps everything. `log_bytes`: of the log at the start."""
+        self._own = own
+        self._host = host
+        self._replica = replica
+        self._ports = ports
+        self._files = files
+        self.grown = log_bytes
+        """Bytes by which the log grew since the last snapshot, about."""
+        self._last_size = 0
+        self._last_index: Index = 0
+        self._wanted = False
+        """A snapshot is due, and waits for a flush that is under way."""
+        self._flushing: _FlushJob | None = None
+        self._taking: _TakeJob | None = None
+        self._receiving: _ReceiveJob | None = None
+        self._arrived: list[SnapshotChunk] = []
+        self._to_install: SnapshotMeta | None = None
+        self._installing: _InstallJob | None = None
+        self._again: _FlushJob | _InstallJob | None = None
+        """Work on the store that found no space, and is tried again as it is ..."""
+        self._again_at: Nanos = NEVER
+        """... then."""
+        self._retry_take_at: Nanos = 0
+
+    def begin(self, now: Nanos) -> None:
+        """Tell the replica of the newest snapshot on disk."""
+        kept = self._files.kept() if self._files is not None else ()
+        if kept:
+            meta, size = kept[0]
+            self._last_size, self._last_index = size, meta.index
+            self._replica.snapshot_taken(now, meta, size)
+
+    @property
+    def busy(self) -> bool:
+        """The machine's state is being replaced: nothing may be applied."""
+        return self._to_install is not None or self._installing is not None
+
+    # -- inputs --------------------------------------------------------------------------------
+
+    def chunks(self, chunks: list[SnapshotChunk]) -> None:
+        """Pieces of a snapshot that the leader sends."""
+        self._arrived.extend(chunks)
+
+    def install(self, meta: SnapshotMeta) -> None:
+        """The log was reset to this snapshot: the machine must follow."""
+        self._to_install = meta
+
+    def worked(self, now: Nanos, job: Job, problem: Exception | None) -> SnapshotMeta | None:
+        """A job is done, or failed. Returns the snapshot that the machine now holds, if it was installed.
+
+        Raises what ends the node."""
+        if job is self._flushing:
+            self._flushing = None
+            self._flushed(now, job, problem)
+        elif job is self._taking:
+            self._taking = None
+            self._taken(now, job, problem)
+        elif job is self._receiving:
+            self._receiving = None
+            self._received(now, job, problem)
+        elif job is self._installing:
+            return self._installed(now, job, problem)
+        return None
+
+    # -- what is due -----------------------------------------------------------------------------
+
+    def flush(self, now: Nanos) -> None:
+        """Begin what is due; cheap if nothing is."""
+        if self._arrived and self._receiving is None:
+            self._receive()
+        if self._again is not None and now >= self._again_at:
+            job, self._again, self._again_at = self._again, None, NEVER
+            self._ports.work(job)
+        if self._flushing is not None or self._installing is not None:
+            return
+        if self._to_install is not None:
+            self._begin_install(self._to_install)
+            return
+        host = self._host
+        if host.flush_due:
+            self._begin_flush()
+        elif self._wanted or self._due(now):
+            self._take(now)
+
+    def flush_store(self) -> bool:
+        """At a graceful stop: bring what the machine gathered into its store; returns whether that began."""
+        if self._flushing is None and not self.busy:
+            self._begin_flush()
+        return self._flushing is not None
+
+    @property
+    def flushing(self) -> bool:
+        """Whether the store is being written."""
+        return self._flushing is not None
+
+    def _due(self, now: Nanos) -> bool:
+        if self._files is None or self._taking is not None or self._receiving is not None or now < self._retry_take_at:
+            return False
+        limit = self._limit
+        return self.grown >= limit and self._host.applied > self._last_index
+
+    @property
+    def _limit(self) -> int:
+        """Bytes of log growth from which on a snapshot is due: a bit more for each member than for the one before."""
+        settings = self._host.settings
+        limit = max(settings.snapshot_log_bytes, settings.snapshot_log_ratio * self._last_size)
+        ids = sorted(member.id for member in self._host.membership.members)
+        rank = ids.index(self._own) if self._own in ids else 0
+        return limit + limit * rank // (2 * max(1, len(ids)))
+
+    def deadline(self) -> Nanos:
+        """When something is due without any input."""
+        if self._retry_take_at and self._taking is None and self.grown >= self._limit:
+            return min(self._again_at, self._retry_take_at)
+        return self._again_at
+
+    # -- flushing --------------------------------------------------------------------------------
+
+    def _begin_flush(self) -> bool:
+        flush = self._host.begin_flush()
+        if flush is None:
+            return False
+        self._flushing = _FlushJob(flush)
+        self._ports.work(self._flushing)
+        return True
+
+    def _flushed(self, now: Nanos, job: Job, problem: Exception | None) -> None:
+        assert isinstance(job, _FlushJob)
+        if problem is None:
+            self._host.finish_flush(job.flush)
+        elif lacks_space(problem):
+            # What was set aside stays so, and this stays the one flush under way.
+            self._flushing = job
+            self._try_again(now, job, "no space to write the machine's store")
+        else:
+            raise problem
+
+    def _try_again(self, now: Nanos, job: _FlushJob | _InstallJob, what: str) -> None:
+        self._again, self._again_at = job, now + RETRY_INTERVAL
+        self._ports.event(Event("store-no-space", f"{what}: free some; it is tried again"))
+
+    # -- taking ----------------------------------------------------------------------------------
+
+    def _take(self, now: Nanos) -> None:
+        host = self._host
+        if not self._wanted:
+            self._wanted = True
+            if self._begin_flush():
+                return  # `worked` leads here again
+        self._wanted = False
+        assert self._files is not None
+        view = host.snapshot_view()
+        if view.meta.index <= self._last_index:
+            view.close()
+            return
+        self._taking = _TakeJob(self._files, view)
+        # What comes from now on is not in this one.
+        self.grown = 0
+        self._ports.work(self._taking)
+
+    def _taken(self, now: Nanos, job: Job, problem: Exception | None) -> None:
+        assert isinstance(job, _TakeJob)
+        meta = job.meta
+        if problem is None:
+            self._retry_take_at = 0
+            self._last_size, self._last_index = job.size, meta.index
+            text = f"snapshot of {job.size} bytes at entry {meta.index}"
+            self._ports.event(Event("snapshot-taken", text, {"index": meta.index, "bytes": job.size}))
+            self._replica.snapshot_taken(now, meta, job.size)
+        elif lacks_space(problem):
+            self._retry_take_at = now + RETRY_INTERVAL
+            self.grown += self._limit
+            text = f"no space for a snapshot at entry {meta.index}: free some; the log grows until one succeeds"
+            self._ports.event(Event("snapshot-no-space", text, {"index": meta.index}))
+        else:
+            raise problem
+
+    # -- receiving and installing ------------------------------------------------------------------
+
+    def _receive(self) -> None:
+        assert self._files is not None
+        arrived, self._arrived = self._arrived, []
+        last = arrived[-1].meta
+        # One at a time: a newer snapshot takes the place of one that was not whole yet.
+        arrived = [chunk for chunk in arrived if chunk.meta == last]
+        self._receiving = _ReceiveJob(self._files, arrived)
+        self._ports.work(self._receiving)
+
+    def _received(self, now: Nanos, job: Job, problem: Exception | None) -> None:
+        assert isinstance(job, _ReceiveJob)
+        meta = job.meta
+        if problem is None:
+            if job.whole:
+                text = f"received the snapshot at entry {meta.index}"
+                self._ports.event(Event("snapshot-received", text, {"index": meta.index}))
+                self._replica.snapshot_received(now, meta)
+        elif lacks_space(problem) or isinstance(problem, ValueError):
+            reason = "no space" if lacks_space(problem) else str(problem)
+            text = f"the snapshot at entry {meta.index} could not be kept ({reason}): it is asked for again"
+            self._ports.event(Event("snapshot-refused", text, {"index": meta.index}))
+            self._arrived = [chunk for chunk in self._arrived if chunk.meta != meta]
+            self._replica.snapshot_failed(now, meta, reason)
+        else:
+            raise problem
+
+    def _begin_install(self, meta: SnapshotMeta) -> None:
+        assert self._files is not None
+        self._to_install = None
+        self._wanted = False
+        self._installing = _InstallJob(meta, self._host.begin_restore(self._files.chunks(meta)))
+        self._ports.work(self._installing)
+
+    def _installed(self, now: Nanos, job: Job, problem: Exception | None) -> SnapshotMeta | None:
+        assert isinstance(job, _InstallJob)
+        if problem is not None and lacks_space(problem):
+            self._try_again(now, job, "no space to install a snapshot")
+            return None
+        self._installing = None
+        if problem is not None:
+            raise problem
+        self._host.finish_restore(job.install)
+        meta = job.meta
+        self.grown = 0
+        self._last_index = meta.index
+        self._last_size = next((size for kept, size in self._kept() if kept.index == meta.index), 0)
+        text = f"the state is now that of the snapshot at entry {meta.index}"
+        self._ports.event(Event("snapshot-installed", text, {"index": meta.index}))
+        return meta
+
+    def _kept(self) -> Sequence[tuple[SnapshotMeta, int]]:
+        return self._files.kept() if self._files is not None else ()
