@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from coterie.core.messages import Append, AppendReply, Message
-from coterie.core.records import Put, Record, SaveHardState, Truncate
+from coterie.core.messages import Append, AppendReply, InstallSnapshot, InstallSnapshotReply, Message
+from coterie.core.records import Compact, Put, Record, Reset, SaveHardState, Truncate
 from coterie.core.replica import Accepted, Lost, Outcome, Refused
-from coterie.core.types import Entry, EntryKind, Epoch, Role
+from coterie.core.types import Entry, EntryKind, Epoch, Role, SnapshotMeta
 
 CLOCK_READINGS = frozenset({"stamp", "echo", "lag"})
 """Fields that are left out: every message would differ by them. The command `age` shows what they do."""
@@ -39,11 +39,19 @@ def entries_words(entries: tuple[Entry, ...] | list[Entry]) -> str:
     return " ".join(entry_word(entry) for entry in entries)
 
 
+def snapshot_word(meta: SnapshotMeta) -> str:
+    return f"{meta.index}@{epoch_word(meta.epoch)}"
+
+
 def record_words(record: Record) -> str:
     if isinstance(record, Put):
         return f"put {entries_words(record.entries)}"
     if isinstance(record, Truncate):
         return f"truncate from {record.first}"
+    if isinstance(record, Compact):
+        return f"compact to {snapshot_word(record.base)}"
+    if isinstance(record, Reset):
+        return f"reset to {snapshot_word(record.base)}"
     assert isinstance(record, SaveHardState)
     return f"epoch {epoch_word(record.state.epoch)} vote {name(record.state.vote)}"
 
@@ -61,6 +69,15 @@ def message_words(sender: int, to: int, message: Message) -> str:
         if not message.accepted:
             answer = f"refused={message.index} hint={message.hint_index}@{epoch_word(message.hint_epoch)}"
         return f"{head} epoch={epoch_word(message.epoch)} {answer} round={message.round}"
+    if isinstance(message, InstallSnapshot):
+        piece = f"bytes {message.offset}..{message.offset + len(message.data)}" if message.data else "how much is there"
+        return (
+            f"{head} epoch={epoch_word(message.epoch)} snapshot={snapshot_word(message.meta)} {piece} "
+            f"of {message.size} round={message.round}"
+        )
+    if isinstance(message, InstallSnapshotReply):
+        state = "installed" if message.installed else f"holds {message.offset}"
+        return f"{head} epoch={epoch_word(message.epoch)} snapshot={message.index} {state} round={message.round}"
     fields = [head]
     for field in message.__struct_fields__:
         value = getattr(message, field)

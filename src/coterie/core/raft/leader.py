@@ -1,27 +1,30 @@
-"""The leader's side: replication (Raft 5.3), commit (5.4.2), check-quorum (6.2), read index (6.4)."""
+"""The leader's side: replication (Raft 5.3), commit (5.4.2), check-quorum (6.2), read index (6.4); what followers
+need that is compacted away goes through `SnapshotSender`."""
 
 from __future__ import annotations
 
 from collections import deque
 
-from coterie.core.messages import Append, AppendReply
+from coterie.core.messages import Append, AppendReply, InstallSnapshotReply
 from coterie.core.raft.confirmation import Confirmation
 from coterie.core.raft.progress import Mode, Progress
 from coterie.core.raft.reads import Read, ReadQueue
+from coterie.core.raft.snapshot_sender import SnapshotSender
 from coterie.core.raft.state import State
-from coterie.core.replica import Accepted, Refusal, Refused
-from coterie.core.types import NO_EPOCH, Entry, EntryKind, Index, MemberId, Nanos, Token
+from coterie.core.replica import Accepted, MemberProgress, Refusal, Refused, SnapshotReader
+from coterie.core.types import Entry, EntryKind, Index, MemberId, Nanos, Token
 
 
 class Leadership:
     """All that a member holds because it leads in one epoch; dropped when it no longer does."""
 
-    def __init__(self, state: State, now: Nanos, campaign_began: Nanos) -> None:
+    def __init__(self, state: State, reader: SnapshotReader | None, now: Nanos, campaign_began: Nanos) -> None:
         config = state.config
         self._state = state
         self.confirmation = Confirmation(state.own, campaign_began, config.heartbeat_interval)
         self.reads = ReadQueue(config.max_pending_reads)
         self.progress = {member: Progress(config, state.log.last_index + 1, now) for member in state.others}
+        self.snapshots = SnapshotSender(state, reader)
         self.uncommitted_bytes = 0
         self._uncommitted: deque[tuple[Index, int]] = deque()
         self._elected_at: Nanos = now
@@ -109,26 +112,85 @@ class Leadership:
                 f"ends at {state.log.last_index}",
             )
             return True
-        progress.heard_at = now
-        # The newest answer's, not the highest: after a reboot the follower's clock begins anew.
-        progress.stamp = m.stamp
-        confirmed = False
-        if m.round > progress.acked_round:
-            progress.acked_round = m.round
-            confirmed = self._confirm() and bool(self.reads.asked)
+        confirmed = self._heard(now, progress, m.round, m.stamp)
         if m.accepted:
             commit = state.commit
             if progress.accepted(m.index):
                 self._commit_what_is_agreed(now)
+            if progress.mode is Mode.SNAPSHOT and progress.match >= state.log.base_index:
+                self._end_snapshot(sender, progress)
             return confirmed or state.commit > commit or progress.next <= state.log.last_index
         agree, _ = state.log.last_at_most(m.hint_index, m.hint_epoch)
-        return progress.refused(m.index, agree + 1) or confirmed
+        # Where the logs may agree at most lies before what this log still holds: only a snapshot helps.
+        return progress.refused(m.index, min(agree, m.hint_index) + 1) or confirmed
+
+    def handle_install_reply(self, now: Nanos, sender: MemberId, m: InstallSnapshotReply) -> None:
+        """How much of a snapshot a follower holds; or that its log, durably, is no shorter than it.
+
+        Installed, it counts as a copy of all that the snapshot covers: those entries were committed, so any
+        leader's log holds them.
+        """
+        state = self._state
+        progress = self.progress.get(sender)
+        if progress is None or m.round > self.confirmation.round:
+            return
+        if m.installed and m.index > state.log.last_index:
+            state.outbox.raise_alarm(
+                "Leader Completeness (Raft 5.4.3)",
+                f"{state.name(sender)} installed a snapshot at {m.index}, but the log of the leader of epoch "
+                f"{state.epoch} ends at {state.log.last_index}",
+            )
+            return
+        self._heard(now, progress, m.round, m.stamp)
+        if not m.installed:
+            self.snapshots.answered(now, sender, m.index, m.offset)
+            return
+        if progress.accepted(m.index):
+            self._commit_what_is_agreed(now)
+        if progress.mode is Mode.SNAPSHOT:
+            self._end_snapshot(sender, progress)
+
+    def _heard(self, now: Nanos, progress: Progress, round_number: int, stamp: Nanos) -> bool:
+        """A follower answered: it takes part in that round. Returns whether reads can be answered by it."""
+        progress.heard_at = now
+        # The newest answer's, not the highest: after a reboot the follower's clock begins anew.
+        progress.stamp = stamp
+        if round_number <= progress.acked_round:
+            return False
+        progress.acked_round = round_number
+        return self._confirm() and bool(self.reads.asked)
+
+    def _end_snapshot(self, member: MemberId, progress: Progress) -> None:
+        """The follower goes on with entries after `match` (or with a newer snapshot, if they are gone)."""
+        self.snapshots.end(member)
+        progress.become_replicate()
 
     def connection_closed(self, peer: MemberId) -> None:
         """What was on its way to the peer is lost: find out where it stands."""
         progress = self.progress.get(peer)
-        if progress is not None:
+        if progress is None:
+            return
+        if progress.mode is Mode.SNAPSHOT:
+            self.snapshots.interrupted(peer)
+        else:
             progress.become_probe()
+
+    def needs(self, now: Nanos) -> list[Index]:
+        """For each follower that lives, the index after which it needs entries: the log should not be
+        compacted past it. One that is silent for an election timeout holds nothing back."""
+        timeout = self._state.config.election_timeout
+        return [
+            max(p.match, self.snapshots.follows_from(member) or 0)
+            for member, p in self.progress.items()
+            if now - p.heard_at <= timeout
+        ]
+
+    def report(self) -> tuple[MemberProgress, ...]:
+        """See `Replica.progress`."""
+        return tuple(
+            MemberProgress(member, p.match, p.heard_at, p.mode.name.lower(), self.snapshots.offset(member))
+            for member, p in self.progress.items()
+        )
 
     # -- reads -------------------------------------------------------------------------------
 
@@ -187,6 +249,8 @@ class Leadership:
             sent = self._send_entries(now, member, progress)
             if not sent and (heartbeat or ask or (notice and progress.sent_commit < self._state.commit)):
                 self._send(now, member, progress, ())
+        if self.snapshots.active:
+            self.snapshots.send(now, self.progress, confirmation.round)
 
     def _send_entries(self, now: Nanos, member: MemberId, progress: Progress) -> bool:
         """Send entries as far as the window allows. A follower that is silent gets none: reading old
@@ -197,6 +261,8 @@ class Leadership:
             return False
         while progress.next <= state.log.last_index and progress.open:
             if progress.next <= state.log.base_index:
+                # Never from the first entry that is left: a log with a gap matches nothing (catalogue L15).
+                self.snapshots.begin(member, progress)
                 return sent
             entries = state.log.entries(progress.next, state.log.last_index, state.config.max_append_bytes)
             self._send(now, member, progress, entries)
@@ -212,13 +278,16 @@ class Leadership:
         """
         state = self._state
         prev = max(progress.next - 1, state.log.base_index)
+        prev_epoch = state.log.epoch_at(prev)
+        # An epoch made up for an entry that is compacted away could match a log that lacks it (catalogue L14).
+        assert prev_epoch is not None
         lag = max(0, now - self.confirmation.confirmed_at) if self.has_committed else -1
         state.outbox.post(
             member,
             Append(
                 state.epoch,
                 prev,
-                state.log.epoch_at(prev) or NO_EPOCH,
+                prev_epoch,
                 entries,
                 state.commit,
                 self.confirmation.round,
@@ -228,7 +297,7 @@ class Leadership:
         )
         progress.sent_commit = state.commit
 
-    def deadline(self) -> Nanos:
+    def deadline(self, now: Nanos) -> Nanos:
         """When to look again without any input."""
         timeout = self._state.config.election_timeout
         deadline = min(self._next_heartbeat, self._answered_at + timeout + 1)
@@ -237,4 +306,8 @@ class Leadership:
         since = self._state.outbox.unsynced_since
         if since is not None:
             deadline = min(deadline, since + timeout + 1)
+        if self.snapshots.active:
+            chunk = self.snapshots.deadline(now, self.progress)
+            if chunk is not None:
+                deadline = min(deadline, chunk)
         return deadline

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
 
 from coterie.core.config import ReplicaConfig
 from coterie.core.messages import (
     Append,
     AppendReply,
+    InstallSnapshot,
+    InstallSnapshotReply,
     Message,
     PreVote,
     PreVoteReply,
@@ -17,10 +18,12 @@ from coterie.core.messages import (
     RequestVote,
     VoteReply,
 )
+from coterie.core.raft.compaction import compaction_index
 from coterie.core.raft.election import Election
 from coterie.core.raft.follower import Follower
 from coterie.core.raft.leader import Leadership
 from coterie.core.raft.reads import RemoteReads
+from coterie.core.raft.snapshot_receiver import SnapshotReceiver
 from coterie.core.raft.state import State
 from coterie.core.records import Recovered
 from coterie.core.replica import (
@@ -36,9 +39,9 @@ from coterie.core.replica import (
     SnapshotReader,
 )
 from coterie.core.settings import Settings
+from coterie.core.snapshot_transfer import Snapshot
 from coterie.core.types import (
     NOBODY,
-    Entry,
     Epoch,
     Index,
     Mark,
@@ -70,9 +73,10 @@ class Raft(Replica):
         self._state = State(own, config, recovered, reader, rng, applied)
         self._election = Election(self._state, now)
         self._follower = Follower(self._state)
+        self._receiver = SnapshotReceiver(self._state)
+        self._snapshots = snapshots
         self._leadership: Leadership | None = None
         self._remote_reads = RemoteReads(config.max_pending_reads)
-        self._handed_out: Index = applied
         self._last_role: RoleChange | None = None
         self._settled = False
 
@@ -104,6 +108,10 @@ class Raft(Replica):
             self._election.handle_pre_vote_reply(now, sender, message)
         elif isinstance(message, RequestVote):
             self._election.handle_request_vote(now, sender, message)
+        elif isinstance(message, InstallSnapshot):
+            self._on_install_snapshot(now, sender, message)
+        elif isinstance(message, InstallSnapshotReply):
+            self._on_install_snapshot_reply(now, sender, message)
         elif isinstance(message, VoteReply) and self._election.handle_vote_reply(now, sender, message):
             self._lead(now)
         self._drop_lost_leadership()
@@ -176,25 +184,37 @@ class Raft(Replica):
     # -- messages that depend on the epoch ---------------------------------------------------
 
     def _on_append(self, now: Nanos, sender: MemberId, m: Append) -> None:
+        if self._from_leader(now, sender, m):
+            self._follower.handle_append(now, sender, m)
+
+    def _on_install_snapshot(self, now: Nanos, sender: MemberId, m: InstallSnapshot) -> None:
+        if self._from_leader(now, sender, m):
+            self._receiver.handle_chunk(now, sender, m)
+
+    def _from_leader(self, now: Nanos, sender: MemberId, m: Append | InstallSnapshot) -> bool:
+        """What only a leader says: follow it, if its epoch is no older than ours."""
         state = self._state
         if m.epoch < state.epoch:
             # A deposed leader: tell it (Raft 5.1; catalogue L18).
-            state.outbox.post(sender, Follower.stale_reply(state.epoch, now, m))
-            return
+            if isinstance(m, Append):
+                state.outbox.post(sender, Follower.stale_reply(state.epoch, now, m))
+            else:
+                state.outbox.post(sender, SnapshotReceiver.stale_reply(state.epoch, now, m))
+            return False
         if m.epoch == state.epoch and (state.role is Role.LEADER or state.leader not in (NOBODY, sender)):
             state.outbox.raise_alarm(
                 "Election Safety (Raft 5.2)",
                 f"{state.name(sender)} sends entries as leader of epoch {m.epoch}, but "
                 f"{state.name(state.leader)} leads it",
             )
-            return
+            return False
         if m.epoch > state.epoch:
             self._election.step_down(now, m.epoch, f"{state.name(sender)} leads a newer epoch")
             self._drop_lost_leadership()
         if state.role is not Role.FOLLOWER or state.leader != sender:
             self._election.follow(now, sender, f"{state.name(sender)} won the election")
         self._election.heard_leader(now)
-        self._follower.handle_append(now, sender, m)
+        return True
 
     def _on_append_reply(self, now: Nanos, sender: MemberId, m: AppendReply) -> bool:
         """Returns whether there is something to do now."""
@@ -205,6 +225,13 @@ class Raft(Replica):
         if m.epoch == state.epoch and self._leadership is not None:
             return self._leadership.handle_reply(now, sender, m)
         return False
+
+    def _on_install_snapshot_reply(self, now: Nanos, sender: MemberId, m: InstallSnapshotReply) -> None:
+        state = self._state
+        if m.epoch > state.epoch:
+            self._election.step_down(now, m.epoch, f"{state.name(sender)} is in a newer epoch")
+        elif m.epoch == state.epoch and self._leadership is not None:
+            self._leadership.handle_install_reply(now, sender, m)
 
     def _on_read_index(self, now: Nanos, sender: MemberId, m: ReadIndex) -> None:
         state = self._state
@@ -233,7 +260,7 @@ class Raft(Replica):
         state.role = Role.LEADER
         state.leader = state.own
         state.reason = f"won the election: {state.reason}"
-        self._leadership = Leadership(state, now, self._election.campaign_began)
+        self._leadership = Leadership(state, self._snapshots, now, self._election.campaign_began)
 
     def _drop_lost_leadership(self) -> None:
         """After a step-down, let go what only a leader holds: reads get no answer from here."""
@@ -269,20 +296,29 @@ class Raft(Replica):
 
     def snapshot_taken(self, now: Nanos, meta: SnapshotMeta, size: int) -> None:
         """See `Replica.snapshot_taken`."""
-        raise NotImplementedError
+        self._settled = False
+        state = self._state
+        if not self._receiver.taken(Snapshot(meta, size)):
+            return
+        needs = self._leadership.needs(now) if self._leadership is not None else []
+        index = min(state.handed_out, compaction_index(state.log, state.settings, meta.index, needs))
+        if index > state.log.base_index:
+            state.compact(index)
 
     def snapshot_received(self, now: Nanos, meta: SnapshotMeta) -> None:
         """See `Replica.snapshot_received`."""
-        raise NotImplementedError
+        self._settled = False
+        self._receiver.received(now, meta)
 
     def snapshot_failed(self, now: Nanos, meta: SnapshotMeta, reason: str) -> None:
         """See `Replica.snapshot_failed`."""
-        raise NotImplementedError
+        self._settled = False
+        self._receiver.failed(now, meta)
 
     @property
     def settings(self) -> Settings:
         """See `Replica.settings`."""
-        raise NotImplementedError
+        return self._state.settings
 
     @property
     def first_index(self) -> Index:
@@ -291,7 +327,7 @@ class Raft(Replica):
 
     def progress(self, now: Nanos) -> tuple[MemberProgress, ...]:
         """See `Replica.progress`."""
-        raise NotImplementedError
+        return self._leadership.report() if self._leadership is not None else ()
 
     def drain(self, now: Nanos) -> Effects:
         """See `Replica.drain`."""
@@ -313,28 +349,25 @@ class Raft(Replica):
         store = outbox.close_batch(now)
         if store is not None:
             state.log.batch_closed(store.mark)
+        install = self._receiver.to_install() if self._receiver.installing else None
         effects = Effects(
-            deadline=self._deadline(),
+            deadline=self._deadline(now),
             store=store,
             send=outbox.send,
             send_after=outbox.send_after,
-            committed=self._next_committed(),
-            more=self._handed_out < state.commit,
+            committed=() if self._receiver.installing else state.next_committed(),
+            more=state.handed_out < state.commit and not self._receiver.installing,
             reads=outbox.reads,
             outcomes=outbox.outcomes,
             role=self._role_change(),
+            install=install,
         )
+        if self._receiver.chunks:
+            effects.chunks, self._receiver.chunks = self._receiver.chunks, []
+        if leadership is not None and leadership.snapshots.wanted:
+            effects.snapshot_wanted, leadership.snapshots.wanted = True, False
         outbox.send, outbox.send_after, outbox.reads, outbox.outcomes = [], [], [], []
         return effects
-
-    def _next_committed(self) -> Sequence[Entry]:
-        """Committed entries that were not handed out yet, in order, bounded."""
-        state = self._state
-        if self._handed_out >= state.commit:
-            return ()
-        entries = state.log.entries(self._handed_out + 1, state.commit, state.config.max_committed_bytes)
-        self._handed_out = entries[-1].index
-        return entries
 
     def _role_change(self) -> RoleChange | None:
         state, last = self._state, self._last_role
@@ -349,9 +382,9 @@ class Raft(Replica):
         self._last_role = RoleChange(state.role, state.leader, state.epoch, state.membership, state.reason)
         return self._last_role
 
-    def _deadline(self) -> Nanos:
+    def _deadline(self, now: Nanos) -> Nanos:
         if self._leadership is not None:
-            return self._leadership.deadline()
+            return self._leadership.deadline(now)
         deadline = self._election.deadline
         if self._remote_reads.pending:
             repeat = self._remote_reads.next_due(2 * self._state.config.heartbeat_interval)

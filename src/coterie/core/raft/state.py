@@ -1,17 +1,22 @@
-"""What every mechanism of one Raft member shares: epoch, vote, role, log, membership."""
+"""What every mechanism of one Raft member shares: epoch, vote, role, log, membership, settings."""
 
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 import msgspec
 
 from coterie.core import quorum
 from coterie.core.config import ReplicaConfig
+from coterie.core.errors import SafetyViolation
 from coterie.core.log import Log
 from coterie.core.outbox import Outbox
 from coterie.core.records import Recovered, SaveHardState
 from coterie.core.replica import LogReader
+from coterie.core.settings import Settings
+from coterie.core.snapshot_transfer import Snapshot
+from coterie.core.timeline import Timeline
 from coterie.core.types import (
     NOBODY,
     Entry,
@@ -23,9 +28,11 @@ from coterie.core.types import (
     Membership,
     Nanos,
     Role,
+    SnapshotMeta,
 )
 
 _membership_decoder = msgspec.msgpack.Decoder(Membership)
+_settings_decoder = msgspec.msgpack.Decoder(Settings)
 
 
 class State:
@@ -52,11 +59,25 @@ class State:
         self.reason = "started"
         self.commit: Index = max(applied, recovered.base.index)
         """Highest index known to be committed. Not persisted: the leader tells it again (figure 2)."""
+        self.handed_out: Index = applied
+        """Committed entries up to here were handed out, or are in a snapshot that the machine gets instead."""
         self.no_space = False
-        self._memberships: list[tuple[Index, Membership]] = [(recovered.base.index, recovered.base.membership)]
+        self.snapshot: Snapshot | None = None
+        """The newest durable one, to be sent to followers; None if there is none, or it is gone."""
+        if applied < recovered.base.index:
+            # Applied on top of it, the log's entries would leave a gap in the state (catalogue N09).
+            raise SafetyViolation(
+                f"the log begins after entry {recovered.base.index}, but the machine holds only what entries up to "
+                f"{applied} did: restore it from the snapshot at {recovered.base.index} (or a newer one) first"
+            )
+        base = recovered.base
+        self._memberships = Timeline(base.index, base.membership)
         for entry in recovered.memberships:
-            self._memberships.append((entry.index, _membership_decoder.decode(entry.payload)))
-        if self._memberships[-1][1].members and self.commit == 0:
+            self._memberships.append(entry.index, _membership_decoder.decode(entry.payload))
+        self._settings = Timeline(base.index, base.settings)
+        for entry in recovered.settings:
+            self._settings.append(entry.index, _settings_decoder.decode(entry.payload))
+        if self.membership.members and self.commit == 0:
             # The first entry is the membership that all initial members fixed before they
             # started: it is the same for all, so it is committed from the beginning.
             self.commit = min(1, self.log.last_index)
@@ -65,7 +86,22 @@ class State:
     @property
     def membership(self) -> Membership:
         """The newest membership in the log, committed or not (4.1)."""
-        return self._memberships[-1][1]
+        return self._memberships.newest
+
+    @property
+    def settings(self) -> Settings:
+        """The newest committed settings."""
+        if self._settings.newest_index <= self.commit:
+            return self._settings.newest
+        return self._settings.at(self.commit)
+
+    def meta_at(self, index: Index) -> SnapshotMeta:
+        """What a snapshot of the state at `index` needs to say of the log: the membership, joint or not, and
+        the settings in force there (catalogue N03). Raises `LookupError` if the log does not reach there."""
+        epoch = self.log.epoch_at(index)
+        if epoch is None:
+            raise LookupError(f"the log does not hold entry {index}")
+        return SnapshotMeta(index, epoch, self._memberships.at(index), self._settings.at(index))
 
     @property
     def others(self) -> tuple[MemberId, ...]:
@@ -94,16 +130,39 @@ class State:
         self.log.append(entries)
         for entry in entries:
             if entry.kind is EntryKind.MEMBERSHIP:
-                self._memberships.append((entry.index, _membership_decoder.decode(entry.payload)))
+                self._memberships.append(entry.index, _membership_decoder.decode(entry.payload))
                 self._refresh_quorums()
+            elif entry.kind is EntryKind.SETTINGS:
+                self._settings.append(entry.index, _settings_decoder.decode(entry.payload))
 
     def truncate(self, first: Index) -> None:
-        """Forget entries that a newer leader contradicts, and the memberships among them."""
+        """Forget entries that a newer leader contradicts, and the memberships and settings among them."""
         self.log.truncate(first)
-        if self._memberships[-1][0] >= first:
-            while self._memberships[-1][0] >= first:
-                self._memberships.pop()
+        self._settings.truncate(first)
+        if self._memberships.truncate(first):
             self._refresh_quorums()
+
+    def compact(self, index: Index) -> None:
+        """Forget committed entries up to `index`; what is in force there stays known."""
+        self.log.compact(self.meta_at(index))
+        self._memberships.compact(index)
+        self._settings.compact(index)
+
+    def reset(self, meta: SnapshotMeta) -> None:
+        """Replace the whole log by a snapshot of what is committed (Raft 7). Epoch and vote stay."""
+        self.log.reset(meta)
+        self._memberships.reset(meta.index, meta.membership)
+        self._settings.reset(meta.index, meta.settings)
+        self.commit = max(self.commit, meta.index)
+        self._refresh_quorums()
+
+    def next_committed(self) -> Sequence[Entry]:
+        """Committed entries that were not handed out yet, in order, bounded."""
+        if self.handed_out >= self.commit:
+            return ()
+        entries = self.log.entries(self.handed_out + 1, self.commit, self.config.max_committed_bytes)
+        self.handed_out = entries[-1].index
+        return entries
 
     def enter_epoch(self, epoch: Epoch, vote: MemberId = NOBODY) -> None:
         """Move to a newer epoch. The vote of an older one does not carry over (Raft 5.1; catalogue
