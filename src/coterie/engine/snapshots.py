@@ -5,6 +5,9 @@
 a fixed share of writing the log). Members take turns: each waits for a bit more than the one before it,
 so that not all disks are busy at once. Never two at once, and none while one is received or installed.
 
+A machine that keeps its state in a store of its own needs no file for that: once the store has what the
+log says, durably, the log may forget it. It writes a file only when a follower needs one.
+
 **Never on the loop.** The machine gives a view that stands still; a job writes it to a file while
 commands are applied. A machine that keeps its state in a store is flushed first: what the store holds
 is what the snapshot holds.
@@ -25,7 +28,8 @@ from coterie.core.replica import Replica, SnapshotChunk, SnapshotReader
 from coterie.core.types import Index, MemberId, Nanos, SnapshotMeta
 from coterie.engine.ports import Event, Ports
 from coterie.engine.work import Job, Lane, lacks_space
-from coterie.machine.host import Flush, Host, Install, SnapshotView
+from coterie.machine.host import Host
+from coterie.machine.persistence import Flush, Restoration, SnapshotView
 
 NEVER: Nanos = 1 << 62
 RETRY_INTERVAL: Nanos = 30_000 * MILLISECOND
@@ -80,7 +84,7 @@ class _FlushJob(Job):
 class _InstallJob(Job):
     lane = Lane.STORE
 
-    def __init__(self, meta: SnapshotMeta, install: Install) -> None:
+    def __init__(self, meta: SnapshotMeta, install: Restoration) -> None:
         self.meta = meta
         self.install = install
 
@@ -159,9 +163,12 @@ class Snapshots:
         replica: Replica,
         ports: Ports,
         files: SnapshotFiles | None,
+        durable: bool,
         log_bytes: int,
     ) -> None:
-        """`files`: None: no snapshots, the log keeps everything. `log_bytes`: of the log at the start."""
+        """`files`: None: no snapshots, the log keeps everything. `durable`: the machine's state is in a store.
+        `log_bytes`: of the log at the start."""
+        self._durable = durable
         self._own = own
         self._host = host
         self._replica = replica
@@ -171,8 +178,10 @@ class Snapshots:
         """Bytes by which the log grew since the last snapshot, about."""
         self._last_size = 0
         self._last_index: Index = 0
-        self._wanted = False
-        """A snapshot is due, and waits for a flush that is under way."""
+        self._fresh = False
+        """The store was flushed for the snapshot that is due."""
+        self._asked_for = False
+        """A follower needs a snapshot."""
         self._flushing: _FlushJob | None = None
         self._taking: _TakeJob | None = None
         self._receiving: _ReceiveJob | None = None
@@ -186,17 +195,24 @@ class Snapshots:
         self._retry_take_at: Nanos = 0
 
     def begin(self, now: Nanos) -> None:
-        """Tell the replica of the newest snapshot on disk."""
-        kept = self._files.kept() if self._files is not None else ()
+        """Tell the replica of the newest snapshot on disk, and of what the store holds. The log may not lead there:
+        what was applied need not have been on this member's own disk."""
+        kept = self._kept()
         if kept:
             meta, size = kept[0]
             self._last_size, self._last_index = size, meta.index
             self._replica.snapshot_taken(now, meta, size)
+        if self._durable and self._host.applied > self._last_index:
+            self._replica.snapshot_taken(now, self._host.meta(), 0)
 
     @property
     def busy(self) -> bool:
         """The machine's state is being replaced: nothing may be applied."""
         return self._to_install is not None or self._installing is not None
+
+    def want(self) -> None:
+        """A follower needs a snapshot, and no file can be sent to it."""
+        self._asked_for = self._taking is None
 
     # -- inputs --------------------------------------------------------------------------------
 
@@ -227,23 +243,22 @@ class Snapshots:
 
     # -- what is due -----------------------------------------------------------------------------
 
-    def flush(self, now: Nanos) -> None:
-        """Begin what is due; cheap if nothing is."""
+    def flush(self, now: Nanos) -> bool:
+        """Begin what is due; cheap if nothing is. Returns whether the replica was told something."""
         if self._arrived and self._receiving is None:
             self._receive()
         if self._again is not None and now >= self._again_at:
             job, self._again, self._again_at = self._again, None, NEVER
             self._ports.work(job)
         if self._flushing is not None or self._installing is not None:
-            return
+            return False
         if self._to_install is not None:
             self._begin_install(self._to_install)
-            return
-        host = self._host
-        if host.flush_due:
+        elif self._host.flush_due:
             self._begin_flush()
-        elif self._wanted or self._due(now):
-            self._take(now)
+        elif self._fresh or self._due(now):
+            return self._take(now)
+        return False
 
     def flush_store(self) -> bool:
         """At a graceful stop: bring what the machine gathered into its store; returns whether that began."""
@@ -259,8 +274,7 @@ class Snapshots:
     def _due(self, now: Nanos) -> bool:
         if self._files is None or self._taking is not None or self._receiving is not None or now < self._retry_take_at:
             return False
-        limit = self._limit
-        return self.grown >= limit and self._host.applied > self._last_index
+        return (self._asked_for or self.grown >= self._limit) and self._host.applied > 0
 
     @property
     def _limit(self) -> int:
@@ -304,22 +318,30 @@ class Snapshots:
 
     # -- taking ----------------------------------------------------------------------------------
 
-    def _take(self, now: Nanos) -> None:
-        host = self._host
-        if not self._wanted:
-            self._wanted = True
+    def _take(self, now: Nanos) -> bool:
+        """Returns whether the replica was told something."""
+        if not self._fresh:
+            self._fresh = True
             if self._begin_flush():
-                return  # `worked` leads here again
-        self._wanted = False
-        assert self._files is not None
-        view = host.snapshot_view()
-        if view.meta.index <= self._last_index:
-            view.close()
-            return
-        self._taking = _TakeJob(self._files, view)
+                return False  # When it is done, `flush` leads here again.
+        self._fresh = False
+        view = self._host.snapshot_view()
+        asked_for, self._asked_for = self._asked_for, False
         # What comes from now on is not in this one.
         self.grown = 0
-        self._ports.work(self._taking)
+        if view.meta.index <= self._last_index and not asked_for:
+            view.close()
+        elif self._durable and not asked_for:
+            meta = view.meta
+            view.close()
+            self._last_index = meta.index
+            self._replica.snapshot_taken(now, meta, 0)
+            return True
+        else:
+            assert self._files is not None
+            self._taking = _TakeJob(self._files, view)
+            self._ports.work(self._taking)
+        return False
 
     def _taken(self, now: Nanos, job: Job, problem: Exception | None) -> None:
         assert isinstance(job, _TakeJob)
@@ -343,9 +365,6 @@ class Snapshots:
     def _receive(self) -> None:
         assert self._files is not None
         arrived, self._arrived = self._arrived, []
-        last = arrived[-1].meta
-        # One at a time: a newer snapshot takes the place of one that was not whole yet.
-        arrived = [chunk for chunk in arrived if chunk.meta == last]
         self._receiving = _ReceiveJob(self._files, arrived)
         self._ports.work(self._receiving)
 
@@ -369,7 +388,7 @@ class Snapshots:
     def _begin_install(self, meta: SnapshotMeta) -> None:
         assert self._files is not None
         self._to_install = None
-        self._wanted = False
+        self._fresh = False
         self._installing = _InstallJob(meta, self._host.begin_restore(self._files.chunks(meta)))
         self._ports.work(self._installing)
 
@@ -382,6 +401,8 @@ class Snapshots:
         if problem is not None:
             raise problem
         self._host.finish_restore(job.install)
+        if self._to_install is not None:
+            return None  # A newer one came meanwhile, and is next.
         meta = job.meta
         self.grown = 0
         self._last_index = meta.index

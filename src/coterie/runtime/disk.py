@@ -6,31 +6,62 @@ import errno
 from collections.abc import Callable
 from typing import TypeVar
 
+import msgspec
+
 from coterie.core.types import Member, MemberId
 from coterie.runtime.boots import BootsFile
 from coterie.runtime.configuration import NodeConfiguration
 from coterie.runtime.errors import StartFailed
 from coterie.runtime.handshake import Boots
 from coterie.runtime.log_lines import Lines
+from coterie.runtime.register import Register, RegisterFile
 from coterie.storage.directory import DataDirectory
 from coterie.storage.disk import DiskFiles
 from coterie.storage.first_entry import cluster_id, first_entry
+from coterie.storage.identity import read_identity
 from coterie.storage.log_store import LogHeader, LogStore
+from coterie.storage.refusal import refusing
 
 T = TypeVar("T")
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Which member of which cluster a new data directory is to be."""
+
+    cluster: int
+    member: MemberId
+    claim: int
 
 
 class OpenDisk:
     """The data directory and, once it is created or opened, the log in it."""
 
-    def __init__(self, config: NodeConfiguration) -> None:
-        """Opens (and makes, if there is none) the directory `config.data`, and locks it.
+    @staticmethod
+    def is_new(config: NodeConfiguration) -> bool:
+        """Whether there is no data directory yet. Raises `CoterieError`: damaged, unreadable."""
+        with refusing(config.data):
+            return read_identity(DiskFiles(), config.data) is None
+
+    def __init__(self, config: NodeConfiguration, place: Place | None = None) -> None:
+        """Opens (and makes, if there is none) the directory `config.data`, and locks it. `place`: make it for this
+        member of a cluster that runs.
 
         Raises `CoterieError`: in use, of another member, read-only, damaged.
         """
         self._config = config
         self._files = DiskFiles()
-        self.directory = DataDirectory.open(self._files, config.data, config.name, config.protocol)
+        if place is None:
+            self.directory = DataDirectory.open(self._files, config.data, config.name, config.protocol)
+        else:
+            self.directory = DataDirectory.join(
+                self._files,
+                config.data,
+                config.name,
+                config.protocol,
+                member=place.member,
+                cluster=place.cluster,
+                claim=place.claim,
+            )
         self._log: LogStore | None = None
 
     @property
@@ -62,6 +93,10 @@ class OpenDisk:
         header = LogHeader(cluster, self.member, self._config.protocol)
         self._log = self._attempt(lambda: LogStore.open(self._files, self.directory.log_directory, header))
         return self._log
+
+    def register(self, lines: Lines) -> Register:
+        """The removed members, as far as this directory remembers them."""
+        return RegisterFile(self._files, self._config.data, lines).load()
 
     def boots(self, lines: Lines) -> Boots:
         """The boots of other members, as far as this directory remembers them."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import secrets
 import struct
 from collections.abc import Iterable
 
@@ -34,6 +35,7 @@ from coterie.engine.protocol import (
 )
 from coterie.runtime.addresses import AddressError, split_address
 from coterie.runtime.configuration import NodeConfiguration
+from coterie.runtime.disk import Place
 from coterie.runtime.errors import StartFailed
 from coterie.runtime.frames import LENGTH_BYTES, FrameError, pack_length
 from coterie.runtime.log_lines import Lines
@@ -173,6 +175,53 @@ class ClusterAt:
             self._same_cluster(address, told.welcome)
             return self.cluster
         return 0
+
+
+async def find_place(config: NodeConfiguration, lines: Lines, rng: random.Random) -> Place:
+    """The place that the cluster has for this node, whose data directory is yet to be made. Raises `StartFailed`."""
+    at = ClusterAt(config.join_endpoints, config.name, lines, rng)
+    cluster, member = await find_member(at, config)
+    if member.claimed:
+        # Seen before anything is made: a directory with a voter's id and an empty log must not lie around.
+        raise StartFailed(
+            f"{config.name} is a member of this cluster already (id {member.id:016x}) and has a data directory, which "
+            f"is not {config.data}: that one is new. A member that lost its data does not come back under its old id",
+            advice=f"`coterie member remove {config.name}`, then `coterie member add {config.name} --peer "
+            f"{config.peer}`, and start it with an empty data directory; or start it with the directory that it had",
+        )
+    return Place(cluster, member.id, _claim_bits())
+
+
+def _claim_bits() -> int:
+    while not (claim := secrets.randbits(64)):
+        pass
+    return claim
+
+
+async def confirm_place(
+    config: NodeConfiguration, place: Place, lines: Lines, rng: random.Random, *, joined: bool
+) -> None:
+    """Before the node starts. A directory that has not joined yet claims its id; of one that has, it is only
+    checked that --join names its own cluster, if anybody answers. Raises `StartFailed`."""
+    at = ClusterAt(config.join_endpoints, config.name, lines, rng)
+    if joined:
+        check_cluster(config.data, place.cluster, await at.look() if at.endpoints else 0)
+        return
+    if not at.endpoints:
+        raise StartFailed(
+            f"the data directory {config.data} has not joined its cluster yet",
+            advice="start it with --join and client addresses of the cluster's members",
+        )
+    cluster, member = await find_member(at, config)
+    check_cluster(config.data, place.cluster, cluster)
+    if member.id != place.member:
+        raise StartFailed(
+            f"the data directory {config.data} was made for the member {place.member:016x}; {config.name} has the id "
+            f"{member.id:016x} now: it was removed and added again in the meantime",
+            advice="start it with an empty data directory",
+        )
+    await claim_member(at, place.member, place.claim, config.client)
+    lines.info("joined", cluster=f"{cluster:016x}", member=f"{place.member:016x}")
 
 
 async def find_member(at: ClusterAt, config: NodeConfiguration) -> tuple[int, MemberInfo]:
