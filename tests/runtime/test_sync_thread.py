@@ -27,6 +27,15 @@ class Disk:
         self.gate = threading.Event()
         self.gate.set()
         self.errors: list[OSError] = []
+        self.trimmable = False
+        self.trims = 0
+        self.trim_error: OSError | None = None
+
+    def trim(self) -> None:
+        if self.trim_error is not None:
+            raise self.trim_error
+        self.trims += 1
+        self.trimmable = False
 
     def prepare(self, batches: Sequence[StoreBatch]) -> Pending:
         return Pending(self, [batch.mark for batch in batches])
@@ -178,3 +187,37 @@ def test_a_failed_sync_ends_the_process_at_once_with_the_reason() -> None:
     assert done.stdout == ""
     assert "the disk failed at /data/a: [Errno 5] Input/output error" in done.stderr
     assert "acknowledges nothing more" in done.stderr
+
+
+def test_files_that_are_not_needed_are_removed_when_a_write_is_done_and_by_the_thread() -> None:
+    async def work() -> None:
+        bench = Bench()
+        bench.sync.store(batch(1))
+        await bench.sync.drain()
+        assert bench.disk.trims == 0
+        bench.disk.trimmable = True
+        for mark in (2, 3):
+            bench.sync.store(batch(mark))
+        await until(lambda: bench.stored == [1, 2, 3])
+        await until(lambda: bench.disk.trims == 1)
+        bench.disk.trimmable = True
+        bench.sync.store(batch(4))
+        await until(lambda: bench.disk.trims == 2)
+        bench.sync.stop()
+
+    run(work)
+
+
+def test_a_failure_to_remove_files_ends_the_process() -> None:
+    """For the directory was to be synced after it, too."""
+
+    async def work() -> None:
+        bench = Bench()
+        bench.disk.trimmable = True
+        bench.disk.trim_error = OSError(errno.EIO, "input/output error")
+        bench.sync.store(batch(1))
+        await until(lambda: bench.ended)
+        assert bench.stored == [1]
+        bench.sync.stop()
+
+    run(work)

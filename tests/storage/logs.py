@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import msgspec
 from hypothesis import strategies as st
 
-from coterie.core.records import Put, Record, Recovered, SaveHardState, StoreBatch, Truncate
-from coterie.core.types import Entry, EntryKind, Epoch, HardState
+from coterie.core.records import Compact, Put, Record, Recovered, Reset, SaveHardState, StoreBatch, Truncate
+from coterie.core.settings import Settings
+from coterie.core.types import NO_EPOCH, Entry, EntryKind, Epoch, HardState, Member, Membership, SnapshotMeta
 from coterie.storage.frame import SECTOR
 from coterie.storage.log_store import LogHeader, LogStore
 
@@ -24,6 +26,16 @@ def entry(index: int, payload: bytes = b"x", *, term: int = 1, kind: EntryKind =
 FIRST = entry(1, b"the first entry", kind=EntryKind.MEMBERSHIP)
 
 
+def base(index: int, *, term: int = 1, voters: int = 1) -> SnapshotMeta:
+    """The state of a log at `index`, with so many voters."""
+    members = tuple(Member(each, f"n{each}", "h:1", "h:2", each) for each in range(1, voters + 1))
+    membership = Membership(members, tuple(member.id for member in members))
+    return SnapshotMeta(index, Epoch(term, 0), membership, Settings(lease_reads=True))
+
+
+EMPTY_BASE = SnapshotMeta(0, NO_EPOCH, Membership((), ()))
+
+
 def put(*entries: Entry, mark: int = 1) -> StoreBatch:
     return StoreBatch(mark, (Put(entries),))
 
@@ -34,24 +46,36 @@ class Model:
 
     entries: list[Entry] = field(default_factory=list)
     hard_state: HardState = field(default_factory=HardState)
+    base: SnapshotMeta = EMPTY_BASE
+
+    @property
+    def last(self) -> int:
+        return self.base.index + len(self.entries)
 
     def copy(self) -> Model:
-        return Model(list(self.entries), self.hard_state)
+        return Model(list(self.entries), self.hard_state, self.base)
 
     def take(self, batches: Sequence[StoreBatch]) -> Model:
         """The log after these batches."""
         after = self.copy()
         for batch in batches:
             for record in batch.records:
-                if isinstance(record, Put):
-                    after.entries.extend(record.entries)
-                elif isinstance(record, Truncate):
-                    del after.entries[max(0, record.first - 1) :]
-                else:
-                    after.hard_state = record.state
+                after._take(record)
         return after
 
-    def recovered(self, base: Recovered) -> Recovered:
+    def _take(self, record: Record) -> None:
+        if isinstance(record, Put):
+            self.entries.extend(record.entries)
+        elif isinstance(record, Truncate):
+            del self.entries[max(0, record.first - self.base.index - 1) :]
+        elif isinstance(record, SaveHardState):
+            self.hard_state = record.state
+        else:
+            kept = isinstance(record, Compact)
+            self.entries = [each for each in self.entries if kept and each.index > record.base.index]
+            self.base = record.base
+
+    def recovered(self) -> Recovered:
         """What recovery should say of it."""
         runs: list[tuple[int, Epoch]] = []
         for each in self.entries:
@@ -59,25 +83,26 @@ class Model:
                 runs.append((each.index, each.epoch))
         return Recovered(
             hard_state=self.hard_state,
-            base=base.base,
-            last_index=len(self.entries),
+            base=self.base,
+            last_index=self.last,
             epochs=tuple(runs),
             memberships=tuple(each for each in self.entries if each.kind is EntryKind.MEMBERSHIP),
+            settings=tuple(each for each in self.entries if each.kind is EntryKind.SETTINGS),
         )
 
 
 def content(store: LogStore) -> Model:
     """All that a store just opened holds, read back."""
-    last = store.recovered.last_index
-    entries = store.entries(1, last, ALL_BYTES) if last else []
-    model = Model(list(entries), store.recovered.hard_state)
-    assert store.recovered == model.recovered(store.recovered)
+    first, last = store.recovered.base.index + 1, store.recovered.last_index
+    entries = store.entries(first, last, ALL_BYTES) if first <= last else []
+    model = Model(list(entries), store.recovered.hard_state, store.recovered.base)
+    assert store.recovered == model.recovered()
     return model
 
 
-def holding(model: Model) -> tuple[list[Entry], HardState]:
+def holding(model: Model) -> tuple[SnapshotMeta, list[Entry], HardState]:
     """A model as a value that compares."""
-    return model.entries, model.hard_state
+    return model.base, model.entries, model.hard_state
 
 
 @st.composite
@@ -94,24 +119,39 @@ def payloads(draw: st.DrawFn) -> bytes:
 
 
 @st.composite
-def batch_lists(draw: st.DrawFn, last: int) -> list[StoreBatch]:
-    """Store batches of one write to a log that ends with entry `last`; entry 1 stays."""
+def batch_lists(draw: st.DrawFn, model: Model) -> list[StoreBatch]:
+    """Store batches of one write to a log that holds so much; a log that was never compacted keeps its entry 1."""
     batches: list[StoreBatch] = []
     term = draw(st.integers(1, 4))
     for mark in range(1, draw(st.integers(1, 3)) + 1):
         records: list[Record] = []
         if draw(st.booleans()):
             records.append(SaveHardState(HardState(Epoch(draw(st.integers(0, 9)), 0), draw(st.integers(0, 3)))))
-        if last > 1 and draw(st.integers(0, 3)) == 0:
-            first = draw(st.integers(2, last + 1))
-            records.append(Truncate(first))
-            last = min(last, first - 1)
+        lowest = max(2, model.base.index + 1)
+        if model.last >= lowest and draw(st.integers(0, 3)) == 0:
+            records.append(Truncate(draw(st.integers(lowest, model.last + 1))))
+        model = model.take([StoreBatch(mark, tuple(records))])
+        forgetting = draw(st.lists(forgets(model), max_size=1))
+        records += forgetting
+        model = model.take([StoreBatch(mark, tuple(forgetting))])
         values = draw(st.lists(payloads(), min_size=0 if records else 1, max_size=4))
         if values:
-            kind = draw(st.sampled_from([EntryKind.COMMANDS, EntryKind.COMMANDS, EntryKind.MEMBERSHIP]))
-            records.append(
-                Put(tuple(entry(last + 1 + at, each, term=term, kind=kind) for at, each in enumerate(values)))
-            )
-            last += len(values)
+            kind = draw(st.sampled_from([EntryKind.COMMANDS, *EntryKind]))
+            entries = (entry(model.last + 1 + at, each, term=term, kind=kind) for at, each in enumerate(values))
+            written = Put(tuple(entries))
+            records.append(written)
+            model = model.take([StoreBatch(mark, (written,))])
         batches.append(StoreBatch(mark, tuple(records)))
     return batches
+
+
+@st.composite
+def forgets(draw: st.DrawFn, model: Model) -> Record:
+    """A record by which such a log forgets entries."""
+    voters = draw(st.integers(0, 3))
+    if draw(st.integers(0, 3)) == 0:
+        index = draw(st.integers(max(1, model.base.index - 3), model.last + 5))
+        return Reset(base(index, term=draw(st.integers(1, 4)), voters=voters))
+    index = draw(st.integers(model.base.index, model.last))
+    epoch = model.entries[index - model.base.index - 1].epoch if index > model.base.index else model.base.epoch
+    return Compact(msgspec.structs.replace(base(index, voters=voters), epoch=epoch))

@@ -25,8 +25,9 @@ from tests.storage.logs import (
 )
 
 from coterie.core.records import Put, SaveHardState, StoreBatch, Truncate
-from coterie.core.types import EntryKind, Epoch, HardState
+from coterie.core.types import Entry, EntryKind, Epoch, HardState
 from coterie.sim.disk import DiskErrors, SimulatedFiles
+from coterie.sim.frail import Death, FrailFiles
 from coterie.storage.errors import LogDamaged, NoLog, StorageError
 from coterie.storage.frame import MAX_PAYLOAD_BYTES
 from coterie.storage.log_index import POINT_EVERY_BYTES
@@ -70,24 +71,57 @@ def new_log(files: SimulatedFiles, segment_bytes: int = 1 << 20) -> LogStore:
 class LogMachine(RuleBasedStateMachine):
     """Writes, failures and crashes of every kind against a log as plain values."""
 
-    @initialize(torn=st.booleans(), segment_bytes=st.sampled_from(SEGMENT_SIZES))
-    def create(self, torn: bool, segment_bytes: int) -> None:
+    @initialize(torn=st.booleans(), joins=st.booleans(), segment_bytes=st.sampled_from(SEGMENT_SIZES))
+    def create(self, torn: bool, joins: bool, segment_bytes: int) -> None:
         self.files, self.errors = new_disk(torn=torn)
+        self.frail = FrailFiles(self.files)
         self.segment_bytes = segment_bytes
-        self.store = new_log(self.files, segment_bytes)
-        self.model = Model([FIRST])
+        self.model = Model([] if joins else [FIRST])
+        self.in_doubt: list[Model] = []
+        """What the log may hold instead, while a crash is not over."""
+        self.store = LogStore.create(
+            self.frail, DIRECTORY, OWNER, tuple(self.model.entries), segment_bytes=segment_bytes
+        )
 
     def open(self) -> None:
-        self.store = LogStore.open(self.files, DIRECTORY, OWNER, segment_bytes=self.segment_bytes)
+        self.store = LogStore.open(self.frail, DIRECTORY, OWNER, segment_bytes=self.segment_bytes)
 
     def prepare(self, data: st.DataObject) -> tuple[Write, Model]:
-        batches = data.draw(batch_lists(len(self.model.entries)))
+        batches = data.draw(batch_lists(self.model))
         return self.store.prepare(batches), self.model.take(batches)
 
     @rule(data=st.data())
     def write(self, data: st.DataObject) -> None:
         write, self.model = self.prepare(data)
         write.perform()
+
+    @rule()
+    def trim(self) -> None:
+        """What is needed stays; and once nothing more is to be removed, nothing more is kept."""
+        self.store.trim()
+        assert not self.store.trimmable
+        assert holding(self.read_back()) == holding(self.model)
+        assert 0 <= self.store.bytes <= sum(self.files.open(path).size() for path in self.files.paths())
+
+    def read_back(self) -> Model:
+        entries = (
+            self.store.entries(self.model.base.index + 1, self.model.last, ALL_BYTES) if self.model.entries else []
+        )
+        return Model(list(entries), self.model.hard_state, self.store.base)
+
+    @rule(data=st.data(), seed=seeds, calls=st.integers(1, 12))
+    def crash_before_a_call(self, data: st.DataObject, seed: int, calls: int) -> None:
+        """At any boundary of the write, of the removal of segments after it, or of the recovery after that."""
+        write, after = self.prepare(data)
+        self.frail.arm(calls)
+        try:
+            write.perform()
+            self.model = after
+            self.store.trim()
+        except Death:
+            pass
+        self.frail.disarm()
+        self.crash_and_open(data, seed, after)
 
     @rule(data=st.data(), room=st.integers(0, 3000), tries=st.integers(1, 3))
     def write_without_space(self, data: st.DataObject, room: int, tries: int) -> None:
@@ -149,22 +183,25 @@ class LogMachine(RuleBasedStateMachine):
 
     def crash_and_open(self, data: st.DataObject, seed: int, after: Model) -> None:
         """End the process, perhaps more than once, the last time perhaps in the midst of recovery."""
-        before = holding(self.model)
-        for again in range(data.draw(st.integers(1, 3))):
-            self.files.crash(Random(seed + again), power=data.draw(st.booleans()))
-            self.errors.syncs_left = data.draw(st.sampled_from([None, None, 0, 1]))
+        self.in_doubt = [after]
+        ends = st.tuples(st.booleans(), st.sampled_from([None, None, 0, 1]), st.integers(0, 6))
+        for again, (power, syncs, calls) in enumerate(data.draw(st.lists(ends, min_size=1, max_size=3))):
+            self.files.crash(Random(seed + again), power=power)
+            self.errors.syncs_left = syncs
+            self.frail.arm(calls)
             try:
                 self.open()
-            except Killed:
+            except (Killed, Death):
                 continue
-            self.errors.syncs_left = None
+            finally:
+                self.errors.syncs_left = None
+                self.frail.disarm()
             break
         else:
-            self.errors.syncs_left = None
             self.open()
         found = content(self.store)
-        assert holding(found) in (before, holding(after))
-        self.model = found
+        assert holding(found) in (holding(self.model), holding(after))
+        self.model, self.in_doubt = found, []
         # What was recovered has been promised: no crash takes it away.
         self.files.crash(Random(seed), power=True)
         self.open()
@@ -173,26 +210,29 @@ class LogMachine(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def read(self, data: st.DataObject) -> None:
-        end = len(self.model.entries)
-        first = data.draw(st.integers(1, end))
+        begin, end = self.model.base.index + 1, self.model.last
+        if begin > end:
+            return
+        first = data.draw(st.integers(begin, end))
         last = data.draw(st.integers(first, end + 2))
         limit = data.draw(st.sampled_from([0, 1, 700, 3000, ALL_BYTES]))
-        expected = self.model.entries[first - 1 : last]
+        expected = self.model.entries[first - begin : last - begin + 1]
         sizes = [sum(len(each.payload) for each in expected[: count + 1]) for count in range(len(expected))]
         count = max(1, sum(size <= limit for size in sizes))
         assert self.store.entries(first, last, limit) == expected[:count]
 
     @rule(beyond=st.integers(1, 3))
     def read_what_is_not_there(self, beyond: int) -> None:
-        for first in (0, len(self.model.entries) + beyond):
+        for first in (self.model.base.index, self.model.last + beyond):
             with pytest.raises(LookupError):
                 self.store.entries(first, first + 5, ALL_BYTES)
 
     def teardown(self) -> None:
         if hasattr(self, "store"):
             self.files.crash(Random(0), power=True)
+            self.errors.capacity = None
             self.open()
-            assert holding(content(self.store)) == holding(self.model)
+            assert holding(content(self.store)) in [holding(each) for each in (self.model, *self.in_doubt)]
 
 
 LogMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=12, deadline=None)
@@ -203,12 +243,18 @@ TestLogMachine = LogMachine.TestCase
 
 
 @settings(max_examples=60, deadline=None)
-@given(seeds, st.integers(0, 5), st.integers(0, 5), st.booleans(), st.booleans())
+@given(
+    seeds,
+    st.integers(0, 5),
+    st.integers(0, 5),
+    st.booleans(),
+    st.booleans(),
+    st.sampled_from([(FIRST, entry(2, bytes(3000))), ()]),
+)
 def test_a_log_is_made_after_a_crash_at_any_point_of_making_it(
-    seed: int, syncs: int, again: int, power: bool, torn: bool
+    seed: int, syncs: int, again: int, power: bool, torn: bool, entries: tuple[Entry, ...]
 ) -> None:
     files, errors = new_disk(torn=torn)
-    entries = (FIRST, entry(2, bytes(3000)))
     for number, left in enumerate((syncs, again)):
         errors.syncs_left = left
         try:
@@ -220,7 +266,7 @@ def test_a_log_is_made_after_a_crash_at_any_point_of_making_it(
     LogStore.create(files, DIRECTORY, OWNER, entries)
     files.crash(Random(seed), power=True)
     found = content(LogStore.open(files, DIRECTORY, OWNER))
-    assert holding(found) == (list(entries), HardState())
+    assert holding(found) == holding(Model(list(entries)))
 
 
 def test_a_log_is_not_made_in_the_place_of_another() -> None:
@@ -234,8 +280,6 @@ def test_a_log_is_not_made_in_the_place_of_another() -> None:
     again.prepare([StoreBatch(1, (SaveHardState(HardState(Epoch(1, 0), 2)),))]).perform()
     with pytest.raises(StorageError, match="already"):
         LogStore.create(files, DIRECTORY, OWNER, (FIRST,))
-    with pytest.raises(ValueError, match="at least one entry"):
-        LogStore.create(files, "data/other", OWNER, ())
 
 
 def test_a_log_that_only_keeps_a_vote_is_not_replaced() -> None:

@@ -236,7 +236,7 @@ def test_a_segment_of_another_log_does_not_fit() -> None:
 
 
 def test_a_last_segment_cut_to_any_length_never_opens_with_acknowledged_entries_missing() -> None:
-    original, segment_bytes = SimulatedFiles(), 700
+    original, segment_bytes = SimulatedFiles(), 1000
     store = LogStore.create(original, DIRECTORY, OWNER, (FIRST,), segment_bytes=segment_bytes)
     model = Model([FIRST])
     for index in range(2, 11):

@@ -65,6 +65,15 @@ class PreparesWrites(Protocol):
         """One write for all these batches."""
         ...
 
+    @property
+    def trimmable(self) -> bool:
+        """Whether `trim` has something to do."""
+        ...
+
+    def trim(self) -> None:
+        """Remove files that are not needed any more. It may take as long as the file system does."""
+        ...
+
 
 def is_no_space(error: OSError) -> bool:
     """Whether a failed write only found no space: nothing was acknowledged, and it may be tried again."""
@@ -99,6 +108,10 @@ def _group(batches: list[StoreBatch]) -> tuple[list[StoreBatch], list[StoreBatch
     return batches, []
 
 
+class _Trim:
+    """Work for the thread: let the store remove files."""
+
+
 class SyncThread:
     """Performs writes one after another, off the event loop."""
 
@@ -128,7 +141,8 @@ class SyncThread:
         self._kernel = kernel_sync(self._loop, self._kernel_done)
         self._under_way: tuple[PreparedWrite, Mark] | None = None
         """The write that the kernel syncs."""
-        self._work: queue.SimpleQueue[tuple[PreparedWrite, Mark] | None] = queue.SimpleQueue()
+        self._work: queue.SimpleQueue[tuple[PreparedWrite, Mark] | _Trim | None] = queue.SimpleQueue()
+        self._trimming = False
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="coterie-sync", daemon=True)
         self._thread.start()
@@ -221,6 +235,10 @@ class SyncThread:
         elif self._idle is not None:
             self._idle.set_result(None)
             self._idle = None
+        if self._store.trimmable and not self._trimming:
+            # After the next write, if there is one: nobody waits for this.
+            self._trimming = True
+            self._work.put(_Trim())
         self._on_stored(mark)
 
     def _no_space(self, mark: Mark, error: OSError) -> None:
@@ -234,6 +252,14 @@ class SyncThread:
             work = self._work.get()
             if work is None:
                 return
+            if isinstance(work, _Trim):
+                try:
+                    self._store.trim()
+                except BaseException as error:
+                    self._on_disk_error(error, self._where)
+                    return
+                self._trimming = False
+                continue
             write, mark = work
             while True:
                 try:

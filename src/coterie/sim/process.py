@@ -191,6 +191,10 @@ class Process:
             return
         self._write = None
         self._world.laws.stored(self._node.id, mark)
+        try:
+            self.store_of_log.trim()
+        except OSError as error:
+            raise Death from error
         self._node.take(lambda now: self.engine.stored(now, mark))
         self._writing = bool(self._queue)
         if self._writing:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from hashlib import blake2b
 from typing import NamedTuple
 
-from coterie.core.records import Put, Record, SaveHardState, Truncate
+from coterie.core.records import Compact, Put, Record, Reset, SaveHardState, Truncate
 from coterie.core.types import NO_EPOCH, Entry, Epoch, HardState, Index
 
 
@@ -87,4 +87,12 @@ class ShadowLog:
                 yield
             case SaveHardState(state):
                 self.hard_state = state
+                yield
+            case Compact(base):
+                del self.slots[: base.index - self.base]
+                self.base, self.base_epoch = base.index, base.epoch
+                yield
+            case Reset(base):
+                self.slots.clear()
+                self.base, self.base_epoch = base.index, base.epoch
                 yield

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import msgspec
 
 from coterie.core.errors import ConfigurationError
-from coterie.core.types import NO_EPOCH, NOBODY, Entry, EntryKind, Member, Membership
+from coterie.core.types import NO_EPOCH, NOBODY, Entry, EntryKind, Member
 
 CLUSTER_ID_BYTES = 8
 _PERSON = b"coterie cluster"
@@ -30,7 +30,10 @@ def first_entry(members: Sequence[Member]) -> Entry:
     if len({member.name for member in ordered}) != len(ordered):
         names = ", ".join(member.name for member in ordered)
         raise ConfigurationError(f"the names of initial members must differ: {names}")
-    payload = msgspec.msgpack.encode(Membership(members=ordered, voters=ids))
+    # Without what later versions added to a member: the cluster's id is made from these very bytes.
+    # (It is a `Membership`, as MessagePack has it.)
+    plain = tuple((member.id, member.name, member.peer, member.client) for member in ordered)
+    payload = msgspec.msgpack.encode((plain, ids, (), (), 0, 0))
     return Entry(index=1, epoch=NO_EPOCH, kind=EntryKind.MEMBERSHIP, elapsed=0, payload=payload)
 
 

@@ -21,9 +21,13 @@ class Point(NamedTuple):
     """Where the record begins in the frame's payload."""
 
 
+def _entry_of(point: Point) -> Index:
+    return point.entry
+
+
 class LogIndex:
     """Points in ascending order of index. From one point to the next, the entries that hold stand one
-    after the other; wherever the log was cut back, a point marks where it went on."""
+    after the other; wherever the log was cut back, a point marks where it went on, and where a segment begins."""
 
     def __init__(self) -> None:
         self._points: list[Point] = []
@@ -40,6 +44,20 @@ class LogIndex:
             self._bytes_since = 0
         self._bytes_since += size
 
+    def begin_segment(self) -> None:
+        """What is written next stands in a new segment: it gets a point of its own, so that no reader needs
+        the segment before to find it."""
+        self._bytes_since = POINT_EVERY_BYTES
+
+    def compact(self, base: Index) -> None:
+        """Entries up to `base` are forgotten."""
+        del self._points[: max(0, bisect_right(self._points, base + 1, key=_entry_of) - 1)]
+
+    def clear(self) -> None:
+        """Every entry is forgotten."""
+        self._points.clear()
+        self._bytes_since = POINT_EVERY_BYTES
+
     def truncate(self, first: Index) -> None:
         """Entries from `first` on hold no more; what is written next gets a point of its own."""
         while self._points and self._points[-1].entry >= first:
@@ -51,7 +69,7 @@ class LogIndex:
 
         Raises `LookupError` if the log is empty or begins later.
         """
-        position = bisect_right(self._points, index, key=lambda point: point.entry) - 1
+        position = bisect_right(self._points, index, key=_entry_of) - 1
         if position < 0:
             raise LookupError(f"entry {index} is before the log's beginning")
         following = self._points[position + 1].entry if position + 1 < len(self._points) else None

@@ -6,12 +6,11 @@ thread) writes and syncs it. One write is under way at a time: see `storage.fram
 
 from __future__ import annotations
 
-import errno
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from typing import TypeAlias
 
-from coterie.core.records import Put, Record, Recovered, SaveHardState, StoreBatch, Truncate
-from coterie.core.types import NO_EPOCH, Entry, HardState, Index, Mark, Membership, SnapshotMeta
+from coterie.core.records import Compact, Put, Record, Recovered, Reset, SaveHardState, StoreBatch, Truncate
+from coterie.core.types import NO_EPOCH, Entry, HardState, Index, Membership, SnapshotMeta
 from coterie.storage.errors import LogDamaged, StorageError
 from coterie.storage.files import File, Files
 from coterie.storage.frame import (
@@ -30,8 +29,6 @@ from coterie.storage.recovery import Recovery
 from coterie.storage.segment import (
     FORMAT_VERSION,
     MAX_SEGMENT_BYTES,
-    NEW_SUFFIX,
-    SUFFIX,
     ZERO_CHUNK_BYTES,
     LogHeader,
     SegmentHeader,
@@ -40,105 +37,18 @@ from coterie.storage.segment import (
     segment_name,
     segment_number,
 )
+from coterie.storage.write import Write
 
 __all__ = ["LogHeader", "LogStore", "Write"]
 
 DEFAULT_SEGMENT_BYTES = 64 * 1024 * 1024
+_Bytes: TypeAlias = bytes
+"""In `LogStore` the name `bytes` is a figure."""
 _EMPTY = SnapshotMeta(0, NO_EPOCH, Membership((), ()))
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
-
-
-class Write:
-    """Bytes on their way to the disk. After an ENOSPC `perform` may be called again: it does the same
-    once more. After any other error nobody knows what the disk holds: the process must end."""
-
-    __slots__ = ("_data", "_failed", "_last", "_offset", "_path", "_store", "mark", "size")
-
-    def __init__(
-        self, store: LogStore, path: str, offset: int, data: bytes, size: int, mark: Mark, last: Index
-    ) -> None:
-        self._store = store
-        self._path = path
-        self._offset = offset
-        self._data = data
-        self._last = last
-        self._failed = False
-        self.size = size
-        """Bytes of the frame."""
-        self.mark = mark
-        """Of the last batch in it."""
-
-    def perform(self) -> None:
-        """Write and sync. Raises `OSError`: ENOSPC or EDQUOT if there was no space to write into (call
-        again); with any other, now and at every further call, the write has failed for ever."""
-        if self._failed:
-            raise OSError(errno.EIO, "this write failed before: what the disk holds is unknown", self._path)
-        try:
-            self._write()
-        except OSError as error:
-            self._failed = error.errno not in _NO_SPACE
-            raise
-        self._store.performed(self, self._last)
-
-    def begin(self) -> int | None:
-        """Write without syncing, and return the descriptor of the file to be synced: then `finish` must
-        follow when that is done. None: nothing was done, `perform` must do it all. Raises `OSError` as
-        `perform` does."""
-        file = self._store.opened.get(self._path)
-        descriptor = file.descriptor() if file is not None and self._offset > 0 and not self._failed else None
-        if file is None or descriptor is None:
-            return None
-        try:
-            file.write_at(self._offset, self._data)
-        except OSError as error:
-            self._failed = error.errno not in _NO_SPACE
-            raise
-        return descriptor
-
-    def finish(self) -> None:
-        """The sync that `begin` asked for has succeeded."""
-        self._store.performed(self, self._last)
-
-    def _write(self) -> None:
-        file = self._store.opened.get(self._path)
-        if file is not None and self._offset > 0:
-            file.write_at(self._offset, self._data)
-            self._sync(file.sync)
-            return
-        if self._offset > 0:
-            raise OSError(errno.EBADF, "the log was closed before this write", self._path)
-        self._make_segment()
-
-    def _make_segment(self) -> None:
-        """Write a new segment aside, and name it once it is durable: a segment is whole, or damaged. The name
-        must be durable, too, or the whole file may vanish."""
-        files = self._store.files
-        new = self._path.removesuffix(SUFFIX) + NEW_SUFFIX
-        if files.exists(new):  # left by an attempt that found no space
-            files.remove(new)
-        file = files.open(new, create=True)
-        try:
-            file.write_at(0, self._data)
-            self._sync(file.sync)
-            files.rename(new, self._path)
-        except BaseException:
-            file.close()
-            raise
-        self._store.opened[self._path] = file
-        self._sync(lambda: files.sync_directory(self._store.directory))
-
-    def _sync(self, sync: Callable[[], None]) -> None:
-        """No error of a sync is one to try again after: not even a late ENOSPC, which dropped the pages."""
-        try:
-            sync()
-        except OSError as error:
-            if error.errno in _NO_SPACE:
-                raise OSError(errno.EIO, f"the sync failed ({os.strerror(error.errno)})", self._path) from error
-            raise
 
 
 class LogStore:
-    """A log on disk, and a `LogReader` of it. Not for two threads, but for `Write.perform`."""
+    """A log on disk, and a `LogReader` of it. Not for two threads, but for `Write.perform` and `trim`."""
 
     def __init__(self, files: Files, directory: str, owner: LogHeader, segment_bytes: int) -> None:
         if not 0 < segment_bytes <= MAX_SEGMENT_BYTES:
@@ -164,6 +74,12 @@ class LogStore:
         self._ends: dict[int, int] = {}
         """Where each older segment's last frame ends."""
         self._under_way: Write | None = None
+        self._segments: list[int] = []
+        """Numbers of the segments that there are, or that a write under way makes."""
+        self._needed = 0
+        """Segments before this hold forgotten entries alone, once the write under way is done."""
+        self._trim_before = 0
+        """The same, durably: these may be removed."""
 
     @classmethod
     def create(
@@ -175,18 +91,19 @@ class LogStore:
         *,
         segment_bytes: int = DEFAULT_SEGMENT_BYTES,
     ) -> LogStore:
-        """A new log that holds `entries`, durable on return. If an earlier attempt to make the same log got
-        through, that log is opened; what a crash left of one is removed. Raises `StorageError` if there is
-        another log, what `open` raises, `OSError`."""
-        if not entries:
-            raise ValueError("a new log holds at least one entry: a segment begins with a frame")
+        """A new log that holds `entries`, durable on return; none, for a member that joins a cluster: then the
+        log is empty, with base 0 and no membership. If an earlier attempt to make the same log got through, that
+        log is opened; what a crash left of one is removed. Raises `StorageError` if there is another log, what
+        `open` raises, `OSError`."""
         files.make_directory(directory)
         files.sync_directory(directory.rpartition("/")[0] or ("/" if directory.startswith("/") else "."))
         leftover = cls._leftover(files, directory, header, entries, segment_bytes)
         if leftover is not None:
             return leftover
         store = cls(files, directory, header, segment_bytes)
-        store.prepare([StoreBatch(0, (SaveHardState(HardState()), Put(tuple(entries))))]).perform()
+        # A segment begins with a frame, and so the log does: with its hard state, if with nothing else.
+        put = (Put(tuple(entries)),) if entries else ()
+        store.prepare([StoreBatch(0, (SaveHardState(HardState()), *put))]).perform()
         store.close()
         return cls.open(files, directory, header, segment_bytes=segment_bytes)
 
@@ -203,9 +120,10 @@ class LogStore:
                     files.remove(f"{directory}/{name}")
             return None
         store = cls.open(files, directory, header, segment_bytes=segment_bytes)
-        end = store.recovered.last_index
-        fresh = names == [segment_name(1)] and end == len(entries) and store.recovered.hard_state == HardState()
-        if fresh and store.entries(1, end, MAX_PAYLOAD_BYTES) == list(entries):
+        found_in = store.recovered
+        fresh = names == [segment_name(1)] and found_in.base == _EMPTY and found_in.hard_state == HardState()
+        end = found_in.last_index
+        if fresh and end == len(entries) and (not end or store.entries(1, end, MAX_PAYLOAD_BYTES) == list(entries)):
             return store
         store.close()
         raise StorageError(
@@ -236,6 +154,9 @@ class LogStore:
         store._last = store._durable = contents.last
         store._ends = {number: end for number, end in recovery.ends.items() if number != tail.number}
         store._number, store._offset, store._zeroed_until = tail
+        store._segments = [*recovery.stale, *recovery.files]
+        store._trim_before = store._needed = store._first_needed()
+        store.trim()  # what a crash did not let the process before get done
         return store
 
     def close(self) -> None:
@@ -258,12 +179,12 @@ class LogStore:
         parts: list[bytes] = []
         size = 0
         records: list[tuple[int, Record]] = []
-        last = self._last
+        base, last = self._base.index, self._last
         for batch in batches:
             for record in batch.records:
                 records.append((size, record))
+                base, last = _bounds_after(record, base, last)
                 size += encode_record(record, parts)
-                last = _end_after(record, last)
         if not 0 < size <= MAX_PAYLOAD_BYTES:
             raise ValueError(f"a write of {size} bytes: it must have 1 to {MAX_PAYLOAD_BYTES}")
         payload = b"".join(parts)
@@ -288,14 +209,18 @@ class LogStore:
         """For `Write` alone: it is durable, and the log's durable end is `last`."""
         if self._under_way is write:
             self._durable = last
+            self._trim_before = self._needed
             self._under_way = None
 
-    def _begin_segment(self, payload_bytes: int) -> bytes:
+    def _begin_segment(self, payload_bytes: int) -> _Bytes:
         """The header of the next segment, whose first frame, of such a payload, goes just after it."""
         number, end = self._number + 1, self._offset
         header = SegmentHeader(FORMAT_VERSION, self._owner, number, self._hard_state, self._base, self._last + 1, end)
         offset = len(encode_header(header, 0))
-        self._ends[self._number] = end
+        if self._number:
+            self._ends[self._number] = end
+        self._segments.append(number)
+        self._index.begin_segment()
         self._number = number
         self._offset = offset
         self._zeroed_until = self._length(offset + frame_span(payload_bytes, offset))
@@ -312,12 +237,77 @@ class LogStore:
                 size = ENTRY_OVERHEAD_BYTES + len(entry.payload)
                 self._index.put(entry.index, self._number, frame, position, size)
                 position += size
+            self._last += len(record.entries)
+        elif isinstance(record, SaveHardState):
+            self._hard_state = record.state
         elif isinstance(record, Truncate):
             self._index.truncate(record.first)
-            self._durable = min(self._durable, record.first - 1)
+            self._last = min(self._last, record.first - 1)
+            self._durable = min(self._durable, self._last)
+        elif isinstance(record, Compact):
+            self._base = record.base
+            self._index.compact(record.base.index)
+            self._needed = self._first_needed()
         else:
-            self._hard_state = record.state
-        self._last = _end_after(record, self._last)
+            self._base = record.base
+            self._last = self._durable = record.base.index
+            self._index.clear()
+            self._needed = self._first_needed()
+
+    # -- removing ----------------------------------------------------------------------------
+
+    @property
+    def trimmable(self) -> bool:
+        """Whether there are segments to be removed: then call `trim` when nobody waits for the disk."""
+        return bool(self._segments) and self._segments[0] < self._trim_before
+
+    def trim(self) -> None:
+        """Remove the segments that hold only forgotten entries; a crash in between leaves the rest to the next
+        start. May run in another thread, beside anything but itself. Raises `OSError`: after one of a sync
+        nobody knows what the disk holds."""
+        removed = False
+        while self.trimmable:
+            removed = True
+            number = self._segments[0]
+            path = f"{self.directory}/{segment_name(number)}"
+            # Nobody reads it: its entries are before the base. (`stale` ones were never opened.)
+            file = self.opened.pop(path, None)
+            if file is not None:
+                file.close()
+            self._ends.pop(number, None)
+            self.files.remove(path)
+            del self._segments[0]
+        if removed:
+            self.files.sync_directory(self.directory)
+
+    def _first_needed(self) -> int:
+        """The first segment that is needed for the entries which are not forgotten."""
+        if not self._base.index:
+            return self._segments[0]  # nothing was ever forgotten: one that is missing is damage
+        if self._last == self._base.index:
+            return self._number
+        return self._index.locate(self._base.index + 1)[0].segment
+
+    # -- measuring ---------------------------------------------------------------------------
+
+    @property
+    def base(self) -> SnapshotMeta:
+        """The log begins just after this."""
+        return self._base
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of log kept since the base: see `bytes_after`."""
+        return self.bytes_after(self._base.index)
+
+    def bytes_after(self, index: Index) -> int:
+        """Bytes of log that hold the entries after `index`, and all that was written since: as much, but for
+        less than 64 KiB and a frame, must be read again after a restart to replay them."""
+        index = max(index, self._base.index)
+        if index >= self._last:
+            return 0
+        number, offset = self._index.locate(index + 1)[0][1:3]
+        return sum(self._ends[each] for each in range(number, self._number)) + self._offset - offset
 
     # -- reading -----------------------------------------------------------------------------
 
@@ -366,7 +356,7 @@ class LogStore:
                 raise LogDamaged(segment_name(number), offset, str(error)) from error
             offset, position = following, 0
 
-    def _read_frame(self, number: int, offset: int) -> tuple[bytes, int]:
+    def _read_frame(self, number: int, offset: int) -> tuple[_Bytes, int]:
         """The payload of the frame at `offset`, and the offset of the next."""
         name = segment_name(number)
         file = self.opened[f"{self.directory}/{name}"]
@@ -382,13 +372,22 @@ class LogStore:
         return payload, offset + header.span
 
 
-def _end_after(record: Record, last: Index) -> Index:
-    """The log's last index once this record is stored. Raises `ValueError` if entries leave a gap or go back."""
+def _bounds_after(record: Record, base: Index, last: Index) -> tuple[Index, Index]:
+    """Index of the log's base and of its end once this record is stored. Raises `ValueError` if entries leave a
+    gap or go back, or what is forgotten is not there."""
     if isinstance(record, Put):
         for entry in record.entries:
             if entry.index != last + 1:
                 raise ValueError(f"entry {entry.index} put into a log that ends with entry {last}")
             last = entry.index
     elif isinstance(record, Truncate):
+        if record.first <= base:
+            raise ValueError(f"entry {record.first} cut off a log that begins after entry {base}")
         last = min(last, record.first - 1)
-    return last
+    elif isinstance(record, Compact):
+        if not base <= record.base.index <= last:
+            raise ValueError(f"a log of entries {base + 1} to {last} forgets those up to {record.base.index}")
+        base = record.base.index
+    elif isinstance(record, Reset):
+        base = last = record.base.index
+    return base, last

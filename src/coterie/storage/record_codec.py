@@ -6,29 +6,58 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple, TypeAlias
 
-from coterie.core.records import Put, Record, SaveHardState, Truncate
-from coterie.core.types import Entry, EntryKind, Epoch, HardState, Index
+import msgspec
+
+from coterie.core.errors import ConfigurationError
+from coterie.core.records import Compact, Put, Record, Reset, SaveHardState, Truncate
+from coterie.core.types import Entry, EntryKind, Epoch, HardState, Index, SnapshotMeta
 
 _ENTRY = struct.Struct("<BBIQQQQ")
 """type, kind, payload length, index, epoch round, epoch node, elapsed."""
 _TRUNCATE = struct.Struct("<BQ")
 _HARD_STATE = struct.Struct("<BQQQ")
-_TYPE_ENTRY, _TYPE_TRUNCATE, _TYPE_HARD_STATE = 1, 2, 3
+_BASE = struct.Struct("<BI")
+"""type, length of the `SnapshotMeta` that follows, in MessagePack."""
+_TYPE_ENTRY, _TYPE_TRUNCATE, _TYPE_HARD_STATE, _TYPE_COMPACT, _TYPE_RESET = 1, 2, 3, 4, 5
 ENTRY_OVERHEAD_BYTES = _ENTRY.size
 _KINDS = {int(kind): kind for kind in EntryKind}
 EntryFields: TypeAlias = tuple[int, int, int, Index, int, int, int]
 """An entry's record without its payload, as `_ENTRY` says."""
+MAX_META_BYTES = 512 * 1024
+"""Of an encoded `SnapshotMeta`: thousands of members. It must leave room in a segment's header."""
+_encoder = msgspec.msgpack.Encoder()
+_decoder: msgspec.msgpack.Decoder[SnapshotMeta] = msgspec.msgpack.Decoder(SnapshotMeta)
 
 
 class Malformed(ValueError):
     """Bytes that checked, and are no records: written by a later version, or by a fault of ours."""
 
 
+Other: TypeAlias = Truncate | HardState | Compact | Reset
+"""What a record that is no entry says."""
+
+
+def encode_meta(meta: SnapshotMeta) -> bytes:
+    """A snapshot's meta as bytes. Raises `ValueError` beyond `MAX_META_BYTES`."""
+    data = _encoder.encode(meta)
+    if len(data) > MAX_META_BYTES:
+        raise ValueError(f"the membership and settings at entry {meta.index} take {len(data)} bytes")
+    return data
+
+
+def decode_meta(data: bytes | memoryview) -> SnapshotMeta:
+    """Back from bytes. Raises `Malformed`."""
+    try:
+        return _decoder.decode(data)
+    except (msgspec.DecodeError, ConfigurationError) as error:
+        raise Malformed(f"the membership and settings of a base can't be read: {error}") from error
+
+
 class Located(NamedTuple):
     """A record, and where it begins in the payload that it was read from."""
 
     position: int
-    record: Entry | Truncate | HardState
+    record: Entry | Other
 
 
 def encode_record(record: Record, parts: list[bytes]) -> int:
@@ -47,13 +76,17 @@ def encode_record(record: Record, parts: list[bytes]) -> int:
     if isinstance(record, Truncate):
         parts.append(_TRUNCATE.pack(_TYPE_TRUNCATE, record.first))
         return _TRUNCATE.size
-    assert isinstance(record, SaveHardState)
-    state = record.state
-    parts.append(_HARD_STATE.pack(_TYPE_HARD_STATE, state.epoch.round, state.epoch.node, state.vote))
-    return _HARD_STATE.size
+    if isinstance(record, SaveHardState):
+        state = record.state
+        parts.append(_HARD_STATE.pack(_TYPE_HARD_STATE, state.epoch.round, state.epoch.node, state.vote))
+        return _HARD_STATE.size
+    meta = encode_meta(record.base)
+    parts.append(_BASE.pack(_TYPE_COMPACT if isinstance(record, Compact) else _TYPE_RESET, len(meta)))
+    parts.append(meta)
+    return _BASE.size + len(meta)
 
 
-def scan_records(payload: bytes, position: int = 0) -> Iterator[tuple[int, EntryFields | Truncate | HardState]]:
+def scan_records(payload: bytes, position: int = 0) -> Iterator[tuple[int, EntryFields | Other]]:
     """The records in `payload` from `position` on, and where each begins; of entries only the fields, for
     whoever has millions to pass. Raises `Malformed`."""
     end = len(payload)
@@ -79,6 +112,14 @@ def scan_records(payload: bytes, position: int = 0) -> Iterator[tuple[int, Entry
             _, round_, node, vote = _HARD_STATE.unpack_from(payload, position)
             yield position, HardState(Epoch(round_, node), vote)
             position += _HARD_STATE.size
+        elif type_ in (_TYPE_COMPACT, _TYPE_RESET) and position + _BASE.size <= end:
+            start = position + _BASE.size
+            following = start + _BASE.unpack_from(payload, position)[1]
+            if following > min(end, start + MAX_META_BYTES):
+                raise Malformed(f"a base of {following - start} bytes, more than its frame or the limit holds")
+            base = decode_meta(memoryview(payload)[start:following])
+            yield position, Compact(base) if type_ == _TYPE_COMPACT else Reset(base)
+            position = following
         else:
             raise Malformed(f"a record of type {type_} that this version does not know, or that ends early")
 

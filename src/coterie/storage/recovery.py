@@ -5,8 +5,8 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import NamedTuple
 
-from coterie.core.records import Recovered, Truncate
-from coterie.core.types import Entry, EntryKind, Epoch, Index
+from coterie.core.records import Compact, Recovered, Reset, Truncate
+from coterie.core.types import Entry, EntryKind, Epoch, HardState, Index, SnapshotMeta
 from coterie.storage.errors import LogDamaged, NoLog
 from coterie.storage.files import File, Files
 from coterie.storage.frame import (
@@ -48,11 +48,15 @@ class Contents:
     """The log as it stands after the records read so far."""
 
     def __init__(self, header: SegmentHeader) -> None:
+        """`header`: of the first segment that is read. Those before it may have been removed."""
         self.base = header.base
         self.hard_state = header.hard_state
-        self.last: Index = header.base.index
+        self.last: Index = header.next_index - 1
+        self.missing: Index = self.last
+        """Entries up to here stood in segments that are gone: sound only if the base is found to be as high."""
         self.runs: list[tuple[Index, Epoch]] = []
         self.memberships: list[Entry] = []
+        self.settings: list[Entry] = []
         self.index = LogIndex()
 
     def take(self, name: str, number: int, frame: int, payload: bytes) -> None:
@@ -63,10 +67,16 @@ class Contents:
                     self._put(name, number, frame, position, record)
                     if record[1] == EntryKind.MEMBERSHIP:
                         self.memberships.append(entry_at(payload, position, record))
+                    elif record[1] == EntryKind.SETTINGS:
+                        self.settings.append(entry_at(payload, position, record))
                 elif isinstance(record, Truncate):
-                    self._truncate(record.first)
-                else:
+                    self._truncate(name, frame, record.first)
+                elif isinstance(record, HardState):
                     self.hard_state = record
+                elif isinstance(record, Compact):
+                    self._compact(name, frame, record.base)
+                else:
+                    self._reset(record)
         except Malformed as error:
             raise LogDamaged(name, frame, f"it checks, but holds no records: {error}") from error
 
@@ -79,13 +89,43 @@ class Contents:
             self.runs.append((index, Epoch(round_, node)))
         self.index.put(index, number, frame, position, ENTRY_OVERHEAD_BYTES + length)
 
-    def _truncate(self, first: Index) -> None:
+    def _truncate(self, name: str, frame: int, first: Index) -> None:
+        if first <= self.base.index:
+            raise LogDamaged(name, frame, f"it cuts off entry {first}, but the log begins after {self.base.index}")
         self.last = min(self.last, first - 1)
+        self.missing = min(self.missing, self.last)
+        for entries in (self.memberships, self.settings):
+            while entries and entries[-1].index >= first:
+                entries.pop()
         while self.runs and self.runs[-1][0] >= first:
             self.runs.pop()
-        while self.memberships and self.memberships[-1].index >= first:
-            self.memberships.pop()
         self.index.truncate(first)
+
+    def _compact(self, name: str, frame: int, base: SnapshotMeta) -> None:
+        if not self.base.index <= base.index <= self.last:
+            raise LogDamaged(
+                name, frame, f"it forgets entries up to {base.index} of {self.base.index + 1} to {self.last}"
+            )
+        held = [run for run in self.runs if run[0] <= base.index]
+        if base.index > self.missing and held and held[-1][1] != base.epoch:
+            # With a wrong epoch at its base a log would take over entries that do not belong to it (5.3).
+            raise LogDamaged(name, frame, f"its base {base.index} has epoch {base.epoch}, the entry {held[-1][1]}")
+        self.base = base
+        self.runs = self.runs[len(held) :]
+        if held and (self.runs[0][0] if self.runs else self.last + 1) > base.index + 1:
+            self.runs.insert(0, (base.index + 1, held[-1][1]))
+        for entries in (self.memberships, self.settings):
+            entries[:] = [entry for entry in entries if entry.index > base.index]
+        self.index.compact(base.index)
+
+    def _reset(self, record: Reset) -> None:
+        self.base = record.base
+        self.last = record.base.index
+        self.missing = 0
+        for entries in (self.memberships, self.settings):
+            entries.clear()
+        self.runs.clear()
+        self.index.clear()
 
     def recovered(self) -> Recovered:
         """What a replica starts from."""
@@ -95,7 +135,12 @@ class Contents:
             last_index=self.last,
             epochs=tuple(self.runs),
             memberships=tuple(self.memberships),
+            settings=tuple(self.settings),
         )
+
+
+def _place(base: SnapshotMeta) -> str:
+    return f"entry {base.index} of epoch {base.epoch}"
 
 
 class _Segment(NamedTuple):
@@ -122,24 +167,30 @@ class Recovery:
         self.files: dict[int, File] = {}
         self.ends: dict[int, int] = {}
         """Where the last frame of each segment ends."""
+        self.stale: list[int] = []
+        """Segments before a gap. Where `run` succeeds, all that they hold is forgotten."""
 
     def run(self) -> tuple[Contents, Tail]:
         """Read everything. Raises `NoLog`, `WrongLog`, `LogDamaged` (then nothing was changed), `OSError`."""
         contents: Contents | None = None
         segment: _Segment | None = None
-        numbers, unmade = self._numbers()
+        numbers, unmade, gap = self._numbers()
+        first: SegmentHeader | None = None
         for number in numbers:
             name = segment_name(number)
             file = self._files.open(f"{self._directory}/{name}")
             self.files[number] = file
             data = self._read(file, name)
             header, offset = read_header(data, name, number, self._owner)
+            first = first or header
             contents = contents or Contents(header)
             self._check_sequel(name, header, contents, segment)
+            contents.index.begin_segment()
             segment = self._read_segment(_Segment(name, number, file, data, offset, offset), contents)
-        if contents is None or segment is None:
+        if contents is None or segment is None or first is None:
             how = f"only the beginnings of {segment_name(unmade[0])}" if unmade else "no segment"
             raise NoLog(f"there is no log in {self._directory}: it holds {how}")
+        self._check_beginning(first, contents, gap)
         if any(number > segment.number for number in unmade) and any(segment.data[segment.end :]):
             raise LogDamaged(segment.name, segment.end, "its last frame is broken, yet a further segment was begun")
         for number in unmade:
@@ -147,19 +198,49 @@ class Recovery:
             self.notices.append(f"removed {new_segment_name(number)}, which a crash left unfinished")
         return contents, self._secure(segment)
 
-    def _numbers(self) -> tuple[list[int], list[int]]:
-        """Of the segments, and of those whose making a crash ended: nothing in these was acknowledged, but each
-        was begun when the segment before it was durable. Raises `LogDamaged`, `NoLog` if there is no directory."""
+    def _numbers(self) -> tuple[list[int], list[int], int | None]:
+        """Of the segments that follow one another up to the newest, of those whose making a crash ended, and of
+        one that is missing before the former. Raises `LogDamaged`, `NoLog` if there is no directory.
+
+        In a segment that was still being made nothing was acknowledged, but it was begun when the one before it
+        was durable.
+        """
         if not self._files.exists(self._directory):
             raise NoLog(f"there is no log in {self._directory}: there is no such directory")
         names = self._files.list(self._directory)
         numbers = sorted(number for name in names if (number := segment_number(name)) is not None)
         unmade = sorted(number for name in names if (number := new_segment_number(name)) is not None)
-        if numbers:
-            for before, after in pairwise(sorted({*numbers, *unmade})):
-                if after != before + 1:
-                    raise LogDamaged(segment_name(before + 1), 0, "this segment is missing")
-        return numbers, unmade
+        gap: int | None = None
+        for before, after in pairwise(
+            [*numbers, *(number for number in unmade if number > numbers[-1])] if numbers else ()
+        ):
+            if after != before + 1:
+                gap = after - 1
+        if gap is not None:
+            self.stale = [number for number in numbers if number < gap]
+            numbers = numbers[len(self.stale) :]
+            if not numbers:
+                raise self._missing(gap)
+        return numbers, unmade, gap
+
+    @staticmethod
+    def _missing(number: int) -> LogDamaged:
+        return LogDamaged(segment_name(number), 0, "this segment is missing")
+
+    def _check_beginning(self, first: SegmentHeader, contents: Contents, gap: int | None) -> None:
+        """Whether the log may begin with this segment. It may if a record in it, or after it, says that all the
+        entries before it are forgotten: then those before it were removed, or their removal has begun (in what
+        order it reaches the disk is not promised, so it may leave a gap). Hard state stands in every header."""
+        if contents.missing <= contents.base.index and (contents.base.index or not first.previous_end):
+            return
+        if gap is not None:
+            raise self._missing(gap)
+        raise LogDamaged(
+            segment_name(first.number),
+            0,
+            f"it begins with entry {first.next_index}, and the log after entry {contents.base.index}: the segments "
+            "before it are missing",
+        )
 
     @staticmethod
     def _read(file: File, name: str) -> bytes:
@@ -172,10 +253,8 @@ class Recovery:
     def _check_sequel(name: str, header: SegmentHeader, contents: Contents, before: _Segment | None) -> None:
         """Whether this segment follows what was read so far: each names what stood before it."""
         if before is None:
-            if header.next_index != header.base.index + 1 or (header.previous_end and not header.base.index):
-                raise LogDamaged(
-                    name, 0, f"it begins with entry {header.next_index}: the segments before it are missing"
-                )
+            if header.next_index <= header.base.index:
+                raise LogDamaged(name, 0, f"it begins with entry {header.next_index} after {header.base.index}")
             return
         if header.previous_end != before.end:
             raise LogDamaged(
@@ -183,6 +262,13 @@ class Recovery:
                 min(before.end, header.previous_end),
                 f"its frames end at byte {before.end}, but they ended at byte {header.previous_end} when "
                 f"segment {name} was begun",
+            )
+        if header.base != contents.base:
+            raise LogDamaged(
+                name,
+                0,
+                f"its log begins after {_place(header.base)}, that of the segments before it after "
+                f"{_place(contents.base)}",
             )
         if header.next_index != contents.last + 1 or header.hard_state != contents.hard_state:
             raise LogDamaged(

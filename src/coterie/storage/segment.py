@@ -6,6 +6,7 @@ import re
 
 import msgspec
 
+from coterie.core.errors import ConfigurationError
 from coterie.core.types import HardState, Index, SnapshotMeta
 from coterie.storage.errors import LogDamaged, WrongLog
 from coterie.storage.frame import (
@@ -113,7 +114,7 @@ def read_header(data: bytes, name: str, number: int, owner: LogHeader) -> tuple[
         raise LogDamaged(name, 0, payload.value)
     try:
         header = _decoder.decode(payload)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, ConfigurationError) as error:
         raise WrongLog(f"log segment {name} has a header that this version can't read: {error}") from error
     _check_owner(header, name, number, owner)
     return header, frame.span

@@ -1,0 +1,105 @@
+"""One write of the log: bytes on their way to the disk."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from coterie.core.types import Index, Mark
+from coterie.storage.segment import NEW_SUFFIX, SUFFIX
+
+if TYPE_CHECKING:
+    from coterie.storage.log_store import LogStore
+
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+
+
+class Write:
+    """Bytes on their way to the disk. After an ENOSPC `perform` may be called again: it does the same
+    once more. After any other error nobody knows what the disk holds: the process must end."""
+
+    __slots__ = ("_data", "_failed", "_last", "_offset", "_path", "_store", "mark", "size")
+
+    def __init__(
+        self, store: LogStore, path: str, offset: int, data: bytes, size: int, mark: Mark, last: Index
+    ) -> None:
+        self._store = store
+        self._path = path
+        self._offset = offset
+        self._data = data
+        self._last = last
+        self._failed = False
+        self.size = size
+        """Bytes of the frame."""
+        self.mark = mark
+        """Of the last batch in it."""
+
+    def perform(self) -> None:
+        """Write and sync. Raises `OSError`: ENOSPC or EDQUOT if there was no space to write into (call
+        again); with any other, now and at every further call, the write has failed for ever."""
+        if self._failed:
+            raise OSError(errno.EIO, "this write failed before: what the disk holds is unknown", self._path)
+        try:
+            self._write()
+        except OSError as error:
+            self._failed = error.errno not in _NO_SPACE
+            raise
+        self._store.performed(self, self._last)
+
+    def begin(self) -> int | None:
+        """Write without syncing, and return the descriptor of the file to be synced: then `finish` must
+        follow when that is done. None: nothing was done, `perform` must do it all. Raises `OSError` as
+        `perform` does."""
+        file = self._store.opened.get(self._path)
+        descriptor = file.descriptor() if file is not None and self._offset > 0 and not self._failed else None
+        if file is None or descriptor is None:
+            return None
+        try:
+            file.write_at(self._offset, self._data)
+        except OSError as error:
+            self._failed = error.errno not in _NO_SPACE
+            raise
+        return descriptor
+
+    def finish(self) -> None:
+        """The sync that `begin` asked for has succeeded."""
+        self._store.performed(self, self._last)
+
+    def _write(self) -> None:
+        file = self._store.opened.get(self._path)
+        if file is not None and self._offset > 0:
+            file.write_at(self._offset, self._data)
+            self._sync(file.sync)
+            return
+        if self._offset > 0:
+            raise OSError(errno.EBADF, "the log was closed before this write", self._path)
+        self._make_segment()
+
+    def _make_segment(self) -> None:
+        """Write a new segment aside, and name it once it is durable: a segment is whole, or damaged. The name
+        must be durable, too, or the whole file may vanish."""
+        files = self._store.files
+        new = self._path.removesuffix(SUFFIX) + NEW_SUFFIX
+        if files.exists(new):  # left by an attempt that found no space
+            files.remove(new)
+        file = files.open(new, create=True)
+        try:
+            file.write_at(0, self._data)
+            self._sync(file.sync)
+            files.rename(new, self._path)
+        except BaseException:
+            file.close()
+            raise
+        self._store.opened[self._path] = file
+        self._sync(lambda: files.sync_directory(self._store.directory))
+
+    def _sync(self, sync: Callable[[], None]) -> None:
+        """No error of a sync is one to try again after: not even a late ENOSPC, which dropped the pages."""
+        try:
+            sync()
+        except OSError as error:
+            if error.errno in _NO_SPACE:
+                raise OSError(errno.EIO, f"the sync failed ({os.strerror(error.errno)})", self._path) from error
+            raise
