@@ -14,17 +14,19 @@ import shlex
 from collections.abc import Callable
 
 import msgspec
-from tests.datadriven.disk import Reader
+from tests.datadriven.disk import EMPTY, Reader
 from tests.datadriven.seat import Seat
 from tests.datadriven.words import (
     entries_words,
     epoch_word,
+    membership_words,
     message_words,
     name,
     number,
     outcome_words,
     record_words,
     role_word,
+    settings_words,
     snapshot_word,
 )
 
@@ -42,6 +44,7 @@ from coterie.core.types import (
     HardState,
     Member,
     Membership,
+    MembershipChange,
     Role,
     SnapshotMeta,
 )
@@ -279,6 +282,75 @@ class Conversation:
         meta, seat.disk.part = seat.disk.part[0], None
         seat.running.snapshot_failed(self.clock(member), meta, "its checksum is wrong")
         self.drain(member)
+
+    # -- operators ---------------------------------------------------------------------------
+
+    def do_join(self, words: list[str], options: dict[str, str]) -> None:
+        """join n4: a process with an empty disk starts, and waits until the leader adds it."""
+        for word in words:
+            self.seats[number(word)] = Seat((), EMPTY)
+            self.start(number(word))
+
+    def do_change(self, words: list[str], options: dict[str, str]) -> None:
+        """change n1 [add=n4,n5] [promote=n4] [remove=n2] [update=n3] [claim=7] [name=x] [peer=x] [force]: one change
+        of the membership, asked of n1. `claim`, `name` and `peer` are those of who is added or updated."""
+        member = number(words[0])
+        some = {field: options.get(field, "").split(",") for field in ("add", "promote", "remove", "update")}
+        ids = {field: tuple(number(word) for word in chosen if word) for field, chosen in some.items()}
+        self.token += 1
+        change = MembershipChange(
+            add=tuple(self.described(i, options) for i in ids["add"]),
+            promote=ids["promote"],
+            remove=ids["remove"],
+            update=tuple(self.described(i, options) for i in ids["update"]),
+            force="force" in words,
+        )
+        self.seats[member].running.change_membership(self.clock(member), self.token, change)
+        self.drain(member)
+
+    def do_settings(self, words: list[str], options: dict[str, str]) -> None:
+        """settings n1 [lease_reads=true] [clock_drift_permille=20]: new settings, asked of n1; without any, what each
+        named member holds to be in force."""
+        member = number(words[0])
+        if not options:
+            for word in words:
+                self.say(f"{word}: {settings_words(self.seats[number(word)].running.settings)}")
+            return
+        self.token += 1
+        changed = {
+            field: value == "true" if value in ("true", "false") else int(value) for field, value in options.items()
+        }
+        settings = msgspec.structs.replace(self.seats[member].running.settings, **changed)
+        self.seats[member].running.change_settings(self.clock(member), self.token, settings)
+        self.drain(member)
+
+    def do_transfer(self, words: list[str], options: dict[str, str]) -> None:
+        """transfer n1 [n2]: n1 is asked to hand leadership over to n2, or to whoever is most advanced."""
+        member = number(words[0])
+        self.token += 1
+        to = number(words[1]) if len(words) > 1 else NOBODY
+        self.seats[member].running.transfer_leadership(self.clock(member), self.token, to)
+        self.drain(member)
+
+    def do_members(self, words: list[str], options: dict[str, str]) -> None:
+        """members [n1]: the membership by which each of them counts."""
+        for word in words or [name(member) for member, seat in self.seats.items() if seat.replica is not None]:
+            replica = self.seats[number(word)].running
+            text = membership_words(replica.membership) or "not known"
+            self.say(f"{word}: {text}" + (", removed" if replica.removed else ""))
+
+    def do_behind(self, words: list[str], options: dict[str, str]) -> None:
+        """behind n1: how far the others are behind this leader, and who could be promoted."""
+        member = number(words[0])
+        for other in self.seats[member].running.progress(self.clock(member)):
+            behind = self.seats[member].running.last_index - other.match
+            text = "caught up" if other.caught_up else "not caught up"
+            self.say(f"{name(other.id)}: {other.mode}, {behind} behind, {text}")
+
+    def described(self, member: int, options: dict[str, str]) -> Member:
+        label = options.get("name", name(member))
+        peer = options.get("peer", f"{name(member)}:2380")
+        return Member(member, label, peer, f"{name(member)}:2379", int(options.get("claim", "0")))
 
     # -- looking -----------------------------------------------------------------------------
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from coterie.core.messages import Append, AppendReply, InstallSnapshot, InstallSnapshotReply, Message
 from coterie.core.records import Compact, Put, Record, Reset, SaveHardState, Truncate
-from coterie.core.replica import Accepted, Lost, Outcome, Refused
-from coterie.core.types import Entry, EntryKind, Epoch, Role, SnapshotMeta
+from coterie.core.replica import Accepted, Lost, Outcome, Refused, Transferred
+from coterie.core.settings import Settings
+from coterie.core.types import Entry, EntryKind, Epoch, Membership, Role, SnapshotMeta
 
 CLOCK_READINGS = frozenset({"stamp", "echo", "lag"})
 """Fields that are left out: every message would differ by them. The command `age` shows what they do."""
@@ -29,10 +32,33 @@ def role_word(role: Role) -> str:
 
 def entry_word(entry: Entry) -> str:
     place = f"{entry.index}@{epoch_word(entry.epoch)}"
+    if entry.kind is EntryKind.MEMBERSHIP and entry.index > 1:
+        return f"{place}:({membership_words(msgspec.msgpack.decode(entry.payload, type=Membership))})"
+    if entry.kind is EntryKind.SETTINGS:
+        return f"{place}:({settings_words(msgspec.msgpack.decode(entry.payload, type=Settings))})"
     if entry.kind is not EntryKind.COMMANDS:
         return f"{place}:{entry.kind.name.lower()}"
     text = entry.payload.decode()
     return f"{place}:{text}" if text else place
+
+
+def names(ids: tuple[int, ...]) -> str:
+    return " ".join(name(i) for i in ids)
+
+
+def membership_words(membership: Membership) -> str:
+    """`n1 n2 n3` are voters; `n1 n2 <- n1 n3`: joint, the old ones behind the arrow; `+ n4`: learners."""
+    text = names(membership.voters)
+    if membership.outgoing:
+        text += f" <- {names(membership.outgoing)}"
+    return text + (f" + {names(membership.learners)}" if membership.learners else "")
+
+
+def settings_words(settings: Settings) -> str:
+    """What differs from the defaults."""
+    default = Settings()
+    changed = [field for field in Settings.__struct_fields__ if getattr(settings, field) != getattr(default, field)]
+    return " ".join(f"{field}={getattr(settings, field)}" for field in changed) or "default settings"
 
 
 def entries_words(entries: tuple[Entry, ...] | list[Entry]) -> str:
@@ -96,6 +122,9 @@ def outcome_words(outcome: Outcome) -> str:
     if isinstance(outcome, Accepted):
         return f"accepted #{outcome.token} at {outcome.index}@{epoch_word(outcome.epoch)}"
     if isinstance(outcome, Refused):
-        return f"refused #{outcome.token}: {outcome.reason.name.lower()}, leader {name(outcome.leader)}"
+        detail = f": {outcome.detail}" if outcome.detail else ""
+        return f"refused #{outcome.token}: {outcome.reason.name.lower()}, leader {name(outcome.leader)}{detail}"
+    if isinstance(outcome, Transferred):
+        return f"transferred #{outcome.token} to {name(outcome.leader)}"
     assert isinstance(outcome, Lost)
     return f"lost read #{outcome.token}"

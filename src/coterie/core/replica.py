@@ -154,6 +154,8 @@ class RoleChange(msgspec.Struct, frozen=True):
     epoch: Epoch
     membership: Membership
     reason: str
+    removed: bool = False
+    """See `Replica.removed`."""
 
 
 class Alarm(msgspec.Struct, frozen=True):
@@ -243,7 +245,8 @@ class Replica(ABC):
 
     @abstractmethod
     def propose(self, now: Nanos, token: Token, payload: bytes, *, prompt: bool = False) -> None:
-        """Append a COMMANDS entry. The outcome is `Accepted` or `Refused`, in the next drain.
+        """Append a COMMANDS entry. The outcome is `Accepted` or `Refused`, in the next drain: with NOT_NOW while
+        leadership is being handed over (nothing happened: send it again, to whoever leads then).
 
         `prompt`: another member waits for the commit, so tell it without delay."""
 
@@ -324,6 +327,12 @@ class Replica(ABC):
     @property
     @abstractmethod
     def membership(self) -> Membership: ...
+
+    @property
+    @abstractmethod
+    def removed(self) -> bool:
+        """Whether this member belonged to the group and is known, by a committed entry, to have left it: it has
+        nothing more to do here, and may end. A `RoleChange` says so when it is first known."""
 
     @property
     @abstractmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Generic, TypeVar
 
 from coterie.core.types import Index
@@ -28,6 +29,10 @@ class Timeline(Generic[T]):
     def newest_index(self) -> Index:
         """From where on the newest value holds."""
         return self._points[-1][0]
+
+    def backwards(self) -> Iterator[tuple[Index, T]]:
+        """Each value and from where on it holds, the newest first."""
+        return reversed(self._points)
 
     def at(self, index: Index) -> T:
         """The value in force at `index`: set there or before. Raises `LookupError` for an index before the log."""

@@ -1,18 +1,23 @@
-"""The leader's side: replication (Raft 5.3), commit (5.4.2), check-quorum (6.2), read index (6.4); what followers
-need that is compacted away goes through `SnapshotSender`."""
+"""The leader's side: replication (Raft 5.3), commit (5.4.2), check-quorum (6.2), read index (6.4), change of
+membership (4.3); what followers need that is compacted away goes through `SnapshotSender`."""
 
 from __future__ import annotations
 
 from collections import deque
 
-from coterie.core.messages import Append, AppendReply, InstallSnapshotReply
+import msgspec
+
+from coterie.core.messages import Append, AppendReply, InstallSnapshotReply, TimeoutNow
+from coterie.core.raft import membership as rules
 from coterie.core.raft.confirmation import Confirmation
+from coterie.core.raft.lease import Lease
 from coterie.core.raft.progress import Mode, Progress
-from coterie.core.raft.reads import Read, ReadQueue
+from coterie.core.raft.reads import ReadQueue
+from coterie.core.raft.roster import Roster
 from coterie.core.raft.snapshot_sender import SnapshotSender
 from coterie.core.raft.state import State
 from coterie.core.replica import Accepted, MemberProgress, Refusal, Refused, SnapshotReader
-from coterie.core.types import Entry, EntryKind, Index, MemberId, Nanos, Token
+from coterie.core.types import NOBODY, Entry, EntryKind, Index, MemberId, Membership, Nanos, Token
 
 
 class Leadership:
@@ -23,8 +28,14 @@ class Leadership:
         self._state = state
         self.confirmation = Confirmation(state.own, campaign_began, config.heartbeat_interval)
         self.reads = ReadQueue(config.max_pending_reads)
-        self.progress = {member: Progress(config, state.log.last_index + 1, now) for member in state.others}
+        self.roster = Roster(state, now)
+        self.progress = self.roster.progress
         self.snapshots = SnapshotSender(state, reader)
+        self.lease = Lease(state)
+        self.handing_over = False
+        """A successor is to take over: no proposals are taken."""
+        self.retires_at: Nanos | None = None
+        """When this leader, which has left the group, gives up whether or not there is a successor."""
         self.uncommitted_bytes = 0
         self._uncommitted: deque[tuple[Index, int]] = deque()
         self._elected_at: Nanos = now
@@ -32,6 +43,8 @@ class Leadership:
         self._commit_notice: Nanos | None = None
         self._prompt_index: Index = 0
         self._first_own_index = state.log.last_index + 1
+        self._changing: Index = state.membership_index
+        """Where the newest membership stands whose commit is still to be acted upon; 0: none."""
         # A leader may count copies of older entries only through one of its own (5.4.2), and knows
         # the commit index only when that one is committed: so it appends one at once (8; L23).
         self._append(EntryKind.NOOP, b"")
@@ -48,8 +61,12 @@ class Leadership:
         return entry
 
     def propose(self, token: Token, payload: bytes, prompt: bool) -> None:
-        """Append an entry, unless too much is uncommitted or the disk is full."""
+        """Append an entry, unless too much is uncommitted, the disk is full or another is to lead."""
         state = self._state
+        if self.handing_over:
+            detail = "leadership is being handed over"
+            state.outbox.outcomes.append(Refused(token, Refusal.NOT_NOW, state.own, detail))
+            return
         if state.no_space:
             state.outbox.outcomes.append(Refused(token, Refusal.NO_SPACE, state.own))
             return
@@ -61,6 +78,37 @@ class Leadership:
         if prompt:
             self._prompt_index = entry.index
         state.outbox.outcomes.append(Accepted(token, entry.index, entry.epoch))
+
+    def append_settings(self, payload: bytes) -> Entry:
+        """Append a SETTINGS entry."""
+        return self._append(EntryKind.SETTINGS, payload)
+
+    # -- membership --------------------------------------------------------------------------
+
+    def append_membership(self, now: Nanos, membership: Membership) -> Entry:
+        """Append a MEMBERSHIP entry, which takes effect at once (4.1): who is new is sent to, who left is told."""
+        entry = self._append(EntryKind.MEMBERSHIP, rules.encode(membership))
+        self._changing = entry.index
+        self.lease.renounce()
+        self.roster.renew(now)
+        return entry
+
+    def _membership_committed(self, now: Nanos) -> None:
+        """The newest membership is committed. A joint one is left by itself, also one that an earlier leader began
+        (4.3); a leader that is not in the new one, which it committed without counting itself, gives up (4.2.2)."""
+        state = self._state
+        self._changing = 0
+        if state.membership.outgoing:
+            self.append_membership(now, rules.leave(state.membership))
+        elif state.own not in state.membership.voters:
+            self.handing_over = self.lease.fenced = True
+            self.retires_at = now + state.config.election_timeout
+
+    @property
+    def change_under_way(self) -> bool:
+        """Whether a membership change is neither committed nor undone, or joint."""
+        state = self._state
+        return state.membership_index > state.commit or bool(state.membership.outgoing)
 
     # -- commit ------------------------------------------------------------------------------
 
@@ -92,6 +140,9 @@ class Leadership:
         due = now if prompt else now + state.config.commit_notice_delay
         if self._commit_notice is None or due < self._commit_notice:
             self._commit_notice = due
+        if 0 < self._changing <= index:
+            self._commit_notice = now
+            self._membership_committed(now)
 
     def stored(self, now: Nanos) -> None:
         """More of the own log is durable."""
@@ -103,8 +154,10 @@ class Leadership:
         """A follower's answer of this epoch. Returns whether there is something to send, commit or answer."""
         state = self._state
         progress = self.progress.get(sender)
-        if progress is None or m.round > self.confirmation.round:
+        if m.round > self.confirmation.round:
             return False
+        if progress is None:
+            return self.roster.departed_answered(now, sender, m, self.confirmation.round)
         if m.accepted and m.index > state.log.last_index:
             state.outbox.raise_alarm(
                 "Log Matching (Raft 5.3)",
@@ -119,7 +172,7 @@ class Leadership:
                 self._commit_what_is_agreed(now)
             if progress.mode is Mode.SNAPSHOT and progress.match >= state.log.base_index:
                 self._end_snapshot(sender, progress)
-            return confirmed or state.commit > commit or progress.next <= state.log.last_index
+            return confirmed or state.commit > commit or progress.next <= state.log.last_index or self.handing_over
         agree, _ = state.log.last_at_most(m.hint_index, m.hint_epoch)
         # Where the logs may agree at most lies before what this log still holds: only a snapshot helps.
         return progress.refused(m.index, min(agree, m.hint_index) + 1) or confirmed
@@ -185,11 +238,11 @@ class Leadership:
             if now - p.heard_at <= timeout
         ]
 
-    def report(self) -> tuple[MemberProgress, ...]:
+    def report(self, now: Nanos) -> tuple[MemberProgress, ...]:
         """See `Replica.progress`."""
         return tuple(
-            MemberProgress(member, p.match, p.heard_at, p.mode.name.lower(), self.snapshots.offset(member))
-            for member, p in self.progress.items()
+            msgspec.structs.replace(known, snapshot_offset=self.snapshots.offset(known.id))
+            for known in self.roster.known(now)
         )
 
     # -- reads -------------------------------------------------------------------------------
@@ -199,11 +252,25 @@ class Leadership:
         return self.reads.add(member, token)
 
     def _confirm(self) -> bool:
-        return self.confirmation.update(self.progress, self._state.phase_2)
+        if not self.confirmation.update(self.progress, self._state.phase_2):
+            return False
+        self.lease.confirmed(self.confirmation, self.progress)
+        return True
 
-    def confirmed_reads(self) -> list[Read]:
-        """Reads that may be answered at `reads.index`."""
-        return self.reads.answered(self.confirmation.confirmed_round)
+    def answered_reads(self, now: Nanos) -> list[tuple[MemberId, Token, Index]]:
+        """Reads that may be answered now, each with the index that it must wait for: those of a confirmed round, and
+        with a lease all that wait."""
+        reads, index = self.reads, self.reads.index
+        answered = [(read.member, read.token, index) for read in reads.answered(self.confirmation.confirmed_round)]
+        if reads.waiting and self._leased(now):
+            commit = self._state.commit
+            answered.extend((read.member, read.token, commit) for read in reads.take_waiting())
+        return answered
+
+    def _leased(self, now: Nanos) -> bool:
+        """Whether reads need no round. Only when an entry of this epoch is committed is the commit index as new
+        as what earlier leaders committed (catalogue Q02)."""
+        return self.has_committed and self.lease.holds(now)
 
     # -- time and sending --------------------------------------------------------------------
 
@@ -214,6 +281,8 @@ class Leadership:
         would hold the epoch for ever (6.2; catalogue R17).
         """
         timeout = self._state.config.election_timeout
+        if self.retires_at is not None and now >= self.retires_at:
+            return "it is no longer a voter of the group"
         if now - self._answered_at > timeout:
             silent = (now - self._answered_at) // 1_000_000
             return f"no quorum has answered for {silent} ms"
@@ -231,7 +300,7 @@ class Leadership:
         """Send what is due to every follower: new entries, read rounds, heartbeats, commit notices."""
         confirmation = self.confirmation
         heartbeat = now >= self._next_heartbeat
-        ask = self.reads.ready_to_ask and self.has_committed
+        ask = self.reads.ready_to_ask and self.has_committed and not self.lease.holds(now)
         if heartbeat or ask:
             confirmation.begin(now)
             self._next_heartbeat = now + self._state.config.heartbeat_interval
@@ -240,10 +309,12 @@ class Leadership:
                 # leaders committed (6.4, step 1; catalogue Q02).
                 self.reads.ask(confirmation.round, self._state.commit)
             self._confirm()
+        if heartbeat:
+            self.roster.catch_up.observe(now, self.progress, self._state.log.last_index)
         notice = self._commit_notice is not None and now >= self._commit_notice
         if notice:
             self._commit_notice = None
-        for member, progress in self.progress.items():
+        for member, progress in self.roster.everyone(now):
             if heartbeat and progress.mode is Mode.PROBE:
                 progress.probing = False
             sent = self._send_entries(now, member, progress)
@@ -262,7 +333,9 @@ class Leadership:
         while progress.next <= state.log.last_index and progress.open:
             if progress.next <= state.log.base_index:
                 # Never from the first entry that is left: a log with a gap matches nothing (catalogue L15).
-                self.snapshots.begin(member, progress)
+                # (One that has left hears of it when it dials again.)
+                if member in self.progress:
+                    self.snapshots.begin(member, progress)
                 return sent
             entries = state.log.entries(progress.next, state.log.last_index, state.config.max_append_bytes)
             self._send(now, member, progress, entries)
@@ -297,10 +370,22 @@ class Leadership:
         )
         progress.sent_commit = state.commit
 
+    def call_successor(self, now: Nanos) -> None:
+        """Before giving up by itself: let whoever is most advanced campaign at once, if it answers. While our disk
+        hangs the others hear our heartbeats, so without it they would wait a whole timeout more (hashicorp/raft's
+        #503). As with any transfer there is no lease any more: this leadership ends with this call.
+        """
+        successor = self.roster.best_voter(now)
+        timeout = self._state.config.election_timeout
+        if successor != NOBODY and now - self._answered_at <= timeout:
+            self._state.outbox.post(successor, TimeoutNow(self._state.epoch))
+
     def deadline(self, now: Nanos) -> Nanos:
         """When to look again without any input."""
         timeout = self._state.config.election_timeout
         deadline = min(self._next_heartbeat, self._answered_at + timeout + 1)
+        if self.retires_at is not None:
+            deadline = min(deadline, self.retires_at)
         if self._commit_notice is not None:
             deadline = min(deadline, self._commit_notice)
         since = self._state.outbox.unsynced_since

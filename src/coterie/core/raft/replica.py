@@ -16,8 +16,11 @@ from coterie.core.messages import (
     ReadIndex,
     ReadIndexReply,
     RequestVote,
+    TimeoutNow,
     VoteReply,
 )
+from coterie.core.raft.announcement import Announcement
+from coterie.core.raft.changes import Changes
 from coterie.core.raft.compaction import compaction_index
 from coterie.core.raft.election import Election
 from coterie.core.raft.follower import Follower
@@ -25,6 +28,7 @@ from coterie.core.raft.leader import Leadership
 from coterie.core.raft.reads import RemoteReads
 from coterie.core.raft.snapshot_receiver import SnapshotReceiver
 from coterie.core.raft.state import State
+from coterie.core.raft.transfer import Transfers
 from coterie.core.records import Recovered
 from coterie.core.replica import (
     Effects,
@@ -35,7 +39,6 @@ from coterie.core.replica import (
     Refusal,
     Refused,
     Replica,
-    RoleChange,
     SnapshotReader,
 )
 from coterie.core.settings import Settings
@@ -76,8 +79,10 @@ class Raft(Replica):
         self._receiver = SnapshotReceiver(self._state)
         self._snapshots = snapshots
         self._leadership: Leadership | None = None
+        self._changes = Changes(self._state)
+        self._transfers = Transfers(self._state)
         self._remote_reads = RemoteReads(config.max_pending_reads)
-        self._last_role: RoleChange | None = None
+        self._announcement = Announcement(self._state)
         self._settled = False
 
     # -- inputs ------------------------------------------------------------------------------
@@ -104,8 +109,12 @@ class Raft(Replica):
             self._on_read_index_reply(message)
         elif isinstance(message, PreVote):
             self._election.handle_pre_vote(now, sender, message)
+            if self._leadership is not None:
+                self._leadership.roster.stranger(now, sender)
         elif isinstance(message, PreVoteReply):
             self._election.handle_pre_vote_reply(now, sender, message)
+        elif isinstance(message, TimeoutNow):
+            self._election.handle_timeout_now(now, sender, message)
         elif isinstance(message, RequestVote):
             self._election.handle_request_vote(now, sender, message)
         elif isinstance(message, InstallSnapshot):
@@ -127,6 +136,7 @@ class Raft(Replica):
             return
         resignation = leadership.resignation(now)
         if resignation is not None:
+            leadership.call_successor(now)
             self._election.step_down(now, self._state.epoch, f"gave up leadership: {resignation}")
             self._drop_lost_leadership()
 
@@ -178,7 +188,6 @@ class Raft(Replica):
         if self._leadership is not None:
             self._leadership.connection_closed(peer)
         elif refused and peer == self._state.leader and self._state.is_voter:
-            self._state.reason = "the leader's process is gone"
             self._election.leader_gone(now)
 
     # -- messages that depend on the epoch ---------------------------------------------------
@@ -220,7 +229,7 @@ class Raft(Replica):
         """Returns whether there is something to do now."""
         state = self._state
         if m.epoch > state.epoch:
-            self._election.step_down(now, m.epoch, f"{state.name(sender)} is in a newer epoch")
+            self._election.newer_epoch_seen(now, sender, m.epoch)
             return True
         if m.epoch == state.epoch and self._leadership is not None:
             return self._leadership.handle_reply(now, sender, m)
@@ -247,6 +256,13 @@ class Raft(Replica):
             self._state.outbox.outcomes.append(Lost(m.token, self._state.leader))
 
     # -- changes of role ---------------------------------------------------------------------
+
+    def _asked(self, token: Token) -> Leadership | None:
+        """What only a leader can do was asked of this member: refused if it leads not."""
+        self._settled = False
+        if self._leadership is None:
+            self._state.outbox.outcomes.append(self._refusal(token))
+        return self._leadership
 
     def _refusal(self, token: Token) -> Refused:
         state = self._state
@@ -284,15 +300,21 @@ class Raft(Replica):
 
     def change_membership(self, now: Nanos, token: Token, change: MembershipChange) -> None:
         """See `Replica.change_membership`."""
-        raise NotImplementedError
+        leadership = self._asked(token)
+        if leadership is not None:
+            self._changes.membership(now, token, change, leadership)
 
     def change_settings(self, now: Nanos, token: Token, settings: Settings) -> None:
         """See `Replica.change_settings`."""
-        raise NotImplementedError
+        leadership = self._asked(token)
+        if leadership is not None:
+            self._changes.settings(token, settings, leadership)
 
     def transfer_leadership(self, now: Nanos, token: Token, to: MemberId) -> None:
         """See `Replica.transfer_leadership`."""
-        raise NotImplementedError
+        leadership = self._asked(token)
+        if leadership is not None:
+            self._transfers.request(now, token, to, leadership)
 
     def snapshot_taken(self, now: Nanos, meta: SnapshotMeta, size: int) -> None:
         """See `Replica.snapshot_taken`."""
@@ -321,13 +343,18 @@ class Raft(Replica):
         return self._state.settings
 
     @property
+    def removed(self) -> bool:
+        """See `Replica.removed`."""
+        return self._announcement.removed
+
+    @property
     def first_index(self) -> Index:
         """See `Replica.first_index`."""
         return self._state.log.base_index + 1
 
     def progress(self, now: Nanos) -> tuple[MemberProgress, ...]:
         """See `Replica.progress`."""
-        return self._leadership.report() if self._leadership is not None else ()
+        return self._leadership.report(now) if self._leadership is not None else ()
 
     def drain(self, now: Nanos) -> Effects:
         """See `Replica.drain`."""
@@ -338,11 +365,15 @@ class Raft(Replica):
             return Effects(deadline=now, alarm=outbox.alarm)
         if leadership is not None:
             leadership.send_all(now)
-            for member, token in leadership.confirmed_reads():
+            for member, token, index in leadership.answered_reads(now):
                 if member == NOBODY:
-                    outbox.reads.append(ReadReady(token, leadership.reads.index))
+                    outbox.reads.append(ReadReady(token, index))
                 else:
-                    outbox.post(member, ReadIndexReply(state.epoch, token, leadership.reads.index))
+                    outbox.post(member, ReadIndexReply(state.epoch, token, index))
+            if leadership.handing_over:
+                self._hand_over(now, leadership)
+        if self._transfers.current is not None:
+            self._transfers.settle(now, leadership)
         self._follower.release()
         if self._remote_reads.pending and state.leader != self._remote_reads.leader:
             outbox.outcomes.extend(Lost(token, state.leader) for token in self._remote_reads.abandon())
@@ -359,7 +390,7 @@ class Raft(Replica):
             more=state.handed_out < state.commit and not self._receiver.installing,
             reads=outbox.reads,
             outcomes=outbox.outcomes,
-            role=self._role_change(),
+            role=self._announcement.change(),
             install=install,
         )
         if self._receiver.chunks:
@@ -369,23 +400,18 @@ class Raft(Replica):
         outbox.send, outbox.send_after, outbox.reads, outbox.outcomes = [], [], [], []
         return effects
 
-    def _role_change(self) -> RoleChange | None:
-        state, last = self._state, self._last_role
-        if (
-            last is not None
-            and last.role is state.role
-            and last.leader == state.leader
-            and last.epoch == state.epoch
-            and last.membership is state.membership
-        ):
-            return None
-        self._last_role = RoleChange(state.role, state.leader, state.epoch, state.membership, state.reason)
-        return self._last_role
+    def _hand_over(self, now: Nanos, leadership: Leadership) -> None:
+        if self._transfers.current is None and leadership.retires_at is not None:
+            self._transfers.retire(now, leadership)
+        self._transfers.advance(now, leadership)
 
     def _deadline(self, now: Nanos) -> Nanos:
+        deadline = self._election.deadline if self._leadership is None else self._leadership.deadline(now)
+        if self._transfers.current is not None:
+            leads = self._leadership is not None
+            deadline = min(deadline, self._transfers.deadline(self._transfers.current, leads))
         if self._leadership is not None:
-            return self._leadership.deadline(now)
-        deadline = self._election.deadline
+            return deadline
         if self._remote_reads.pending:
             repeat = self._remote_reads.next_due(2 * self._state.config.heartbeat_interval)
             deadline = min(deadline, repeat)
@@ -396,7 +422,7 @@ class Raft(Replica):
     @property
     def role(self) -> Role:
         """See `Replica.role`."""
-        return self._state.role
+        return self._announcement.role
 
     @property
     def leader(self) -> MemberId:

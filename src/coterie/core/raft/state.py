@@ -8,10 +8,11 @@ from collections.abc import Sequence
 import msgspec
 
 from coterie.core import quorum
-from coterie.core.config import ReplicaConfig
-from coterie.core.errors import SafetyViolation
+from coterie.core.config import MILLISECOND, ReplicaConfig
+from coterie.core.errors import ConfigurationError, SafetyViolation
 from coterie.core.log import Log
 from coterie.core.outbox import Outbox
+from coterie.core.raft.membership import describe
 from coterie.core.records import Recovered, SaveHardState
 from coterie.core.replica import LogReader
 from coterie.core.settings import Settings
@@ -72,11 +73,14 @@ class State:
             )
         base = recovered.base
         self._memberships = Timeline(base.index, base.membership)
+        self._settings = Timeline(base.index, base.settings)
+        self.membership_reason = "started"
+        """What the newest change of the membership was, for people."""
         for entry in recovered.memberships:
             self._memberships.append(entry.index, _membership_decoder.decode(entry.payload))
-        self._settings = Timeline(base.index, base.settings)
         for entry in recovered.settings:
             self._settings.append(entry.index, _settings_decoder.decode(entry.payload))
+        self._belonged = False
         if self.membership.members and self.commit == 0:
             # The first entry is the membership that all initial members fixed before they
             # started: it is the same for all, so it is committed from the beginning.
@@ -104,21 +108,82 @@ class State:
         return SnapshotMeta(index, epoch, self._memberships.at(index), self._settings.at(index))
 
     @property
+    def membership_index(self) -> Index:
+        """Where the newest membership stands in the log."""
+        return self._memberships.newest_index
+
+    @property
     def others(self) -> tuple[MemberId, ...]:
         """All members but this one."""
         return self._others
 
     @property
-    def is_voter(self) -> bool:
-        """Whether this member's vote and copy count."""
+    def electors(self) -> tuple[MemberId, ...]:
+        """The others whose votes count."""
         membership = self.membership
-        return self.own in membership.voters or self.own in membership.outgoing
+        return tuple(i for i in self._others if i in membership.voters or i in membership.outgoing)
+
+    @property
+    def removed(self) -> bool:
+        """Whether this member belonged to the group, and the removal is committed: until then it may still be
+        undone, and a member that ends too early may be missing (catalogue M12)."""
+        if self.is_member or self.membership_index > self.commit or not self.membership.members:
+            return False
+        self.note_belonging()
+        return self._belonged
+
+    @property
+    def may_campaign(self) -> bool:
+        """Whether this member may try to lead: a voter, or one that was until an uncommitted membership.
+
+        That one may be needed: it may be the only living member with the entry that removes it, so that no other can
+        be elected and none but it can commit the entry (4.2.2, figure 4.6; catalogue M12). It does not count itself.
+        Learners, members not yet added, and those whose removal is committed never campaign (4.2.1; M09).
+        """
+        for index, membership in self._memberships.backwards():
+            if self.own in membership.voters or self.own in membership.outgoing:
+                return True
+            if index <= self.commit:
+                return False
+        return False
+
+    @property
+    def newest_settings(self) -> tuple[Index, Settings]:
+        """The newest settings in the log, committed or not, and where they stand."""
+        return self._settings.newest_index, self._settings.newest
+
+    @property
+    def promised_lease(self) -> Nanos:
+        """How long a leader that was heard is promised that we elect no other; 0 if no lease reads are on.
+
+        From the newest committed settings on, any that has them on counts: what is uncommitted may be undone,
+        or be in use already (see `raft/lease.py`).
+        """
+        longest = 0
+        for index, settings in self._settings.backwards():
+            if settings.lease_reads:
+                longest = max(longest, settings.lease_ms * MILLISECOND)
+            if index <= self.commit:
+                break
+        return longest
 
     def _refresh_quorums(self) -> None:
         membership = self.membership
         self.phase_1 = quorum.phase_1(membership)
         self.phase_2 = quorum.phase_2(membership)
         self._others = membership.others(self.own)
+        self.is_voter = self.own in membership.voters or self.own in membership.outgoing
+        """Whether this member's vote and copy count."""
+        self.is_learner = self.own in membership.learners
+        self.is_member = membership.member(self.own) is not None
+
+    def note_belonging(self) -> None:
+        """Remember whether a committed membership has had this member: to be called before the log forgets it. (One
+        that was added by an entry that was undone has not been removed, and one that has just joined is not yet.)"""
+        self._belonged = self._belonged or any(
+            index <= self.commit and membership.member(self.own) is not None
+            for index, membership in self._memberships.backwards()
+        )
 
     def name(self, member: MemberId) -> str:
         """The member's name, for people; its id if it is not known."""
@@ -126,33 +191,56 @@ class State:
         return known.name if known is not None else f"member {member:016x}"
 
     def append(self, entries: tuple[Entry, ...]) -> None:
-        """Append to the log; a membership takes effect at once, before it is committed (4.1)."""
+        """Append to the log; a membership takes effect at once, before it is committed (4.1).
+
+        At commit it would be too late: while one half of the members counts by the old one and the other by
+        the new, each may find a quorum (catalogue M06).
+        """
         self.log.append(entries)
         for entry in entries:
-            if entry.kind is EntryKind.MEMBERSHIP:
-                self._memberships.append(entry.index, _membership_decoder.decode(entry.payload))
-                self._refresh_quorums()
-            elif entry.kind is EntryKind.SETTINGS:
+            if entry.kind is EntryKind.MEMBERSHIP or entry.kind is EntryKind.SETTINGS:
+                self._take_up(entry)
+
+    def _take_up(self, entry: Entry) -> None:
+        """Heed an entry that is the replica's own business."""
+        try:
+            if entry.kind is EntryKind.SETTINGS:
                 self._settings.append(entry.index, _settings_decoder.decode(entry.payload))
+                return
+            membership = _membership_decoder.decode(entry.payload)
+        except (msgspec.DecodeError, ConfigurationError) as error:
+            self.outbox.raise_alarm(
+                "Every member understands every entry",
+                f"entry {entry.index} of epoch {entry.epoch} ({entry.kind.name}) cannot be read here: {error}",
+            )
+            return
+        self.note_belonging()
+        self.membership_reason = describe(self.membership, membership)
+        self._memberships.append(entry.index, membership)
+        self._refresh_quorums()
 
     def truncate(self, first: Index) -> None:
         """Forget entries that a newer leader contradicts, and the memberships and settings among them."""
         self.log.truncate(first)
         self._settings.truncate(first)
         if self._memberships.truncate(first):
+            self.membership_reason = "a change of the membership was undone before it was committed"
             self._refresh_quorums()
 
     def compact(self, index: Index) -> None:
         """Forget committed entries up to `index`; what is in force there stays known."""
+        self.note_belonging()
         self.log.compact(self.meta_at(index))
         self._memberships.compact(index)
         self._settings.compact(index)
 
     def reset(self, meta: SnapshotMeta) -> None:
         """Replace the whole log by a snapshot of what is committed (Raft 7). Epoch and vote stay."""
+        self.note_belonging()
         self.log.reset(meta)
         self._memberships.reset(meta.index, meta.membership)
         self._settings.reset(meta.index, meta.settings)
+        self.membership_reason = f"the log was reset to a snapshot at {meta.index}"
         self.commit = max(self.commit, meta.index)
         self._refresh_quorums()
 
