@@ -9,7 +9,7 @@ from coterie.core.errors import CoterieError, SafetyViolation
 from coterie.core.messages import StateDigest
 from coterie.core.replica import Replica
 from coterie.core.settings import Settings
-from coterie.core.types import NOBODY, Entry, EntryKind, Index, MemberId, Membership, Nanos, Role, Token
+from coterie.core.types import NOBODY, Entry, EntryKind, Index, Member, MemberId, Membership, Nanos, Role, Token
 from coterie.engine.cluster_version import Supports
 from coterie.engine.divergence import DivergenceCheck, Verdict
 from coterie.engine.history import History
@@ -116,16 +116,14 @@ class Group:
             self._diverged(verdict)
         if self.expelled and not self._expulsion_told:
             self._expulsion_told = True
-            own = self.history.own_member
-            assert own is not None
-            self._ports.removed(own)
+            self._ports.removed(self.history.own_member or Member(self._own, f"{self._own:016x}", "", ""))
         return self._raise_version(now, token)
 
     @property
     def expelled(self) -> bool:
         """This member was removed, and nothing is left for it to do. (A leader that removes itself leads until
         it has handed over.)"""
-        return self.history.expelled and self._replica.role is not Role.LEADER
+        return self._replica.removed or (self.history.expelled and self._replica.role is not Role.LEADER)
 
     def _raise_version(self, now: Nanos, token: Token) -> bool:
         replica = self._replica
