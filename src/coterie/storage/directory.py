@@ -6,6 +6,7 @@ Under the path of the configuration::
     identity       who this member is, its boot counter, its first membership set, its cluster's id (see `identity`)
     identity.new   the next `identity` being written; worth nothing
     log/           the log store's
+    snapshots/     states of the machine, of which one may have to stand in for the log's beginning (see `snapshots`)
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from coterie.storage.refusal import Refusal as Refusal
 from coterie.storage.refusal import refusing
 
 LOCK_NAME = "LOCK"
+SNAPSHOTS_NAME = "snapshots"
 
 
 def _mint() -> int:
@@ -118,6 +120,11 @@ class DataDirectory:
     def log_directory(self) -> str:
         """Where the log belongs. Not made here."""
         return within(self._path, LOG_NAME)
+
+    @property
+    def snapshot_directory(self) -> str:
+        """Where snapshots belong. Not made here."""
+        return within(self._path, SNAPSHOTS_NAME)
 
     def fix_first_members(self, members: tuple[Member, ...]) -> None:
         """Keep the set of initial members, durably and for ever.

@@ -37,3 +37,25 @@ class NoLog(StorageError):
         "If this member has never started, start it as a new one: its log is made then. If it has, its log was "
         "removed: do not make a new one under its id; remove the member and add a new one in its place."
     )
+
+
+class SnapshotDamaged(StorageError):
+    """A snapshot's file is not what was written: it is never used, not even in part."""
+
+    def __init__(self, name: str, offset: int, what: str) -> None:
+        super().__init__(
+            f"snapshot {name} is damaged at byte {offset}: {what}",
+            advice=(
+                "Do not edit it. Another one takes its place: the next that this member takes, or one that the leader "
+                "sends. If this member cannot start without it, remove the member and add a new one in its place. "
+                "Check the disk."
+            ),
+        )
+        self.name = name
+        self.offset = offset
+
+
+class WrongSnapshot(StorageError):
+    """A snapshot of another cluster, or in a format of another version."""
+
+    advice = "Check the data directory: a file of another member's was put into it. Take it out, and keep it elsewhere."
