@@ -95,9 +95,9 @@ class Conversation:
     # -- the cluster -------------------------------------------------------------------------
 
     def do_cluster(self, words: list[str], options: dict[str, str]) -> None:
-        """cluster N [leader=n1] [learners=n4] [joining=n4] [keep=N] [LIMIT=N]: N members that start for the first
-        time; with `leader`, that one was elected, and all have heard of it. Who is joining has an empty disk.
-        `keep`: entries kept behind a snapshot."""
+        """cluster N [leader=n1] [learners=n4] [joining=n4] [keep=N] [log-bytes=N] [LIMIT=N]: N members that start for
+        the first time; with `leader`, that one was elected, and all have heard of it. Who is joining has an empty
+        disk. `keep`: entries kept behind a snapshot; `log-bytes`: the log's limit."""
         ids = tuple(range(1, int(words[0]) + 1))
         learners = tuple(number(word) for word in options.get("learners", "").split(",") if word)
         joining = tuple(number(word) for word in options.get("joining", "").split(",") if word)
@@ -111,7 +111,10 @@ class Conversation:
         self.seats.clear()
         self.muted += 1
         for i in ids:
-            settings = Settings(snapshot_keep_entries=int(options.get("keep", Settings().snapshot_keep_entries)))
+            settings = Settings(
+                snapshot_keep_entries=int(options.get("keep", Settings().snapshot_keep_entries)),
+                snapshot_log_bytes=int(options.get("log-bytes", Settings().snapshot_log_bytes)),
+            )
             base = SnapshotMeta(0, NO_EPOCH, Membership((), ()), settings)
             self.seats[i] = Seat(() if i in joining else (first,), base)
             self.start(i)

@@ -287,7 +287,7 @@ class Replica(ABC):
         the start, too, for the newest one on disk. Size 0: not a file that could be sent, but the machine's own
         store, durable up to there. An older one than the log's base is ignored.
 
-        Raises `ValueError` if it is not one of what is committed: its epoch or its membership is not the one
+        Raises `ValueError` if it is not one of what is committed: its epoch, membership or settings are not those
         at that index, or the index is above the commit index."""
 
     @abstractmethod

@@ -152,8 +152,8 @@ class SnapshotReceiver:
             self._reset(meta)
         elif meta.index > state.commit and not starting:
             raise ValueError(f"a snapshot at {meta.index}, but no more than {state.commit} is committed")
-        elif meta.membership != state.meta_at(meta.index).membership:
-            raise ValueError(f"a snapshot at {meta.index} whose membership is not the one in force there")
+        elif meta != state.meta_at(meta.index):
+            raise ValueError(f"a snapshot at {meta.index} whose membership or settings are not those in force there")
         state.commit = max(state.commit, meta.index)
         self._remember(snapshot)
         return True

@@ -124,7 +124,8 @@ class SnapshotSender:
         """Transfers to followers that answer: nothing is read from the disk for one that is dead."""
         timeout = self._state.config.election_timeout
         for member, transfer in self._transfers.items():
-            if now - progress[member].heard_at <= timeout:
+            follower = progress.get(member)
+            if follower is not None and now - follower.heard_at <= timeout:
                 yield member, transfer
 
     def deadline(self, now: Nanos, progress: Mapping[MemberId, Progress]) -> Nanos | None:

@@ -238,7 +238,9 @@ class State:
         """Replace the whole log by a snapshot of what is committed (Raft 7). Epoch and vote stay."""
         self.note_belonging()
         self.log.reset(meta)
-        self._memberships.reset(meta.index, meta.membership)
+        # The same object if nothing changed: a new one would be told of as a change.
+        membership = self.membership if meta.membership == self.membership else meta.membership
+        self._memberships.reset(meta.index, membership)
         self._settings.reset(meta.index, meta.settings)
         self.membership_reason = f"the log was reset to a snapshot at {meta.index}"
         self.commit = max(self.commit, meta.index)
