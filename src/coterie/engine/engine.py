@@ -29,7 +29,7 @@ from coterie.engine.ports import Event, Ports
 from coterie.engine.proposals import Proposals
 from coterie.engine.protocol import FailureCode, Happened, MemberStatus, NodeStatus, Request, View
 from coterie.engine.queries import Queries
-from coterie.engine.snapshots import ENTRY_OVERHEAD_BYTES, SnapshotFiles, Snapshots, restore_newest
+from coterie.engine.snapshots import ENTRY_OVERHEAD_BYTES, Snapshots, restore_newest
 from coterie.engine.submissions import Submissions
 from coterie.engine.work import Job
 from coterie.machine.durable import DurableMachine
@@ -37,6 +37,7 @@ from coterie.machine.host import Host
 from coterie.machine.interface import StateMachine
 from coterie.machine.loading import machine_name
 from coterie.machine.stores.interface import OrderedStore
+from coterie.storage.snapshots import SnapshotDirectory
 
 MAX_ELECTIONS_REMEMBERED = 16
 NEVER: Nanos = 1 << 62
@@ -91,14 +92,14 @@ class Engine:
         rng: random.Random,
         now: Nanos,
         store: OrderedStore | None = None,
-        snapshots: SnapshotFiles | None = None,
+        snapshots: SnapshotDirectory | None = None,
         log_bytes: int = 0,
     ) -> None:
         """`store`: where a durable machine keeps its state; None: in memory. `snapshots`: None: none are taken, and
-        the log keeps everything. `log_bytes`: of the log as it was found. `recovered` must reach as far as the
-        store: see `host_of`.
+        the log keeps everything. `log_bytes`: of the log as it was found.
 
-        Raises `NoState` if neither store nor snapshot holds what the log begins after, and `ValueError`.
+        Raises `NoState` if neither store nor snapshot holds what the log begins after, `ProgramTooOld`, and what
+        store and directory raise.
         """
         self.identity = identity
         self.config = config
@@ -121,7 +122,8 @@ class Engine:
         self._submissions = Submissions(identity.member, identity.boot, ports, config.request_timeout)
         self._queries = Queries(self.host, ports, config.request_timeout)
         self._proposals = Proposals(identity, config, self.replica, self._submissions, ports, self._new_token)
-        history = History(identity.member, memberships_up_to(recovered, self.host.applied))
+        known = [*memberships_up_to(recovered, self.host.applied), self.host.membership]
+        history = History(identity.member, known)
         self._group = Group(identity.member, config.supported_version, self.replica, ports, history)
         self._group.must_support(self.host.settings)
         self._snapshots = Snapshots(
@@ -129,7 +131,7 @@ class Engine:
             host=self.host,
             replica=self.replica,
             ports=ports,
-            files=snapshots,
+            directory=snapshots,
             durable=store is not None and isinstance(machine, DurableMachine),
             log_bytes=log_bytes,
         )

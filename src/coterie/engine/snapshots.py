@@ -18,138 +18,62 @@ the commit point), and then replaces the machine's state. Entries that are hande
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Protocol
-
 from coterie.core.config import MILLISECOND
-from coterie.core.errors import CoterieError
+from coterie.core.errors import CoterieError, SafetyViolation
 from coterie.core.records import Recovered
-from coterie.core.replica import Replica, SnapshotChunk, SnapshotReader
+from coterie.core.replica import Replica, SnapshotChunk
 from coterie.core.types import Index, MemberId, Nanos, SnapshotMeta
 from coterie.engine.ports import Event, Ports
-from coterie.engine.work import Job, Lane, lacks_space
+from coterie.engine.snapshot_jobs import Content, FlushJob, InstallJob, ReceiveJob, TakeJob, same_state
+from coterie.engine.work import Job, lacks_space
 from coterie.machine.host import Host
-from coterie.machine.persistence import Flush, Restoration, SnapshotView
+from coterie.storage.errors import StorageError
+from coterie.storage.snapshots import Snapshot, SnapshotDirectory, SnapshotReceiver
 
 NEVER: Nanos = 1 << 62
-RETRY_INTERVAL: Nanos = 30_000 * MILLISECOND
+RETRY_INTERVAL: Nanos = 10_000 * MILLISECOND
 """After a snapshot or a flush found no space."""
 ENTRY_OVERHEAD_BYTES = 48
 """What an entry takes in the log beside its payload, about."""
-KEPT_SNAPSHOTS = 2
-"""The newest, and one to fall back to while the log still reaches it."""
 
 
 class NoState(CoterieError):
     """Neither store nor snapshot holds what the log begins after."""
 
 
-class SnapshotFiles(SnapshotReader, Protocol):
-    """The snapshot files of a data directory. `chunk`, `kept` and `chunks` are called in the loop."""
-
-    def kept(self) -> Sequence[tuple[SnapshotMeta, int]]:
-        """(meta, bytes) of every whole snapshot, the newest first."""
-        ...
-
-    def chunks(self, meta: SnapshotMeta) -> Iterable[bytes]:
-        """Its content; may be iterated more than once, in any thread. Raises `ValueError` when it is found damaged,
-        `OSError`, `LookupError`."""
-        ...
-
-    def write(self, meta: SnapshotMeta, chunks: Iterable[bytes]) -> int:
-        """In a thread: make the snapshot, durable under its final name on return; its size. Raises `OSError`;
-        then there is none."""
-        ...
-
-    def receive(self, chunk: SnapshotChunk) -> bool:
-        """In a thread: keep bytes of a snapshot that is being received. Returns whether it is whole now: then it
-        is checked, and durable under its final name. Raises `ValueError`: damaged, and gone; `OSError`."""
-        ...
-
-    def prune(self, keep: int) -> None:
-        """In a thread: remove all but the newest `keep`, and what was never finished but is not being received."""
-        ...
-
-
-class _FlushJob(Job):
-    lane = Lane.STORE
-
-    def __init__(self, flush: Flush) -> None:
-        self.flush = flush
-
-    def perform(self) -> None:
-        self.flush.perform()
-
-
-class _InstallJob(Job):
-    lane = Lane.STORE
-
-    def __init__(self, meta: SnapshotMeta, install: Restoration) -> None:
-        self.meta = meta
-        self.install = install
-
-    def perform(self) -> None:
-        self.install.perform()
-
-
-class _TakeJob(Job):
-    lane = Lane.FILES
-
-    def __init__(self, files: SnapshotFiles, view: SnapshotView) -> None:
-        self.meta = view.meta
-        self.size = 0
-        self._files = files
-        self._view = view
-
-    def perform(self) -> None:
-        try:
-            self.size = self._files.write(self.meta, self._view.chunks())
-        finally:
-            self._view.close()
-        self._files.prune(KEPT_SNAPSHOTS)
-
-
-class _ReceiveJob(Job):
-    lane = Lane.FILES
-
-    def __init__(self, files: SnapshotFiles, chunks: list[SnapshotChunk]) -> None:
-        self.meta = chunks[-1].meta
-        self.whole = False
-        self._files = files
-        self._chunks = chunks
-
-    def perform(self) -> None:
-        for chunk in self._chunks:
-            self.whole = self._files.receive(chunk)
-
-
-def restore_newest(host: Host, files: SnapshotFiles | None, recovered: Recovered) -> list[Event]:
-    """At the start: if the log begins after what the machine holds, restore it from a snapshot. Returns what
-    people should know. Raises `NoState` if there is none that serves."""
+def restore_newest(host: Host, directory: SnapshotDirectory | None, recovered: Recovered) -> list[Event]:
+    """At the start: finish an installation that was begun, or give a machine in memory its state. Returns what
+    people should know. Raises `NoState` if the log begins after what there is, `StorageError`, `OSError`."""
     base = recovered.base.index
-    if host.applied >= base:
+    if host.applied > 0 and host.applied >= base:
         return []
-    events: list[Event] = []
-    problems: list[str] = []
-    for meta, _ in files.kept() if files is not None else ():
-        if meta.index < base:
-            break
-        try:
-            assert files is not None
-            host.restore(files.chunks(meta))
-        except (ValueError, LookupError, OSError) as error:
-            problems.append(f"the snapshot at entry {meta.index} cannot be used ({error})")
-            continue
-        if problems:
-            text = f"fell back to the snapshot at entry {meta.index}: {'; '.join(problems)}"
-            events.append(Event("snapshot-fallback", text, {"index": meta.index}))
-        return events
-    found = "; ".join(problems) or "there is no snapshot that reaches it"
-    raise NoState(
-        f"the log begins after entry {base}, and nothing here holds the state up to it: {found}",
-        advice="remove this member from the cluster, then add it again and start it with an empty data directory: the "
-        "others have the state",
-    )
+    snapshot = directory.newest(base) if directory is not None else None
+    problems = _problems(directory)
+    if snapshot is not None:
+        assert directory is not None
+        host.restore(Content(directory, snapshot))
+        if not problems:
+            return []
+        text = f"fell back to the snapshot at entry {snapshot.meta.index}: {problems}"
+        return [Event("snapshot-fallback", text, {"index": snapshot.meta.index})]
+    if host.applied < base:
+        raise NoState(
+            f"the log begins after entry {base}, and no store and no snapshot here holds the state up to it"
+            + (f": {problems}" if problems else ""),
+            advice="remove this member from the cluster, then add it again and start it with an empty data directory: "
+            "the others have the state",
+        )
+    if problems:
+        return [Event("snapshot-fallback", f"no snapshot can be used, the whole log is replayed: {problems}")]
+    return []
+
+
+def _problems(directory: SnapshotDirectory | None) -> str:
+    """What was found damaged since the last call, in words."""
+    if directory is None or not directory.problems:
+        return ""
+    found, directory.problems = directory.problems, []
+    return "; ".join(str(problem) for problem in found)
 
 
 class Snapshots:
@@ -162,18 +86,18 @@ class Snapshots:
         host: Host,
         replica: Replica,
         ports: Ports,
-        files: SnapshotFiles | None,
+        directory: SnapshotDirectory | None,
         durable: bool,
         log_bytes: int,
     ) -> None:
-        """`files`: None: no snapshots, the log keeps everything. `durable`: the machine's state is in a store.
+        """`directory`: None: no snapshots, the log keeps everything. `durable`: the machine's state is in a store.
         `log_bytes`: of the log at the start."""
-        self._durable = durable
         self._own = own
         self._host = host
         self._replica = replica
         self._ports = ports
-        self._files = files
+        self._directory = directory
+        self._durable = durable
         self.grown = log_bytes
         """Bytes by which the log grew since the last snapshot, about."""
         self._last_size = 0
@@ -182,13 +106,16 @@ class Snapshots:
         """The store was flushed for the snapshot that is due."""
         self._asked_for = False
         """A follower needs a snapshot."""
-        self._flushing: _FlushJob | None = None
-        self._taking: _TakeJob | None = None
-        self._receiving: _ReceiveJob | None = None
+        self._newest: Snapshot | None = None
+        """The newest file."""
+        self._flushing: FlushJob | None = None
+        self._taking: TakeJob | None = None
+        self._receiver: SnapshotReceiver | None = None
+        self._receiving: ReceiveJob | None = None
         self._arrived: list[SnapshotChunk] = []
         self._to_install: SnapshotMeta | None = None
-        self._installing: _InstallJob | None = None
-        self._again: _FlushJob | _InstallJob | None = None
+        self._installing: InstallJob | None = None
+        self._again: FlushJob | InstallJob | None = None
         """Work on the store that found no space, and is tried again as it is ..."""
         self._again_at: Nanos = NEVER
         """... then."""
@@ -197,24 +124,29 @@ class Snapshots:
     def begin(self, now: Nanos) -> None:
         """Tell the replica of the newest snapshot on disk, and of what the store holds. The log may not lead there:
         what was applied need not have been on this member's own disk."""
-        kept = self._kept()
-        if kept:
-            meta, size = kept[0]
-            self._last_size, self._last_index = size, meta.index
-            self._replica.snapshot_taken(now, meta, size)
-        if self._durable and self._host.applied > self._last_index:
-            self._replica.snapshot_taken(now, self._host.meta(), 0)
+        directory, host = self._directory, self._host
+        if directory is not None:
+            newest = directory.newest(thorough=False)
+            if newest is not None and newest.meta.index > host.applied:
+                newest = directory.newest()  # It will be installed: it must be whole.
+            if newest is not None:
+                self._newest = newest
+                self._last_size, self._last_index = newest.size, newest.meta.index
+                self._replica.snapshot_taken(now, newest.meta, newest.size)
+        if self._durable and host.applied > self._last_index:
+            self._last_index = host.applied
+            self._replica.snapshot_taken(now, host.meta(), 0)
 
     @property
     def busy(self) -> bool:
         """The machine's state is being replaced: nothing may be applied."""
         return self._to_install is not None or self._installing is not None
 
+    # -- inputs --------------------------------------------------------------------------------
+
     def want(self) -> None:
         """A follower needs a snapshot, and no file can be sent to it."""
         self._asked_for = self._taking is None
-
-    # -- inputs --------------------------------------------------------------------------------
 
     def chunks(self, chunks: list[SnapshotChunk]) -> None:
         """Pieces of a snapshot that the leader sends."""
@@ -245,20 +177,19 @@ class Snapshots:
 
     def flush(self, now: Nanos) -> bool:
         """Begin what is due; cheap if nothing is. Returns whether the replica was told something."""
-        if self._arrived and self._receiving is None:
-            self._receive()
+        told = bool(self._arrived) and self._receiving is None and self._receive(now)
         if self._again is not None and now >= self._again_at:
             job, self._again, self._again_at = self._again, None, NEVER
             self._ports.work(job)
         if self._flushing is not None or self._installing is not None:
-            return False
+            return told
         if self._to_install is not None:
             self._begin_install(self._to_install)
         elif self._host.flush_due:
             self._begin_flush()
         elif self._fresh or self._due(now):
-            return self._take(now)
-        return False
+            return self._take(now) or told
+        return told
 
     def flush_store(self) -> bool:
         """At a graceful stop: bring what the machine gathered into its store; returns whether that began."""
@@ -272,7 +203,12 @@ class Snapshots:
         return self._flushing is not None
 
     def _due(self, now: Nanos) -> bool:
-        if self._files is None or self._taking is not None or self._receiving is not None or now < self._retry_take_at:
+        if (
+            self._directory is None
+            or self._taking is not None
+            or self._receiver is not None
+            or now < self._retry_take_at
+        ):
             return False
         return (self._asked_for or self.grown >= self._limit) and self._host.applied > 0
 
@@ -297,12 +233,12 @@ class Snapshots:
         flush = self._host.begin_flush()
         if flush is None:
             return False
-        self._flushing = _FlushJob(flush)
+        self._flushing = FlushJob(flush)
         self._ports.work(self._flushing)
         return True
 
     def _flushed(self, now: Nanos, job: Job, problem: Exception | None) -> None:
-        assert isinstance(job, _FlushJob)
+        assert isinstance(job, FlushJob)
         if problem is None:
             self._host.finish_flush(job.flush)
         elif lacks_space(problem):
@@ -312,7 +248,7 @@ class Snapshots:
         else:
             raise problem
 
-    def _try_again(self, now: Nanos, job: _FlushJob | _InstallJob, what: str) -> None:
+    def _try_again(self, now: Nanos, job: FlushJob | InstallJob, what: str) -> None:
         self._again, self._again_at = job, now + RETRY_INTERVAL
         self._ports.event(Event("store-no-space", f"{what}: free some; it is tried again"))
 
@@ -325,91 +261,126 @@ class Snapshots:
             if self._begin_flush():
                 return False  # When it is done, `flush` leads here again.
         self._fresh = False
+        if self._durable and not self._host.persisted:
+            return False  # Nothing but the first entry's state, and nobody can need that.
         view = self._host.snapshot_view()
         asked_for, self._asked_for = self._asked_for, False
+        meta = view.meta
         # What comes from now on is not in this one.
         self.grown = 0
-        if view.meta.index <= self._last_index and not asked_for:
-            view.close()
-        elif self._durable and not asked_for:
-            meta = view.meta
+        if meta.index > self._last_index and self._durable and not asked_for:
             view.close()
             self._last_index = meta.index
             self._replica.snapshot_taken(now, meta, 0)
             return True
-        else:
-            assert self._files is not None
-            self._taking = _TakeJob(self._files, view)
-            self._ports.work(self._taking)
+        if meta.index <= self._last_index and not asked_for:
+            view.close()
+            return False
+        assert self._directory is not None
+        try:
+            writer = self._directory.create(meta)
+        except OSError as error:
+            view.close()
+            self._take_failed(now, meta, error)
+            return False
+        self._taking = TakeJob(self._directory, writer, view)
+        self._ports.work(self._taking)
         return False
 
     def _taken(self, now: Nanos, job: Job, problem: Exception | None) -> None:
-        assert isinstance(job, _TakeJob)
-        meta = job.meta
-        if problem is None:
-            self._retry_take_at = 0
-            self._last_size, self._last_index = job.size, meta.index
-            text = f"snapshot of {job.size} bytes at entry {meta.index}"
-            self._ports.event(Event("snapshot-taken", text, {"index": meta.index, "bytes": job.size}))
-            self._replica.snapshot_taken(now, meta, job.size)
-        elif lacks_space(problem):
-            self._retry_take_at = now + RETRY_INTERVAL
-            self.grown += self._limit
-            text = f"no space for a snapshot at entry {meta.index}: free some; the log grows until one succeeds"
-            self._ports.event(Event("snapshot-no-space", text, {"index": meta.index}))
-        else:
+        assert isinstance(job, TakeJob)
+        if problem is not None:
+            self._take_failed(now, job.meta, problem)
+            return
+        assert job.snapshot is not None
+        self._retry_take_at = 0
+        self._newest = snapshot = job.snapshot
+        if not self._durable:
+            self._last_size = snapshot.size
+        self._last_index = max(self._last_index, snapshot.meta.index)
+        text = f"snapshot of {snapshot.size} bytes at entry {snapshot.meta.index}"
+        self._ports.event(Event("snapshot-taken", text, {"index": snapshot.meta.index, "bytes": snapshot.size}))
+        self._replica.snapshot_taken(now, snapshot.meta, snapshot.size)
+
+    def _take_failed(self, now: Nanos, meta: SnapshotMeta, problem: Exception) -> None:
+        if not lacks_space(problem):
             raise problem
+        self._retry_take_at = now + RETRY_INTERVAL
+        self.grown += self._limit
+        text = f"no space for a snapshot at entry {meta.index}: free some; the log grows until one succeeds"
+        self._ports.event(Event("snapshot-no-space", text, {"index": meta.index}))
 
     # -- receiving and installing ------------------------------------------------------------------
 
-    def _receive(self) -> None:
-        assert self._files is not None
+    def _receive(self, now: Nanos) -> bool:
+        """Returns whether the replica was told something."""
+        assert self._directory is not None
         arrived, self._arrived = self._arrived, []
-        self._receiving = _ReceiveJob(self._files, arrived)
+        begins = [position for position, chunk in enumerate(arrived) if chunk.offset == 0]
+        if begins:  # Another one than before, or the same one anew.
+            arrived = arrived[begins[-1] :]
+            first = arrived[0]
+            try:
+                if self._receiver is not None:
+                    self._receiver.abandon()
+                    self._receiver = None
+                self._receiver = self._directory.receive(first.meta, first.size)
+            except (OSError, ValueError, StorageError) as error:
+                self._receive_failed(now, first.meta, error)
+                return True
+        if self._receiver is None:
+            return False  # The rest of one that failed.
+        self._receiving = ReceiveJob(self._directory, self._receiver, arrived)
         self._ports.work(self._receiving)
+        return False
 
     def _received(self, now: Nanos, job: Job, problem: Exception | None) -> None:
-        assert isinstance(job, _ReceiveJob)
-        meta = job.meta
-        if problem is None:
-            if job.whole:
-                text = f"received the snapshot at entry {meta.index}"
-                self._ports.event(Event("snapshot-received", text, {"index": meta.index}))
-                self._replica.snapshot_received(now, meta)
-        elif lacks_space(problem) or isinstance(problem, ValueError):
-            reason = "no space" if lacks_space(problem) else str(problem)
-            text = f"the snapshot at entry {meta.index} could not be kept ({reason}): it is asked for again"
-            self._ports.event(Event("snapshot-refused", text, {"index": meta.index}))
-            self._arrived = [chunk for chunk in self._arrived if chunk.meta != meta]
-            self._replica.snapshot_failed(now, meta, reason)
-        else:
+        assert isinstance(job, ReceiveJob)
+        if problem is not None:
+            self._receiver = None
+            self._receive_failed(now, job.meta, problem)
+        elif job.snapshot is not None:
+            self._receiver = None
+            self._newest = job.snapshot
+            index = job.snapshot.meta.index
+            self._ports.event(Event("snapshot-received", f"received the snapshot at entry {index}", {"index": index}))
+            self._replica.snapshot_received(now, job.meta)
+
+    def _receive_failed(self, now: Nanos, meta: SnapshotMeta, problem: Exception) -> None:
+        if isinstance(problem, OSError) and not lacks_space(problem):
             raise problem
+        reason = "no space" if lacks_space(problem) else str(problem)
+        text = f"the snapshot at entry {meta.index} could not be kept ({reason}): it is asked for again"
+        self._ports.event(Event("snapshot-refused", text, {"index": meta.index}))
+        self._replica.snapshot_failed(now, meta, reason)
 
     def _begin_install(self, meta: SnapshotMeta) -> None:
-        assert self._files is not None
+        directory, snapshot = self._directory, self._newest
+        if directory is None or snapshot is None or not same_state(snapshot, meta):
+            raise SafetyViolation(
+                f"the log was reset to a snapshot at entry {meta.index} that is not here",
+                advice="remove this member from the cluster, then add it again with an empty data directory",
+            )
         self._to_install = None
         self._fresh = False
-        self._installing = _InstallJob(meta, self._host.begin_restore(self._files.chunks(meta)))
+        self._installing = InstallJob(snapshot, self._host.begin_restore(Content(directory, snapshot)))
         self._ports.work(self._installing)
 
     def _installed(self, now: Nanos, job: Job, problem: Exception | None) -> SnapshotMeta | None:
-        assert isinstance(job, _InstallJob)
+        assert isinstance(job, InstallJob)
         if problem is not None and lacks_space(problem):
             self._try_again(now, job, "no space to install a snapshot")
             return None
         self._installing = None
         if problem is not None:
             raise problem
-        self._host.finish_restore(job.install)
+        self._host.finish_restore(job.restoration)
         if self._to_install is not None:
             return None  # A newer one came meanwhile, and is next.
-        meta = job.meta
+        meta = job.snapshot.meta
         self.grown = 0
         self._last_index = meta.index
-        self._last_size = next((size for kept, size in self._kept() if kept.index == meta.index), 0)
+        self._last_size = 0 if self._durable else job.snapshot.size
         text = f"the state is now that of the snapshot at entry {meta.index}"
         self._ports.event(Event("snapshot-installed", text, {"index": meta.index}))
         return meta
-
-    def _kept(self) -> Sequence[tuple[SnapshotMeta, int]]:
-        return self._files.kept() if self._files is not None else ()

@@ -9,6 +9,9 @@ from typing import TypeVar
 import msgspec
 
 from coterie.core.types import Member, MemberId
+from coterie.machine.durable import DurableMachine
+from coterie.machine.interface import StateMachine
+from coterie.machine.stores import OrderedStore, open_store
 from coterie.runtime.boots import BootsFile
 from coterie.runtime.configuration import NodeConfiguration
 from coterie.runtime.errors import StartFailed
@@ -18,11 +21,15 @@ from coterie.runtime.register import Register, RegisterFile
 from coterie.storage.directory import DataDirectory
 from coterie.storage.disk import DiskFiles
 from coterie.storage.first_entry import cluster_id, first_entry
-from coterie.storage.identity import read_identity
+from coterie.storage.identity import read_identity, within
 from coterie.storage.log_store import LogHeader, LogStore
 from coterie.storage.refusal import refusing
+from coterie.storage.snapshots import SnapshotDirectory
 
 T = TypeVar("T")
+
+STORE_NAME = "store"
+"""Of the directory, in the data directory, that a durable machine's store is in."""
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -63,6 +70,7 @@ class OpenDisk:
                 claim=place.claim,
             )
         self._log: LogStore | None = None
+        self._snapshots: SnapshotDirectory | None = None
 
     @property
     def member(self) -> MemberId:
@@ -73,6 +81,11 @@ class OpenDisk:
     def boot(self) -> int:
         """How often the directory was opened, this time included."""
         return self.directory.boot
+
+    @property
+    def claim(self) -> int:
+        """64 random bits of a directory that was made to join; 0: a first member's."""
+        return self.directory.claim
 
     @property
     def cluster(self) -> int | None:
@@ -94,6 +107,19 @@ class OpenDisk:
         self._log = self._attempt(lambda: LogStore.open(self._files, self.directory.log_directory, header))
         return self._log
 
+    def snapshots(self, cluster: int) -> SnapshotDirectory:
+        """The snapshots in the directory, which is made if it is not there."""
+        self._snapshots = self._attempt(
+            lambda: SnapshotDirectory(self._files, self.directory.snapshot_directory, cluster)
+        )
+        return self._snapshots
+
+    def open_store(self, machine: StateMachine) -> OrderedStore | None:
+        """The store of a machine that keeps its state in one; None for others. The host closes it."""
+        if not isinstance(machine, DurableMachine):
+            return None
+        return open_store(within(self._config.data, STORE_NAME))
+
     def register(self, lines: Lines) -> Register:
         """The removed members, as far as this directory remembers them."""
         return RegisterFile(self._files, self._config.data, lines).load()
@@ -107,6 +133,9 @@ class OpenDisk:
         if self._log is not None:
             self._log.close()
             self._log = None
+        if self._snapshots is not None:
+            self._snapshots.close()
+            self._snapshots = None
         self.directory.close()
 
     def _attempt(self, work: Callable[[], T]) -> T:

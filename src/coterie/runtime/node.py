@@ -183,6 +183,9 @@ class Node:
             version=coterie.__version__,
             pid=os.getpid(),
         )
+        snapshots = disk.snapshots(cluster)
+        for notice in snapshots.notices:
+            self._lines.warning("snapshot-notice", text=notice)
         engine = Engine(
             identity=identity,
             config=config.engine(),
@@ -194,9 +197,10 @@ class Node:
             rng=self._rng,
             now=time.monotonic_ns(),
             store=disk.open_store(machine),
-            snapshots=disk.snapshots(),
+            snapshots=snapshots,
             log_bytes=log.bytes,
         )
+        self._open.callback(self._close_host, engine)
         welcome = Welcome(PROTOCOL_VERSION, cluster, disk.member, config.name, machine_name(machine))
         register = disk.register(self._lines)
         shell.begin(
@@ -290,6 +294,13 @@ class Node:
         """The engine raised: the node ends at once and says nothing more; the disk stays as it is."""
         self._failure = error
         self._close()
+
+    def _close_host(self, engine: Engine) -> None:
+        """Close the machine's store, unless something may still use it."""
+        if self._work is not None:
+            self._work.stop()
+            if self._work.ended:
+                engine.host.close()
 
     def _close_disk(self, disk: OpenDisk) -> None:
         """Unlock the directory, unless a write into it may still be under way."""

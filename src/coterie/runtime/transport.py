@@ -14,7 +14,6 @@ from coterie.runtime.log_lines import Lines
 from coterie.runtime.peer_link import LinkLimits, PeerLink
 from coterie.runtime.peer_port import PeerPort
 
-
 FAREWELL_S = 10.0
 """How long a member that has left is still sent to."""
 

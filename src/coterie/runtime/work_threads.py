@@ -33,8 +33,7 @@ class WorkThreads:
         self._loop = asyncio.get_running_loop()
         self._queues: dict[Lane, queue.SimpleQueue[Job | None]] = {lane: queue.SimpleQueue() for lane in Lane}
         self._threads = [
-            threading.Thread(target=self._run, args=(lane,), name=f"coterie-{lane.value}", daemon=True)
-            for lane in Lane
+            threading.Thread(target=self._run, args=(lane,), name=f"coterie-{lane.value}", daemon=True) for lane in Lane
         ]
         self._stopping = False
         for thread in self._threads:
