@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from random import Random
 
@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.storage.logs import base
 
+from coterie.core.replica import SnapshotChunk
 from coterie.core.types import Epoch, Member, Membership, SnapshotMeta
 from coterie.sim.disk import DiskErrors, SimulatedFiles
 from coterie.sim.frail import Death, FrailFiles
@@ -55,7 +56,7 @@ def take(directory: SnapshotDirectory, meta: SnapshotMeta, *chunks: bytes) -> Sn
 
 
 def state(directory: SnapshotDirectory, snapshot: Snapshot) -> bytes:
-    return b"".join(directory.read(snapshot))
+    return b"".join(directory.chunks(snapshot.meta))
 
 
 def file_bytes(directory: SnapshotDirectory, snapshot: Snapshot, limit: int = 100_000) -> bytes:
@@ -105,7 +106,7 @@ def test_a_state_is_read_back_and_sent_byte_for_byte(chunks: list[bytes], limit:
     snapshot = take(sender, meta, *chunks)
     assert sender.newest() == sender.newest(thorough=False) == snapshot
     assert (snapshot.meta, state(sender, snapshot)) == (meta, b"".join(chunks))
-    incoming = receiver.receive(meta, snapshot.size)
+    incoming = receiver.begin_receiving(meta, snapshot.size)
     while not incoming.complete:
         incoming.append(incoming.received, sender.chunk(meta.index, incoming.received, limit))
     assert sender.chunk(meta.index, snapshot.size, limit) == b""
@@ -161,7 +162,7 @@ def refusal(data: bytes) -> StorageError:
         assert opened(files).newest() is None
     other = opened(new_disk())
     if data:
-        incoming = other.receive(base(5, voters=3), len(data))
+        incoming = other.begin_receiving(base(5, voters=3), len(data))
         incoming.append(0, data)
         with pytest.raises(type(reading.value)):
             incoming.finish()
@@ -250,7 +251,7 @@ def test_no_length_is_believed() -> None:
         directory.create(huge)
     for size in (0, -1, MAX_SNAPSHOT_BYTES + 1):
         with pytest.raises(ValueError, match="it must have 1 to"):
-            directory.receive(base(5), size)
+            directory.begin_receiving(base(5), size)
 
 
 def test_a_snapshot_of_another_cluster_or_format_or_entry_is_refused() -> None:
@@ -269,7 +270,7 @@ def test_a_snapshot_of_another_cluster_or_format_or_entry_is_refused() -> None:
 def test_a_snapshot_that_is_not_what_the_leader_said_is_refused() -> None:
     directory = opened(new_disk())
     data = encoded(base(5, voters=2), b"state")
-    incoming = directory.receive(base(5, voters=3), len(data))
+    incoming = directory.begin_receiving(base(5, voters=3), len(data))
     incoming.append(0, data)
     with pytest.raises(SnapshotDamaged, match="what the leader said"):
         incoming.finish()
@@ -292,7 +293,7 @@ def test_a_crash_at_any_call_leaves_a_whole_snapshot_or_none(
     named = None
     try:
         if receives:
-            incoming = directory.receive(base(5), len(data))
+            incoming = directory.begin_receiving(base(5), len(data))
             for at in range(0, len(data), 2000):
                 incoming.append(at, data[at : at + 2000])
             named = incoming.finish()
@@ -320,7 +321,7 @@ def test_an_unfinished_file_is_removed_at_the_next_start_and_never_used() -> Non
     directory = opened(files)
     writer = directory.create(base(9))
     writer.write(bytes(BLOCK_BYTES))
-    incoming = directory.receive(base(8), 5000)
+    incoming = directory.begin_receiving(base(8), 5000)
     incoming.append(0, bytes(3000))
     assert directory.newest() is None
     with pytest.raises(LookupError):
@@ -336,7 +337,7 @@ def test_an_abandoned_file_is_gone_and_may_be_made_anew() -> None:
     files = new_disk()
     directory = opened(files)
     writer = directory.create(base(9))
-    incoming = directory.receive(base(9), 100)
+    incoming = directory.begin_receiving(base(9), 100)
     for unfinished in (writer, incoming, writer, incoming):
         unfinished.abandon()
     assert files.list(PATH) == []
@@ -403,7 +404,7 @@ def test_a_large_file_is_synced_while_it_grows() -> None:
 def test_bytes_may_come_twice_but_leave_no_gap_and_no_more_than_was_said() -> None:
     directory = opened(new_disk())
     data = encoded(base(5), b"state" * 100)
-    incoming = directory.receive(base(5), len(data))
+    incoming = directory.begin_receiving(base(5), len(data))
     for offset, piece in ((1, b"x"), (-1, b"x"), (0, data + b"x"), (len(data), b"x")):
         with pytest.raises(ValueError, match="of which 0 are here"):
             incoming.append(offset, piece)
@@ -458,9 +459,11 @@ def test_the_newest_two_are_kept() -> None:
     directory = opened(files)
     for index in (10, 20, 30, 40):
         take(directory, base(index), b"state")
-    assert [name.at for name in directory.prune()] == [20, 10]
-    assert indexes(directory) == [40, 30]
-    assert directory.prune() == []
+    directory.prune(3)
+    assert indexes(directory) == [40, 30, 20]
+    for _ in range(2):
+        directory.prune()
+        assert indexes(directory) == [40, 30]
     files.crash(Random(1), power=True)
     assert indexes(opened(files)) == [40, 30]
 
@@ -472,8 +475,9 @@ def test_a_damaged_one_does_not_count_among_those_that_are_kept() -> None:
     files.flip_bit(f"{PATH}/{snapshot_name(base(30))}", 8 * 330)
     directory = opened(files)
     assert directory.newest() is not None
-    assert [name.at for name in directory.prune()] == [30]
+    directory.prune()
     assert indexes(directory) == [20, 10]
+    assert indexes(opened(files)) == [20, 10]
 
 
 def test_a_transfer_under_way_keeps_its_file_while_newer_ones_are_taken() -> None:
@@ -484,9 +488,11 @@ def test_a_transfer_under_way_keeps_its_file_while_newer_ones_are_taken() -> Non
     while len(sent) < len(whole):
         sent += directory.chunk(10, len(sent), 50_000)
         take(directory, base(10 + len(sent)), b"a newer state")
-        assert 10 not in [name.at for name in directory.prune()]
+        directory.prune()
     assert sent == whole
-    assert [name.at for name in directory.prune()] != []
+    assert 10 in indexes(directory)
+    directory.prune()
+    assert 10 not in indexes(directory)
     with pytest.raises(LookupError, match="no snapshot at entry 10"):
         directory.chunk(10, 0, 100)
 
@@ -516,7 +522,7 @@ def test_two_of_one_entry_in_quick_succession_are_one() -> None:
     assert take(directory, base(10), b"the state, written otherwise") == first
     assert sent + directory.chunk(10, 100, ENOUGH) == file_bytes(directory, first)
     data = encoded(base(10), b"as another member wrote it")
-    incoming = directory.receive(base(10), len(data))
+    incoming = directory.begin_receiving(base(10), len(data))
     incoming.append(0, data)
     assert incoming.finish() == first
     assert files.list(PATH) == [str(snapshot_name(base(10)))]
@@ -535,7 +541,80 @@ def test_a_damaged_one_is_replaced_by_the_next_of_its_entry() -> None:
     assert directory.newest() == again
     assert state(directory, again) == b"state"
     assert directory.chunk(10, 0, ENOUGH) == encoded(base(10), b"state")
-    assert directory.prune() == []
+    directory.prune()
+    assert directory.newest() == again
+
+
+# As whoever drives it does
+
+
+def in_chunks(meta: SnapshotMeta, data: bytes, size: int) -> list[SnapshotChunk]:
+    return [SnapshotChunk(meta, len(data), at, data[at : at + size]) for at in range(0, len(data), size)]
+
+
+def test_a_snapshot_that_comes_in_chunks_is_whole_with_the_last() -> None:
+    files = new_disk()
+    directory = opened(files)
+    chunks = in_chunks(base(5), encoded(base(5), b"state" * 100), 100)
+    for chunk in chunks[:-1]:
+        assert not directory.receive(chunk)
+        assert directory.kept() == []
+    assert directory.receive(chunks[-1])
+    assert directory.kept() == [(base(5), chunks[0].size)]
+    assert b"".join(directory.chunks(base(5))) == b"state" * 100
+    assert files.list(PATH) == [str(snapshot_name(base(5)))]
+
+
+def test_a_transfer_that_begins_anew_or_of_another_snapshot_takes_the_place_of_the_last() -> None:
+    files = new_disk()
+    directory = opened(files)
+    first = in_chunks(base(5), encoded(base(5), b"state" * 100), 100)
+    second = in_chunks(base(6), encoded(base(6), b"other" * 100), 100)
+    for chunk in (*first[:3], *first[:4], *second[:2]):
+        assert not directory.receive(chunk)
+        assert len(files.list(PATH)) == 1
+    with pytest.raises(ValueError, match="of which 0 are here"):
+        directory.receive(first[4])
+    assert files.list(PATH) == []
+    assert [directory.receive(chunk) for chunk in second] == [False] * (len(second) - 1) + [True]
+    directory.receive(first[0])
+    directory.abandon()
+    assert files.list(PATH) == [str(snapshot_name(base(6)))]
+
+
+def test_a_damaged_or_homeless_transfer_leaves_nothing_and_can_be_repeated() -> None:
+    errors = DiskErrors()
+    files = SimulatedFiles(errors=errors)
+    directory = opened(files)
+    data = encoded(base(5), b"state" * 100)
+    for chunk in in_chunks(base(5), data[:200] + b"!" + data[201:], 100)[:-1]:
+        assert not directory.receive(chunk)
+    with pytest.raises(ValueError, match="does not check"):
+        directory.receive(in_chunks(base(5), data[:200] + b"!" + data[201:], 100)[-1])
+    assert files.list(PATH) == []
+    errors.capacity = 250
+    with pytest.raises(OSError, match="space"):
+        [directory.receive(chunk) for chunk in in_chunks(base(5), data, 100)]
+    assert files.list(PATH) == []
+    errors.capacity = None
+    assert [directory.receive(chunk) for chunk in in_chunks(base(5), data, 100)][-1]
+
+
+def test_a_state_that_cannot_be_read_to_its_end_makes_no_snapshot() -> None:
+    def breaks() -> Iterator[bytes]:
+        yield b"state"
+        raise ValueError("the machine failed")
+
+    files = new_disk()
+    directory = opened(files)
+    with pytest.raises(ValueError, match="the machine failed"):
+        directory.write(base(5), breaks())
+    assert files.list(PATH) == []
+    assert directory.write(base(5), [b"state"]) == len(encoded(base(5), b"state"))
+    content = directory.chunks(base(5))
+    assert [list(content), list(content)] == [[b"state"], [b"state"]]
+    with pytest.raises(LookupError):
+        list(directory.chunks(base(6)))
 
 
 @settings(max_examples=40, deadline=None)

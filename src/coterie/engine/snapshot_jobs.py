@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
-
 from coterie.core.replica import SnapshotChunk
 from coterie.core.types import SnapshotMeta
 from coterie.engine.work import Job, Lane
 from coterie.machine.persistence import Flush, Restoration, SnapshotView
-from coterie.storage.snapshots import Snapshot, SnapshotDirectory, SnapshotReceiver, SnapshotWriter
+from coterie.storage.snapshots import SnapshotDirectory
 
 
 class FlushJob(Job):
@@ -29,8 +26,8 @@ class InstallJob(Job):
 
     lane = Lane.STORE
 
-    def __init__(self, snapshot: Snapshot, restoration: Restoration) -> None:
-        self.snapshot = snapshot
+    def __init__(self, meta: SnapshotMeta, restoration: Restoration) -> None:
+        self.meta = meta
         self.restoration = restoration
 
     def perform(self) -> None:
@@ -42,25 +39,19 @@ class TakeJob(Job):
 
     lane = Lane.FILES
 
-    def __init__(self, directory: SnapshotDirectory, writer: SnapshotWriter, view: SnapshotView) -> None:
+    def __init__(self, directory: SnapshotDirectory, view: SnapshotView) -> None:
         self.meta = view.meta
-        self.snapshot: Snapshot | None = None
+        self.size = 0
+        """Bytes of the file, once it is there."""
         self._directory = directory
-        self._writer = writer
         self._view = view
 
     def perform(self) -> None:
         try:
-            for chunk in self._view.chunks():
-                self._writer.write(chunk)
-            self.snapshot = self._writer.finish()
-            self._directory.prune()
-        except BaseException:
-            with suppress(OSError):
-                self._writer.abandon()  # what is left of it is removed at the next start
-            raise
+            self.size = self._directory.write(self.meta, self._view.chunks())
         finally:
             self._view.close()
+        self._directory.prune()
 
 
 class ReceiveJob(Job):
@@ -68,38 +59,16 @@ class ReceiveJob(Job):
 
     lane = Lane.FILES
 
-    def __init__(self, directory: SnapshotDirectory, receiver: SnapshotReceiver, chunks: list[SnapshotChunk]) -> None:
-        self.meta = receiver.meta
-        self.snapshot: Snapshot | None = None
-        """Once it is whole, checked and durable."""
+    def __init__(self, directory: SnapshotDirectory, chunks: list[SnapshotChunk]) -> None:
+        self.meta = chunks[-1].meta
+        self.size = chunks[-1].size
+        self.whole = False
+        """It is whole, checked and durable."""
         self._directory = directory
-        self._receiver = receiver
         self._chunks = chunks
 
     def perform(self) -> None:
-        try:
-            for chunk in self._chunks:
-                self._receiver.append(chunk.offset, chunk.data)
-            if self._receiver.complete:
-                self.snapshot = self._receiver.finish()
-                self._directory.prune()
-        except BaseException:
-            with suppress(OSError):
-                self._receiver.abandon()
-            raise
-
-
-class Content(Iterable[bytes]):
-    """A snapshot's state, in pieces that are checked; may be iterated more than once, in any thread."""
-
-    def __init__(self, directory: SnapshotDirectory, snapshot: Snapshot) -> None:
-        self._directory = directory
-        self._snapshot = snapshot
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self._directory.read(self._snapshot)
-
-
-def same_state(snapshot: Snapshot | None, meta: SnapshotMeta) -> bool:
-    """Whether the file is of this very snapshot."""
-    return snapshot is not None and (snapshot.meta.index, snapshot.meta.epoch) == (meta.index, meta.epoch)
+        for chunk in self._chunks:
+            self.whole = self._directory.receive(chunk)
+        if self.whole:
+            self._directory.prune()

@@ -19,16 +19,15 @@ the commit point), and then replaces the machine's state. Entries that are hande
 from __future__ import annotations
 
 from coterie.core.config import MILLISECOND
-from coterie.core.errors import CoterieError, SafetyViolation
+from coterie.core.errors import CoterieError
 from coterie.core.records import Recovered
 from coterie.core.replica import Replica, SnapshotChunk
 from coterie.core.types import Index, MemberId, Nanos, SnapshotMeta
 from coterie.engine.ports import Event, Ports
-from coterie.engine.snapshot_jobs import Content, FlushJob, InstallJob, ReceiveJob, TakeJob, same_state
+from coterie.engine.snapshot_jobs import FlushJob, InstallJob, ReceiveJob, TakeJob
 from coterie.engine.work import Job, lacks_space
 from coterie.machine.host import Host
-from coterie.storage.errors import StorageError
-from coterie.storage.snapshots import Snapshot, SnapshotDirectory, SnapshotReceiver
+from coterie.storage.snapshots import SnapshotDirectory
 
 NEVER: Nanos = 1 << 62
 RETRY_INTERVAL: Nanos = 10_000 * MILLISECOND
@@ -51,7 +50,7 @@ def restore_newest(host: Host, directory: SnapshotDirectory | None, recovered: R
     problems = _problems(directory)
     if snapshot is not None:
         assert directory is not None
-        host.restore(Content(directory, snapshot))
+        host.restore(directory.chunks(snapshot.meta))
         if not problems:
             return []
         text = f"fell back to the snapshot at entry {snapshot.meta.index}: {problems}"
@@ -106,13 +105,11 @@ class Snapshots:
         """The store was flushed for the snapshot that is due."""
         self._asked_for = False
         """A follower needs a snapshot."""
-        self._newest: Snapshot | None = None
-        """The newest file."""
         self._flushing: FlushJob | None = None
         self._taking: TakeJob | None = None
-        self._receiver: SnapshotReceiver | None = None
         self._receiving: ReceiveJob | None = None
         self._arrived: list[SnapshotChunk] = []
+        self._received_size = 0
         self._to_install: SnapshotMeta | None = None
         self._installing: InstallJob | None = None
         self._again: FlushJob | InstallJob | None = None
@@ -130,7 +127,6 @@ class Snapshots:
             if newest is not None and newest.meta.index > host.applied:
                 newest = directory.newest()  # It will be installed: it must be whole.
             if newest is not None:
-                self._newest = newest
                 self._last_size, self._last_index = newest.size, newest.meta.index
                 self._replica.snapshot_taken(now, newest.meta, newest.size)
         if self._durable and host.applied > self._last_index:
@@ -177,19 +173,23 @@ class Snapshots:
 
     def flush(self, now: Nanos) -> bool:
         """Begin what is due; cheap if nothing is. Returns whether the replica was told something."""
-        told = bool(self._arrived) and self._receiving is None and self._receive(now)
+        if self._arrived and self._receiving is None:
+            assert self._directory is not None
+            self._receiving = ReceiveJob(self._directory, self._arrived)
+            self._arrived = []
+            self._ports.work(self._receiving)
         if self._again is not None and now >= self._again_at:
             job, self._again, self._again_at = self._again, None, NEVER
             self._ports.work(job)
         if self._flushing is not None or self._installing is not None:
-            return told
+            return False
         if self._to_install is not None:
             self._begin_install(self._to_install)
         elif self._host.flush_due:
             self._begin_flush()
         elif self._fresh or self._due(now):
-            return self._take(now) or told
-        return told
+            return self._take(now)
+        return False
 
     def flush_store(self) -> bool:
         """At a graceful stop: bring what the machine gathered into its store; returns whether that began."""
@@ -206,7 +206,7 @@ class Snapshots:
         if (
             self._directory is None
             or self._taking is not None
-            or self._receiver is not None
+            or self._receiving is not None
             or now < self._retry_take_at
         ):
             return False
@@ -277,13 +277,7 @@ class Snapshots:
             view.close()
             return False
         assert self._directory is not None
-        try:
-            writer = self._directory.create(meta)
-        except OSError as error:
-            view.close()
-            self._take_failed(now, meta, error)
-            return False
-        self._taking = TakeJob(self._directory, writer, view)
+        self._taking = TakeJob(self._directory, view)
         self._ports.work(self._taking)
         return False
 
@@ -292,15 +286,14 @@ class Snapshots:
         if problem is not None:
             self._take_failed(now, job.meta, problem)
             return
-        assert job.snapshot is not None
         self._retry_take_at = 0
-        self._newest = snapshot = job.snapshot
+        meta, size = job.meta, job.size
         if not self._durable:
-            self._last_size = snapshot.size
-        self._last_index = max(self._last_index, snapshot.meta.index)
-        text = f"snapshot of {snapshot.size} bytes at entry {snapshot.meta.index}"
-        self._ports.event(Event("snapshot-taken", text, {"index": snapshot.meta.index, "bytes": snapshot.size}))
-        self._replica.snapshot_taken(now, snapshot.meta, snapshot.size)
+            self._last_size = size
+        self._last_index = max(self._last_index, meta.index)
+        text = f"snapshot of {size} bytes at entry {meta.index}"
+        self._ports.event(Event("snapshot-taken", text, {"index": meta.index, "bytes": size}))
+        self._replica.snapshot_taken(now, meta, size)
 
     def _take_failed(self, now: Nanos, meta: SnapshotMeta, problem: Exception) -> None:
         if not lacks_space(problem):
@@ -312,58 +305,31 @@ class Snapshots:
 
     # -- receiving and installing ------------------------------------------------------------------
 
-    def _receive(self, now: Nanos) -> bool:
-        """Returns whether the replica was told something."""
-        assert self._directory is not None
-        arrived, self._arrived = self._arrived, []
-        begins = [position for position, chunk in enumerate(arrived) if chunk.offset == 0]
-        if begins:  # Another one than before, or the same one anew.
-            arrived = arrived[begins[-1] :]
-            first = arrived[0]
-            try:
-                if self._receiver is not None:
-                    self._receiver.abandon()
-                    self._receiver = None
-                self._receiver = self._directory.receive(first.meta, first.size)
-            except (OSError, ValueError, StorageError) as error:
-                self._receive_failed(now, first.meta, error)
-                return True
-        if self._receiver is None:
-            return False  # The rest of one that failed.
-        self._receiving = ReceiveJob(self._directory, self._receiver, arrived)
-        self._ports.work(self._receiving)
-        return False
-
     def _received(self, now: Nanos, job: Job, problem: Exception | None) -> None:
         assert isinstance(job, ReceiveJob)
         if problem is not None:
-            self._receiver = None
             self._receive_failed(now, job.meta, problem)
-        elif job.snapshot is not None:
-            self._receiver = None
-            self._newest = job.snapshot
-            index = job.snapshot.meta.index
+        elif job.whole:
+            index = job.meta.index
             self._ports.event(Event("snapshot-received", f"received the snapshot at entry {index}", {"index": index}))
+            self._received_size = job.size
             self._replica.snapshot_received(now, job.meta)
 
     def _receive_failed(self, now: Nanos, meta: SnapshotMeta, problem: Exception) -> None:
-        if isinstance(problem, OSError) and not lacks_space(problem):
+        if not (lacks_space(problem) or isinstance(problem, ValueError)):
             raise problem
+        # What had come is gone, and what is on its way goes on where nothing is: it is asked for from the beginning.
+        self._arrived = [chunk for chunk in self._arrived if chunk.meta != meta]
         reason = "no space" if lacks_space(problem) else str(problem)
         text = f"the snapshot at entry {meta.index} could not be kept ({reason}): it is asked for again"
         self._ports.event(Event("snapshot-refused", text, {"index": meta.index}))
         self._replica.snapshot_failed(now, meta, reason)
 
     def _begin_install(self, meta: SnapshotMeta) -> None:
-        directory, snapshot = self._directory, self._newest
-        if directory is None or snapshot is None or not same_state(snapshot, meta):
-            raise SafetyViolation(
-                f"the log was reset to a snapshot at entry {meta.index} that is not here",
-                advice="remove this member from the cluster, then add it again with an empty data directory",
-            )
+        assert self._directory is not None
         self._to_install = None
         self._fresh = False
-        self._installing = InstallJob(snapshot, self._host.begin_restore(Content(directory, snapshot)))
+        self._installing = InstallJob(meta, self._host.begin_restore(self._directory.chunks(meta)))
         self._ports.work(self._installing)
 
     def _installed(self, now: Nanos, job: Job, problem: Exception | None) -> SnapshotMeta | None:
@@ -377,10 +343,10 @@ class Snapshots:
         self._host.finish_restore(job.restoration)
         if self._to_install is not None:
             return None  # A newer one came meanwhile, and is next.
-        meta = job.snapshot.meta
+        meta = job.meta
         self.grown = 0
         self._last_index = meta.index
-        self._last_size = 0 if self._durable else job.snapshot.size
+        self._last_size = 0 if self._durable else self._received_size
         text = f"the state is now that of the snapshot at entry {meta.index}"
         self._ports.event(Event("snapshot-installed", text, {"index": meta.index}))
         return meta

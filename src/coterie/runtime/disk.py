@@ -84,8 +84,13 @@ class OpenDisk:
 
     @property
     def claim(self) -> int:
-        """64 random bits of a directory that was made to join; 0: a first member's."""
+        """64 random bits by which the cluster knows this directory, if it joined one that ran; else 0."""
         return self.directory.claim
+
+    @property
+    def starts(self) -> tuple[int, ...]:
+        """64 random bits of each of the last starts, the present one last."""
+        return self.directory.starts
 
     @property
     def cluster(self) -> int | None:
@@ -101,8 +106,19 @@ class OpenDisk:
         self.directory.mark_started(cluster)
         return cluster
 
+    def join_log(self) -> None:
+        """Make the empty log of a directory that joins a cluster. A crash in between: call it again."""
+        cluster = self.directory.cluster
+        assert cluster is not None
+        header = LogHeader(cluster, self.member, self._config.protocol)
+        self._attempt(lambda: LogStore.create(self._files, self.directory.log_directory, header, ())).close()
+        self.directory.mark_started(cluster)
+
     def open_log(self, cluster: int) -> LogStore:
-        """Open the log. Raises `CoterieError`: damaged, of another member, cluster or protocol."""
+        """Open the log; of a directory that joins, make it first. Raises `CoterieError`: damaged, of another member,
+        cluster or protocol."""
+        if self.directory.joining:
+            self.join_log()
         header = LogHeader(cluster, self.member, self._config.protocol)
         self._log = self._attempt(lambda: LogStore.open(self._files, self.directory.log_directory, header))
         return self._log

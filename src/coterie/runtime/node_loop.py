@@ -106,8 +106,8 @@ class NodeLoop:
         return self._engine
 
     async def quiet(self) -> None:
-        """Wait until no request is under way and every input has been flushed."""
-        while self._alive and (self._flush_due or not self.engine.idle):
+        """Wait until no request is under way, every input has been flushed, and nothing is on its way to the store."""
+        while self._alive and (self._flush_due or self.engine.flushing or not self.engine.idle):
             if self._quiet is None:
                 self._quiet = self._loop.create_future()
             await self._quiet
@@ -137,9 +137,7 @@ class NodeLoop:
         if not self._alive or not self.engine.flush_store(_now()):
             return
         self._schedule_flush()
-        while self._alive and self.engine.flushing:
-            self._quiet = self._quiet or self._loop.create_future()
-            await self._quiet
+        await self.quiet()
 
     # Inputs. Each reads the clock after the input has arrived.
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import errno
 import secrets
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
@@ -24,6 +25,7 @@ from coterie.storage.identity import (
     ID_LIMIT,
     LOG_NAME,
     MAX_IDENTITY_BYTES,
+    MAX_STARTS,
     Identity,
     encode_identity,
     read_identity,
@@ -63,6 +65,45 @@ class DataDirectory:
         ids made from it do not (the engine's command ids are (member, boot, n)). `mint`: 64 random
         bits for a new member's id; 0 is drawn again. Raises `DirectoryRefused`; then no lock is held.
         """
+        return cls._open(files, path, name, protocol, lambda: {"member_id": _draw(mint)}, mint)
+
+    @classmethod
+    def join(
+        cls,
+        files: Files,
+        path: str,
+        name: str,
+        protocol: str,
+        *,
+        member: MemberId,
+        cluster: int,
+        claim: int,
+        mint: Callable[[], int] = _mint,
+    ) -> DataDirectory:
+        """Make the directory of a member that joins a cluster which runs: its id, from the cluster's log, and its
+        `claim` (64 random bits) are durable on return. So the claim can be told to the cluster over and over: this
+        directory is let in, any other is refused. Otherwise as `open`.
+
+        A directory that was half joined, or has joined, as this member and with this claim, is opened. Any other
+        is refused: two directories with one id would be two voters with one vote.
+        """
+        for what, bits in (("member id", member), ("cluster id", cluster), ("claim", claim)):
+            if not 0 < bits < ID_LIMIT:
+                raise ValueError(f"a {what} is a number of 64 bits and not 0, which {bits} is not")
+        made = {"member_id": member, "cluster": cluster, "claim": claim, "joining": True}
+        return cls._open(files, path, name, protocol, lambda: made, mint, joins=(member, cluster, claim))
+
+    @classmethod
+    def _open(
+        cls,
+        files: Files,
+        path: str,
+        name: str,
+        protocol: str,
+        new: Callable[[], dict[str, Any]],
+        mint: Callable[[], int],
+        joins: tuple[MemberId, int, int] | None = None,
+    ) -> DataDirectory:
         path = path.rstrip("/") or "/"
         with refusing(path):
             parents = _make(files, path)
@@ -73,10 +114,13 @@ class DataDirectory:
                 if identity is None:
                     # Until there is an identity, an earlier start may have died before it synced the parents.
                     _sync_parents(files, parents)
-                    identity = Identity(name=name, protocol=protocol, member_id=_draw(mint), boot=0)
+                    identity = Identity(name=name, protocol=protocol, boot=0, **new())
                 _check(path, identity, name, protocol)
+                if joins is not None:
+                    _check_joins(path, identity, joins)
                 directory = cls(files, path, lock, identity)
-                directory._write(msgspec.structs.replace(identity, boot=identity.boot + 1))
+                starts = (*identity.starts, _draw(mint))[-MAX_STARTS:]
+                directory._write(msgspec.structs.replace(identity, boot=identity.boot + 1, starts=starts))
                 return directory
         except BaseException:
             lock.release()
@@ -113,8 +157,24 @@ class DataDirectory:
 
     @property
     def cluster(self) -> int | None:
-        """The id of the cluster that this member has started in; None before."""
+        """The id of the cluster that this member has started in, or joins; None before."""
         return self._identity.cluster
+
+    @property
+    def claim(self) -> int:
+        """64 random bits by which the cluster knows this directory, if it joined one that ran; else 0."""
+        return self._identity.claim
+
+    @property
+    def joining(self) -> bool:
+        """It was made to join a cluster, and its (empty) log is not there yet, or was not finished."""
+        return self._identity.joining
+
+    @property
+    def starts(self) -> tuple[int, ...]:
+        """64 random bits of each of the last starts, at most `MAX_STARTS`, the present one last. A copy of the
+        directory that was started apart from it has others: so members tell it from the true one."""
+        return self._identity.starts
 
     @property
     def log_directory(self) -> str:
@@ -154,11 +214,10 @@ class DataDirectory:
         if not 0 < cluster < ID_LIMIT:
             raise ValueError(f"a cluster id is a number of 64 bits and not 0, which {cluster} is not")
         started = self._identity.cluster
-        if started == cluster:
-            return
-        if started is not None:
+        if started is not None and started != cluster:
             raise self._settled(f"it belongs to cluster {started:016x}, and cannot join cluster {cluster:016x}")
-        self._store(msgspec.structs.replace(self._identity, cluster=cluster))
+        if started is None or self.joining:
+            self._store(msgspec.structs.replace(self._identity, cluster=cluster, joining=False))
 
     def close(self) -> None:
         """Unlock it; again does nothing."""
@@ -268,3 +327,22 @@ def _check(path: str, identity: Identity, name: str, protocol: str) -> None:
             f"the data directory {path} holds a log of protocol {identity.protocol!r}, not {protocol!r}",
             advice=f"set the protocol to {identity.protocol!r}: a cluster keeps the one that it began with",
         )
+
+
+def _check_joins(path: str, identity: Identity, joins: tuple[MemberId, int, int]) -> None:
+    """Whether a directory that is there already was made to join just so."""
+    if (identity.member_id, identity.cluster, identity.claim) == joins:
+        return
+    member, cluster, _ = joins
+    if identity.cluster is None:
+        what, then = "a member that was to begin a cluster of its own", "give the node that joins an empty directory"
+    elif identity.cluster != cluster:
+        what, then = f"a member of cluster {identity.cluster:016x}", f"join that one, not cluster {cluster:016x}"
+    elif identity.member_id != member:
+        what = f"member {identity.member_id:016x} of the cluster, not {member:016x}: it was removed and added again"
+        then = "give the node an empty directory"
+    else:
+        what, then = "the same member, with another claim", "start it without making it anew"
+    raise DirectoryRefused(
+        Refusal.OTHER_MEMBER, f"the data directory {path} was made for {what}", advice=f"{then}; nothing was changed"
+    )

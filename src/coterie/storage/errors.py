@@ -39,7 +39,7 @@ class NoLog(StorageError):
     )
 
 
-class SnapshotDamaged(StorageError):
+class SnapshotDamaged(StorageError, ValueError):
     """A snapshot's file is not what was written: it is never used, not even in part."""
 
     def __init__(self, name: str, offset: int, what: str) -> None:
@@ -55,7 +55,7 @@ class SnapshotDamaged(StorageError):
         self.offset = offset
 
 
-class WrongSnapshot(StorageError):
+class WrongSnapshot(StorageError, ValueError):
     """A snapshot of another cluster, or in a format of another version."""
 
     advice = "Check the data directory: a file of another member's was put into it. Take it out, and keep it elsewhere."

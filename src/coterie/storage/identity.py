@@ -27,6 +27,8 @@ _HEADER = re.compile(rb"coterie data directory, format ([0-9]{1,9})\n")
 _TRAILER = re.compile(rb"crc32 ([0-9a-f]{8})\n\Z")
 _TRAILER_BYTES = len(b"crc32 00000000\n")
 ID_LIMIT = 1 << 64
+MAX_STARTS = 64
+"""Starts that are remembered."""
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -38,6 +40,12 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     boot: int
     first_members: tuple[Member, ...] | None = None
     cluster: int | None = None
+    claim: int = 0
+    """64 random bits of a directory that joins a cluster which runs; 0: an initial member's."""
+    joining: bool = False
+    """The log of a directory that joins was not made yet: it has promised nothing."""
+    starts: tuple[int, ...] = ()
+    """64 random bits of each of the last starts, the present one last: what tells two copies of a directory apart."""
 
 
 def within(path: str, name: str) -> str:
@@ -106,4 +114,8 @@ def decode_identity(path: str, data: bytes) -> Identity:
         raise damaged(path, f"{where} says what it cannot say: {error}") from error
     if not 0 < identity.member_id < ID_LIMIT or identity.boot < 1:
         raise damaged(path, f"{where} has member id {identity.member_id} and boot {identity.boot}")
+    if not 0 <= identity.claim < ID_LIMIT or (identity.joining and not (identity.claim and identity.cluster)):
+        raise damaged(path, f"{where} says that it joins, with claim {identity.claim} and cluster {identity.cluster}")
+    if len(identity.starts) > min(identity.boot, MAX_STARTS) or not all(0 < s < ID_LIMIT for s in identity.starts):
+        raise damaged(path, f"{where} tells of starts that cannot have been")
     return identity

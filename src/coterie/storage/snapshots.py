@@ -7,10 +7,12 @@ what has the name of one that was being made is removed at the next start.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
+from coterie.core.replica import SnapshotChunk
 from coterie.core.types import Index, SnapshotMeta
 from coterie.storage.errors import SnapshotDamaged, StorageError
 from coterie.storage.files import File, Files
@@ -50,10 +52,36 @@ class _Sending:
     """Since the last `prune`."""
 
 
+@dataclass(frozen=True)
+class Content:
+    """The state in a snapshot, in pieces; each is checked before it is handed out. May be iterated in any thread,
+    more than once.
+
+    Raises `SnapshotDamaged`, `WrongSnapshot` (both `ValueError`), also after the last piece: nothing may be taken
+    for whole before the iteration has ended. `LookupError` if the file is gone, `OSError`.
+    """
+
+    files: Files
+    path: str
+    name: SnapshotName
+    cluster: int
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            file = self.files.open(self.path)
+        except FileNotFoundError as error:
+            raise LookupError(f"there is no snapshot {self.path}") from error
+        try:
+            yield from content(file, self.name, self.cluster)
+        finally:
+            file.close()
+
+
 class SnapshotDirectory:
     """The directory that snapshots are kept in; a `SnapshotReader` of them.
 
-    For one thread, but for `read`, `prune`, and what `create` and `receive` return: those may be used in another.
+    One thread reads (`kept`, `newest`, `chunks`, `chunk`); another may make and remove (`write`, `receive`,
+    `prune`, and what `create` and `begin_receiving` return).
     """
 
     def __init__(self, files: Files, path: str, cluster: int) -> None:
@@ -67,6 +95,7 @@ class SnapshotDirectory:
         self._lock = threading.Lock()
         """Held where what may be used in other threads and this object meet; not while the disk is waited for."""
         self._making: set[str] = set()
+        self._receiver: SnapshotReceiver | None = None
         self._sending: dict[Index, tuple[SnapshotName, _Sending]] = {}
         self._damaged: set[SnapshotName] = set()
         files.make_directory(path)
@@ -93,23 +122,37 @@ class SnapshotDirectory:
         for name in self.names():
             if name.at < at_least:
                 break
-            try:
-                file = self._files.open(self._where(name))
-                try:
-                    meta = (whole if thorough else glance)(file, name, self._cluster)
-                    return Snapshot(meta, file.size(), self._where(name))
-                finally:
-                    file.close()
-            except SnapshotDamaged as damage:
-                self._found_damaged(name, damage)
+            snapshot = self._look(name, thorough=thorough)
+            if snapshot is not None:
+                return snapshot
         return None
 
-    def read(self, snapshot: Snapshot) -> Iterator[bytes]:
-        """Its state, in pieces; each is checked before it is handed out. Raises `SnapshotDamaged`, `WrongSnapshot`,
-        also after the last piece: nothing may be taken for whole before the iteration has ended. And `OSError`."""
-        file = self._files.open(snapshot.path)
+    def kept(self) -> list[tuple[SnapshotMeta, int]]:
+        """(meta, bytes) of each that is whole at a glance, the newest first. Raises `WrongSnapshot`, `OSError`."""
+        found: list[tuple[SnapshotMeta, int]] = []
+        for name in self.names():
+            snapshot = self._look(name, thorough=False)
+            if snapshot is not None:
+                found.append((snapshot.meta, snapshot.size))
+        return found
+
+    def chunks(self, meta: SnapshotMeta) -> Content:
+        """The state that the snapshot at `meta` holds."""
+        name = snapshot_name(meta)
+        return Content(self._files, self._where(name), name, self._cluster)
+
+    def _look(self, name: SnapshotName, *, thorough: bool) -> Snapshot | None:
+        """The snapshot; None if it is damaged, or was removed just now."""
         try:
-            yield from content(file, snapshot_name(snapshot.meta), self._cluster)
+            file = self._files.open(self._where(name))
+        except FileNotFoundError:
+            return None
+        try:
+            meta = (whole if thorough else glance)(file, name, self._cluster)
+            return Snapshot(meta, file.size(), self._where(name))
+        except SnapshotDamaged as damage:
+            self._found_damaged(name, damage)
+            return None
         finally:
             file.close()
 
@@ -126,7 +169,7 @@ class SnapshotDirectory:
             self._forget(path)
             raise
 
-    def receive(self, meta: SnapshotMeta, size: int) -> SnapshotReceiver:
+    def begin_receiving(self, meta: SnapshotMeta, size: int) -> SnapshotReceiver:
         """Begin to receive a snapshot of `size` bytes. Raises `StorageError` if it is being received already,
         `ValueError` for a size that none has, `OSError`."""
         path = self._begin(meta, PART_SUFFIX)
@@ -136,6 +179,46 @@ class SnapshotDirectory:
         except BaseException:
             self._forget(path)
             raise
+
+    def write(self, meta: SnapshotMeta, chunks: Iterable[bytes]) -> int:
+        """Write the snapshot of the state at `meta`, of whose pieces each may have any length; it is durable under
+        its name on return. Returns the bytes of the file. Raises as `create` does, what `chunks` raises, `OSError`:
+        then there is none."""
+        writer = self.create(meta)
+        try:
+            for chunk in chunks:
+                writer.write(chunk)
+            return writer.finish().size
+        except BaseException:
+            with suppress(OSError):
+                writer.abandon()
+            raise
+
+    def receive(self, chunk: SnapshotChunk) -> bool:
+        """Keep bytes of a snapshot that comes from the leader. Those of another one, or of the beginning, begin it
+        anew: one at a time is received. Returns whether it is whole now: checked, and durable under its name.
+        Raises `ValueError` where it is damaged or bytes are missing, and `OSError`: then what had come is gone."""
+        try:
+            receiver = self._receiver
+            if receiver is None or not chunk.offset or (receiver.meta, receiver.size) != (chunk.meta, chunk.size):
+                self.abandon()
+                receiver = self._receiver = self.begin_receiving(chunk.meta, chunk.size)
+            receiver.append(chunk.offset, chunk.data)
+            if not receiver.complete:
+                return False
+            receiver.finish()
+            self._receiver = None
+            return True
+        except BaseException:
+            with suppress(OSError):
+                self.abandon()
+            raise
+
+    def abandon(self) -> None:
+        """What has come of a snapshot that is being received is of no more use. Raises `OSError`."""
+        receiver, self._receiver = self._receiver, None
+        if receiver is not None:
+            receiver.abandon()
 
     def _begin(self, meta: SnapshotMeta, suffix: str) -> str:
         path = f"{self._where(snapshot_name(meta))}{suffix}"
@@ -217,14 +300,14 @@ class SnapshotDirectory:
 
     # -- removing -----------------------------------------------------------------------------
 
-    def prune(self) -> list[SnapshotName]:
-        """Remove all but the newest `KEPT`; returns what was removed. One that was read for another member since
-        the last call is kept for it. To be called when a new one is durable, and not where a reader waits: to
-        remove a large file takes the file system a while. Raises `OSError`."""
+    def prune(self, keep: int = KEPT) -> None:
+        """Remove all but the newest `keep`. One that was read for another member since the last call stays for it,
+        so that a transfer under way is not cut off. To be called when a new one is durable, and not where anybody
+        waits: to remove a large file takes the file system a while. Raises `OSError`."""
         names = self.names()
         with self._lock:
             used = {name for name, sending in self._sending.values() if sending.used}
-            old = [name for name in names[KEPT:] if name not in used]
+            old = [name for name in names[keep:] if name not in used]
             for _, sending in self._sending.values():
                 sending.used = False
             for name in old:
@@ -238,7 +321,6 @@ class SnapshotDirectory:
             self._files.remove(self._where(name))
         if old or damaged:
             self._files.sync_directory(self._path)
-        return [*old, *damaged]
 
     def close(self) -> None:
         """Close what is open for reading."""
