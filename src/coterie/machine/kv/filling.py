@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator
 from coterie.machine.kv.counts import counted
 from coterie.machine.kv.data import FIRST_REVISION, NEVER
 from coterie.machine.kv.protocol import Item, encoder
-from coterie.machine.kv.records import FORMAT, STATE_KEY, State, item_pairs, places
+from coterie.machine.kv.records import FORMAT, STATE_KEY, Blocks, State, index_pair, lone_block, places
 from coterie.machine.stores.interface import Change, OrderedStore
 
-BATCH_ITEMS = 8192
-"""Items in one batch."""
+BATCH_ITEMS = 16_384
+"""Changes in one batch."""
 
 
 def fill(store: OrderedStore, revision: int, compacted: int, items: Iterable[Item]) -> None:
@@ -22,12 +22,20 @@ def fill(store: OrderedStore, revision: int, compacted: int, items: Iterable[Ite
     if revision < FIRST_REVISION or not NEVER <= compacted <= revision:
         raise ValueError(f"a snapshot at revision {revision}, compacted at {compacted}")
     batch: list[Change] = []
+    blocks = Blocks()
     for item, position in _placed(revision, compacted, items):
-        batch += item_pairs(item, position)
-        if len(batch) >= 2 * BATCH_ITEMS:
+        if item.mod < max(compacted, FIRST_REVISION + 1):
+            batch.append(lone_block(item, position))  # they may come in any order
+        else:
+            full = blocks.add(item, position)
+            if full is not None:
+                batch.append(full)
+        batch.append(index_pair(item, position))
+        if len(batch) >= BATCH_ITEMS:
             store.write(batch)
             batch = []
-    store.write(batch)
+    last = blocks.end()
+    store.write(batch if last is None else [*batch, last])
     view = store.view()
     try:
         living = (place.key for place in places(view, b"", None, revision) if place.version)
@@ -40,18 +48,16 @@ def fill(store: OrderedStore, revision: int, compacted: int, items: Iterable[Ite
 
 
 def _placed(revision: int, compacted: int, items: Iterable[Item]) -> Iterator[tuple[Item, int]]:
-    """The items with their positions. Those older than the first event come by key and are numbered through:
-    all that matters is that no two share revision and position."""
+    """The items with their positions. Those older than the first event are numbered through: all that
+    matters is that no two share revision and position."""
     first = max(compacted, FIRST_REVISION + 1)
     at = first - 1
     position = 0
-    before = b""
     for item in items:
         if item.mod < first:
-            out_of_place = at >= first or item.key <= before
+            out_of_place = at >= first
             if out_of_place or not item.version or item.mod <= FIRST_REVISION:
                 raise ValueError(f"the snapshot has revision {item.mod} of {item.key!r} out of place")
-            before = item.key
             position += 1
         elif item.mod == at:
             position += 1

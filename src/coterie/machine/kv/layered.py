@@ -21,11 +21,13 @@ from coterie.machine.kv.protocol import Item, encoder
 from coterie.machine.kv.records import (
     FORMAT,
     STATE_KEY,
+    Blocks,
     Place,
     State,
     find,
     find_newest,
-    item_pairs,
+    index_pair,
+    index_row,
     places,
     read_events,
     read_item,
@@ -54,12 +56,32 @@ class LayeredFlush:
             for _ in self._discarded[-1].discard():
                 pass
             self._discarded.pop()
-        for event in self._layer.log:
+        layer = self._layer
+        positions: dict[tuple[bytes, int], int] = {}
+        """Of the items that are not their revision's first."""
+        blocks = Blocks()
+        for event in layer.log:
             if isinstance(event, tuple):
                 for position, item in enumerate(event):
-                    yield from item_pairs(item, position)
+                    if position:
+                        positions[item.key, item.mod] = position
+                    full = blocks.add(item, position)
+                    if full is not None:
+                        yield full
             else:
-                yield from item_pairs(event, 0)
+                full = blocks.add(event, 0)
+                if full is not None:
+                    yield full
+        full = blocks.end()
+        if full is not None:
+            yield full
+        older = layer.older
+        for key, item in layer.newest.items():
+            if key in older:
+                row = [(each, positions.get((key, each.mod), 0)) for each in (*older[key], item)]
+                yield index_row(row)
+            else:
+                yield index_pair(item, positions.get((key, item.mod), 0) if positions else 0)
         yield from self.sweep.changes(view)
         state = self._state
         yield (
