@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import chain
 
 from coterie.machine.kv.counts import counted
 from coterie.machine.kv.data import FIRST_REVISION, NEVER
 from coterie.machine.kv.protocol import Item, encoder
-from coterie.machine.kv.records import FORMAT, STATE_KEY, Blocks, State, index_pair, lone_block, places
+from coterie.machine.kv.records import FORMAT, STATE_KEY, State, blocks, index_pair, lone_block, places
 from coterie.machine.stores.interface import Change, OrderedStore
 
 BATCH_ITEMS = 16_384
@@ -22,20 +23,13 @@ def fill(store: OrderedStore, revision: int, compacted: int, items: Iterable[Ite
     if revision < FIRST_REVISION or not NEVER <= compacted <= revision:
         raise ValueError(f"a snapshot at revision {revision}, compacted at {compacted}")
     batch: list[Change] = []
-    blocks = Blocks()
-    for item, position in _placed(revision, compacted, items):
-        if item.mod < max(compacted, FIRST_REVISION + 1):
-            batch.append(lone_block(item, position))  # they may come in any order
-        else:
-            full = blocks.add(item, position)
-            if full is not None:
-                batch.append(full)
-        batch.append(index_pair(item, position))
+    placed = _placed(revision, compacted, items)
+    for change in _changes(placed, max(compacted, FIRST_REVISION + 1)):
+        batch.append(change)
         if len(batch) >= BATCH_ITEMS:
             store.write(batch)
             batch = []
-    last = blocks.end()
-    store.write(batch if last is None else [*batch, last])
+    store.write(batch)
     view = store.view()
     try:
         living = (place.key for place in places(view, b"", None, revision) if place.version)
@@ -45,6 +39,31 @@ def fill(store: OrderedStore, revision: int, compacted: int, items: Iterable[Ite
     swept = max(compacted - 1, FIRST_REVISION)  # its own deletions are still in the index
     state = State(FORMAT, revision, compacted, swept, counts.bounds, counts.counts)
     store.write([(STATE_KEY, encoder.encode(state))])
+
+
+def _changes(placed: Iterator[tuple[Item, int]], first: int) -> Iterator[Change]:
+    """Blocks and places. Items before revision `first` may come in any order: each is a block of its own."""
+    for item, position in placed:
+        if item.mod >= first:
+            yield from _events(chain([(item, position)], placed))
+            return
+        yield lone_block(item, position)
+        yield index_pair(item, position)
+
+
+def _events(placed: Iterator[tuple[Item, int]]) -> Iterator[Change]:
+    index: list[Change] = []
+
+    def indexed() -> Iterator[tuple[Item, int]]:
+        for item, position in placed:
+            index.append(index_pair(item, position))
+            yield item, position
+
+    for block in blocks(indexed()):
+        yield block
+        yield from index
+        index.clear()
+    yield from index
 
 
 def _placed(revision: int, compacted: int, items: Iterable[Item]) -> Iterator[tuple[Item, int]]:

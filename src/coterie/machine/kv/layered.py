@@ -21,9 +21,9 @@ from coterie.machine.kv.protocol import Item, encoder
 from coterie.machine.kv.records import (
     FORMAT,
     STATE_KEY,
-    Blocks,
     Place,
     State,
+    blocks,
     find,
     find_newest,
     index_pair,
@@ -49,6 +49,8 @@ class LayeredFlush:
         self._state = state
         self.sweep = sweep
         self._discarded = discarded
+        self._positions: dict[tuple[bytes, int], int] = {}
+        """By key and revision: the positions that are not 0."""
 
     def changes(self, view: Reading) -> Iterator[Change]:
         """See `MachineFlush`."""
@@ -57,29 +59,11 @@ class LayeredFlush:
                 pass
             self._discarded.pop()
         layer = self._layer
-        positions: dict[tuple[bytes, int], int] = {}
-        """Of the items that are not their revision's first."""
-        blocks = Blocks()
-        for event in layer.log:
-            if isinstance(event, tuple):
-                for position, item in enumerate(event):
-                    if position:
-                        positions[item.key, item.mod] = position
-                    full = blocks.add(item, position)
-                    if full is not None:
-                        yield full
-            else:
-                full = blocks.add(event, 0)
-                if full is not None:
-                    yield full
-        full = blocks.end()
-        if full is not None:
-            yield full
-        older = layer.older
+        yield from blocks(self._placed())
+        older, positions = layer.older, self._positions
         for key, item in layer.newest.items():
             if key in older:
-                row = [(each, positions.get((key, each.mod), 0)) for each in (*older[key], item)]
-                yield index_row(row)
+                yield index_row([*older[key], item], positions)
             else:
                 yield index_pair(item, positions.get((key, item.mod), 0) if positions else 0)
         yield from self.sweep.changes(view)
@@ -90,6 +74,16 @@ class LayeredFlush:
                 State(FORMAT, state.revision, state.compacted, self.sweep.swept, state.bounds, state.counts)
             ),
         )
+
+    def _placed(self) -> Iterator[tuple[Item, int]]:
+        for event in self._layer.log:
+            if isinstance(event, tuple):
+                for position, item in enumerate(event):
+                    if position:
+                        self._positions[item.key, item.mod] = position
+                    yield item, position
+            else:
+                yield event, 0
 
 
 class LayeredStore:

@@ -3,8 +3,8 @@
 | Key | Value |
 |---|---|
 | `m0` | `State`: revision, compaction, how far its leftovers are freed, and the counts |
-| `me` revision (8 bytes) position (4) | a *block*: items in the order in which they were written; the first was in that position of that revision |
-| `mk` key, escaped, 0, inverse of a revision (8) | *places*, newest first: revision (8), position (4), revision of creation (8), version (8) |
+| `me` revision (8 bytes) position (4) | a *block*: items in the order of writing, the first one in that position |
+| `mk` key, escaped, 0, inverse of a revision (8) | *places*, newest first: revision, position, creation, version |
 
 What was written in a row of revisions stands in a row, whatever the keys, many items in one value; the index
 alone is in the order of the keys, newest first, and one flush adds one value for each key, named by the oldest
@@ -18,7 +18,7 @@ their bytes and none is the beginning of another; the inverse of a revision neve
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -85,33 +85,23 @@ def index_key(key: bytes, revision: int) -> bytes:
 # Writing
 
 
-class Blocks:
-    """Gathers items, in the order in which they were written, into blocks."""
-
-    def __init__(self) -> None:
-        self._begin = b""
-        self._items: list[Item] = []
-        self._bytes = 0
-
-    def add(self, item: Item, position: int) -> Pair | None:
-        """The next item; returns the block before it, if that is full."""
+def blocks(items: Iterable[tuple[Item, int]]) -> Iterator[Pair]:
+    """The items, given with their positions in the order in which they were written, as blocks."""
+    block: list[Item] = []
+    begin = b""
+    room = 0
+    for item, position in items:
         size = len(item.key) + len(item.value) + _ITEM_BYTES
-        full = None
-        if self._bytes + size > BLOCK_BYTES:
-            full = self.end()
-        if not self._items:
-            self._begin = event_key(item.mod, position)
-        self._items.append(item)
-        self._bytes += size
-        return full
-
-    def end(self) -> Pair | None:
-        """The last block, if there is one."""
-        if not self._items:
-            return None
-        block = self._begin, encoder.encode(self._items)
-        self._items, self._bytes = [], 0
-        return block
+        room -= size
+        if room < 0 or not block:
+            if block:
+                yield begin, encoder.encode(block)
+            block = []
+            begin = event_key(item.mod, position)
+            room = BLOCK_BYTES - size
+        block.append(item)
+    if block:
+        yield begin, encoder.encode(block)
 
 
 def lone_block(item: Item, position: int) -> Pair:
@@ -124,10 +114,14 @@ def index_pair(item: Item, position: int) -> Pair:
     return index_key(item.key, item.mod), _place.pack(item.mod, position, item.create, item.version)
 
 
-def index_row(items: list[tuple[Item, int]]) -> Pair:
-    """The places of one key's items with their positions, oldest first."""
-    packed = [_place.pack(item.mod, position, item.create, item.version) for item, position in reversed(items)]
-    return index_key(items[0][0].key, items[0][0].mod), b"".join(packed)
+def index_row(items: list[Item], positions: Mapping[tuple[bytes, int], int]) -> Pair:
+    """The places of one key's items, oldest first; `positions`, by key and revision, of those that are not 0."""
+    pack = _place.pack
+    if positions:
+        places = [pack(i.mod, positions.get((i.key, i.mod), 0), i.create, i.version) for i in reversed(items)]
+    else:
+        places = [pack(i.mod, 0, i.create, i.version) for i in reversed(items)]
+    return index_key(items[0].key, items[0].mod), b"".join(places)
 
 
 # The index
