@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from coterie.core.errors import SafetyViolation
-from coterie.core.log import Log
+from coterie.core.log import WEIGHT_STEP_BYTES, Log
 from coterie.core.outbox import Outbox
-from coterie.core.records import Put, Recovered, StoreBatch, Truncate
+from coterie.core.records import Compact, Put, Recovered, Reset, StoreBatch, Truncate
 from coterie.core.types import NO_EPOCH, Entry, EntryKind, Epoch, HardState, Index, Membership, SnapshotMeta
 
 BASE = 3
@@ -30,24 +30,36 @@ class Disk:
     """Entries after the base, as the batches performed so far left them. A `LogReader`."""
 
     def __init__(self) -> None:
+        self.base = BASE
         self.entries_on_disk: list[Entry] = []
 
     def perform(self, batch: StoreBatch) -> None:
         for record in batch.records:
             if isinstance(record, Put):
-                assert record.entries[0].index == BASE + len(self.entries_on_disk) + 1
+                assert record.entries[0].index == self.base + len(self.entries_on_disk) + 1
                 self.entries_on_disk.extend(record.entries)
             elif isinstance(record, Truncate):
-                del self.entries_on_disk[record.first - BASE - 1 :]
+                del self.entries_on_disk[record.first - self.base - 1 :]
+            elif isinstance(record, Compact):
+                assert self.entries_on_disk[record.base.index - self.base - 1].epoch == record.base.epoch
+                del self.entries_on_disk[: record.base.index - self.base]
+                self.base = record.base.index
+            elif isinstance(record, Reset):
+                self.base, self.entries_on_disk = record.base.index, []
 
     def entries(self, first: Index, last: Index, limit_bytes: int) -> Sequence[Entry]:
         found: list[Entry] = []
-        for each in self.entries_on_disk[first - BASE - 1 : last - BASE]:
+        assert first > self.base
+        for each in self.entries_on_disk[first - self.base - 1 : last - self.base]:
             if found and sum(len(e.payload) for e in found) + len(each.payload) > limit_bytes:
                 break
             found.append(each)
         assert found
         return found
+
+
+def meta(index: Index, epoch: Epoch) -> SnapshotMeta:
+    return SnapshotMeta(index, epoch, Membership((), ()))
 
 
 def empty_log(disk: Disk, outbox: Outbox) -> Log:
@@ -57,12 +69,13 @@ def empty_log(disk: Disk, outbox: Outbox) -> Log:
 
 
 class LogMachine(RuleBasedStateMachine):
-    """Random appends, truncations, batches and late `stored` marks."""
+    """Random appends, truncations, compactions, resets, batches and late `stored` marks."""
 
     def __init__(self) -> None:
         super().__init__()
         self.disk, self.outbox = Disk(), Outbox()
         self.log = empty_log(self.disk, self.outbox)
+        self.base, self.base_epoch = BASE, BASE_EPOCH
         self.model: list[Entry] = []
         self.epoch = BASE_EPOCH
         self.waiting: list[StoreBatch] = []
@@ -72,7 +85,7 @@ class LogMachine(RuleBasedStateMachine):
     @rule(count=st.integers(1, 4), size=st.integers(0, 6), rise=st.integers(0, 2))
     def append(self, count: int, size: int, rise: int) -> None:
         self.epoch = Epoch(self.epoch.round + rise, 0)
-        last = BASE + len(self.model)
+        last = self.base + len(self.model)
         new = [entry(last + 1 + i, self.epoch, size) for i in range(count)]
         self.log.append(new)
         self.model.extend(new)
@@ -80,12 +93,12 @@ class LogMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.model)
     @rule(data=st.data())
     def truncate(self, data: st.DataObject) -> None:
-        first = data.draw(st.integers(BASE + 1, BASE + len(self.model)))
+        first = data.draw(st.integers(self.base + 1, self.base + len(self.model)))
         self.log.truncate(first)
-        self.forgotten = self.model[first - BASE - 1 :]
-        del self.model[first - BASE - 1 :]
+        self.forgotten = self.model[first - self.base - 1 :]
+        del self.model[first - self.base - 1 :]
 
-    @precondition(lambda self: self.forgotten and self.forgotten[0].index == BASE + len(self.model) + 1)
+    @precondition(lambda self: self.forgotten and self.forgotten[0].index == self.base + len(self.model) + 1)
     @rule()
     def a_leader_brings_truncated_entries_back(self) -> None:
         """As in figure 8: a leader of epoch 2 writes, one of epoch 3 cuts it off, epoch 4 is the first's."""
@@ -94,6 +107,23 @@ class LogMachine(RuleBasedStateMachine):
         self.log.append(self.forgotten)
         self.model.extend(self.forgotten)
         self.forgotten = []
+
+    @precondition(lambda self: self.model)
+    @rule(data=st.data())
+    def compact(self, data: st.DataObject) -> None:
+        index = data.draw(st.integers(self.base + 1, self.base + len(self.model)))
+        gone = self.model[: index - self.base]
+        self.log.compact(meta(index, gone[-1].epoch))
+        self.model = self.model[index - self.base :]
+        self.base, self.base_epoch = index, gone[-1].epoch
+        self.forgotten = []
+
+    @rule(further=st.integers(0, 6))
+    def reset(self, further: int) -> None:
+        self.epoch = Epoch(self.epoch.round + 1, 0)
+        self.base, self.base_epoch = self.base + len(self.model) + further, self.epoch
+        self.log.reset(meta(self.base, self.base_epoch))
+        self.model, self.forgotten = [], []
 
     @rule()
     def close_batch(self) -> None:
@@ -119,15 +149,16 @@ class LogMachine(RuleBasedStateMachine):
     @invariant()
     def it_is_the_list(self) -> None:
         log, model = self.log, self.model
-        assert log.last_index == BASE + len(model)
-        assert log.last_epoch == (model[-1].epoch if model else BASE_EPOCH)
-        assert log.epoch_at(BASE - 1) is None
-        assert log.epoch_at(BASE) == BASE_EPOCH
+        assert log.base_index == self.base
+        assert log.last_index == self.base + len(model)
+        assert log.last_epoch == (model[-1].epoch if model else self.base_epoch)
+        assert log.epoch_at(self.base - 1) is None
+        assert log.epoch_at(self.base) == self.base_epoch
         assert [log.epoch_at(e.index) for e in model] == [e.epoch for e in model]
         assert log.epoch_at(log.last_index + 1) is None
         got: list[Entry] = []
         while len(got) < len(model):
-            part = log.entries(BASE + 1 + len(got), PLENTY, 7)
+            part = log.entries(self.base + 1 + len(got), PLENTY, 7)
             assert part
             assert len(part) == 1 or sum(len(e.payload) for e in part) <= 7
             got.extend(part)
@@ -135,15 +166,18 @@ class LogMachine(RuleBasedStateMachine):
 
     @invariant()
     def what_it_calls_durable_is_on_the_disk_and_stays_there(self) -> None:
-        durable = self.model[: self.log.durable_index - BASE]
-        assert self.log.durable_index == BASE + len(durable)
+        durable = self.model[: max(0, self.log.durable_index - self.base)]
+        assert self.log.durable_index <= self.base + len(durable)
         disk = Disk()
-        disk.entries_on_disk = list(self.disk.entries_on_disk)
-        assert disk.entries_on_disk[: len(durable)] == durable
-        for batch in self.waiting:
-            for record in batch.records:
-                disk.perform(StoreBatch(batch.mark, (record,)))
-                assert disk.entries_on_disk[: len(durable)] == durable
+        disk.base, disk.entries_on_disk = self.disk.base, list(self.disk.entries_on_disk)
+        records = [record for batch in self.waiting for record in batch.records]
+        for step in range(len(records) + 1):
+            if step:
+                disk.perform(StoreBatch(0, (records[step - 1],)))
+            on_disk = {e.index: e for e in disk.entries_on_disk}
+            assert disk.base + len(on_disk) >= self.log.durable_index
+            for e in durable:
+                assert e.index <= disk.base or on_disk[e.index] == e
 
 
 TestLog = LogMachine.TestCase
@@ -212,3 +246,68 @@ def test_a_batch_that_was_cut_off_counts_for_nothing_though_its_entry_came_back(
 
 def test_nothing_is_read_past_the_end() -> None:
     assert empty_log(Disk(), Outbox()).entries(BASE + 1, BASE + 5, PLENTY) == ()
+
+
+def test_what_is_compacted_is_never_read() -> None:
+    """From the first entry that is left instead, a follower would get a gap (catalogue L15)."""
+    log = empty_log(Disk(), Outbox())
+    log.append([entry(BASE + 1, BASE_EPOCH), entry(BASE + 2, BASE_EPOCH)])
+    log.compact(meta(BASE + 1, BASE_EPOCH))
+    with pytest.raises(SafetyViolation, match=f"entry {BASE + 1} is asked for"):
+        log.entries(BASE + 1, BASE + 2, PLENTY)
+    assert log.entries(BASE + 2, BASE + 2, PLENTY) == (entry(BASE + 2, BASE_EPOCH),)
+
+
+def test_a_compacted_entry_has_no_epoch_but_the_base() -> None:
+    """An epoch of 0 for it would match what somebody else lacks, too (catalogue L14)."""
+    log = empty_log(Disk(), Outbox())
+    log.append([entry(BASE + 1 + i, BASE_EPOCH) for i in range(4)])
+    log.compact(meta(BASE + 3, BASE_EPOCH))
+    assert [log.epoch_at(BASE + i) for i in range(6)] == [None, None, None, BASE_EPOCH, BASE_EPOCH, None]
+
+
+@pytest.mark.parametrize(("index", "epoch"), [(BASE, BASE_EPOCH), (BASE + 3, BASE_EPOCH), (BASE + 1, Epoch(9, 0))])
+def test_it_is_compacted_only_to_an_entry_that_it_holds(index: Index, epoch: Epoch) -> None:
+    log = empty_log(Disk(), Outbox())
+    log.append([entry(BASE + 1, BASE_EPOCH), entry(BASE + 2, BASE_EPOCH)])
+    with pytest.raises(SafetyViolation, match=f"compaction up to entry {index}"):
+        log.compact(meta(index, epoch))
+
+
+def test_it_is_never_reset_to_what_lies_before_it() -> None:
+    with pytest.raises(SafetyViolation, match=f"begins after {BASE}"):
+        empty_log(Disk(), Outbox()).reset(meta(BASE - 1, BASE_EPOCH))
+
+
+def test_a_reset_counts_for_nothing_before_it_is_durable() -> None:
+    """The disk still holds the old entries, which may be a deposed leader's."""
+    outbox = Outbox()
+    log = empty_log(Disk(), outbox)
+    log.append([entry(BASE + 1, BASE_EPOCH)])
+    for _ in range(2):
+        outbox.close_batch(0)
+        log.batch_closed(outbox.last_mark)
+        log.stored(outbox.last_mark)
+        if log.last_index == BASE + 1:
+            assert log.durable_index == BASE + 1
+            log.reset(meta(BASE + 7, Epoch(5, 0)))
+            assert log.durable_index == BASE
+    assert log.durable_index == BASE + 7
+
+
+@given(st.lists(st.integers(0, 3 * WEIGHT_STEP_BYTES // 2), min_size=1, max_size=20), st.integers(0, 10), st.data())
+def test_the_weight_of_the_last_entries_is_never_told_too_low(
+    sizes: list[int], steps: int, data: st.DataObject
+) -> None:
+    log = empty_log(Disk(), Outbox())
+    for place, size in enumerate(sizes):
+        log.append([entry(BASE + 1 + place, BASE_EPOCH, size)])
+    last = data.draw(st.integers(BASE + 1, BASE + len(sizes)))
+    limit = steps * WEIGHT_STEP_BYTES // 2
+    first = log.first_within(last, limit)
+    assert BASE < first <= last + 1
+    assert sum(sizes[first - BASE - 1 : last - BASE]) <= limit
+    if first > BASE + 1:
+        # Not much less than what would fit: one step at each end, and an entry that straddles it.
+        before = sizes[max(0, first - BASE - 2) : last - BASE]
+        assert sum(before) + 2 * WEIGHT_STEP_BYTES + 2 * max(sizes) > limit

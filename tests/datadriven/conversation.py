@@ -14,23 +14,40 @@ import shlex
 from collections.abc import Callable
 
 import msgspec
-from tests.datadriven.disk import Disk, Reader
+from tests.datadriven.disk import EMPTY, Reader
+from tests.datadriven.seat import Seat
 from tests.datadriven.words import (
     entries_words,
     epoch_word,
+    membership_words,
     message_words,
     name,
     number,
     outcome_words,
     record_words,
     role_word,
+    settings_words,
+    snapshot_word,
 )
 
 from coterie.core.config import MILLISECOND, ReplicaConfig
 from coterie.core.messages import Message
 from coterie.core.protocols import make_replica
-from coterie.core.replica import Effects, Replica
-from coterie.core.types import NO_EPOCH, NOBODY, Entry, EntryKind, Epoch, HardState, Member, Membership, Role
+from coterie.core.replica import Effects
+from coterie.core.settings import Settings
+from coterie.core.types import (
+    NO_EPOCH,
+    NOBODY,
+    Entry,
+    EntryKind,
+    Epoch,
+    HardState,
+    Member,
+    Membership,
+    MembershipChange,
+    Role,
+    SnapshotMeta,
+)
 
 MAX_STEPS = 10_000
 LIMITS = {
@@ -40,31 +57,12 @@ LIMITS = {
     "append": "max_append_bytes",
     "cached": "max_cached_bytes",
     "reads": "max_pending_reads",
+    "chunk": "max_snapshot_chunk_bytes",
+    "chunks": "max_inflight_snapshot_chunks",
+    "rate": "max_snapshot_bytes_per_s",
 }
 SETTLING = 300 * MILLISECOND
 """How long `cluster leader=n1` lets the new leader's heartbeats run."""
-
-
-class Seat:
-    """One member as the conversation holds it: its process, if one runs, its disk and its clock."""
-
-    def __init__(self, first: Entry) -> None:
-        self.replica: Replica | None = None
-        self.disk = Disk(first)
-        self.asleep = False
-        """Its process does not run: messages wait in its sockets, its timers wait too."""
-        self.ahead = 0
-        """How much this member's clock is ahead of the others', in nanoseconds."""
-        self.deadline = 0
-        self.stored_mark = 0
-        self.held: list[tuple[int, int, Message]] = []
-        self.applied = 0
-        self.cluster_time = 0
-
-    @property
-    def running(self) -> Replica:
-        assert self.replica is not None, "the member is down"
-        return self.replica
 
 
 class Conversation:
@@ -97,10 +95,12 @@ class Conversation:
     # -- the cluster -------------------------------------------------------------------------
 
     def do_cluster(self, words: list[str], options: dict[str, str]) -> None:
-        """cluster N [leader=n1] [learners=n4] [LIMIT=N]: N members that start for the first time; with
-        `leader`, that one was elected, and all have heard of it."""
+        """cluster N [leader=n1] [learners=n4] [joining=n4] [keep=N] [log-bytes=N] [LIMIT=N]: N members that start for
+        the first time; with `leader`, that one was elected, and all have heard of it. Who is joining has an empty
+        disk. `keep`: entries kept behind a snapshot; `log-bytes`: the log's limit."""
         ids = tuple(range(1, int(words[0]) + 1))
         learners = tuple(number(word) for word in options.get("learners", "").split(",") if word)
+        joining = tuple(number(word) for word in options.get("joining", "").split(",") if word)
         members = tuple(Member(i, name(i), f"n{i}:2380", f"n{i}:2379") for i in ids)
         membership = Membership(members, tuple(i for i in ids if i not in learners), learners=learners)
         first = Entry(1, NO_EPOCH, EntryKind.MEMBERSHIP, 0, msgspec.msgpack.encode(membership))
@@ -111,7 +111,12 @@ class Conversation:
         self.seats.clear()
         self.muted += 1
         for i in ids:
-            self.seats[i] = Seat(first)
+            settings = Settings(
+                snapshot_keep_entries=int(options.get("keep", Settings().snapshot_keep_entries)),
+                snapshot_log_bytes=int(options.get("log-bytes", Settings().snapshot_log_bytes)),
+            )
+            base = SnapshotMeta(0, NO_EPOCH, Membership((), ()), settings)
+            self.seats[i] = Seat(() if i in joining else (first,), base)
             self.start(i)
         if "leader" in options:
             self.do_campaign([options["leader"]], {})
@@ -137,6 +142,7 @@ class Conversation:
         seat = self.seats[number(words[0])]
         seat.replica = None
         seat.disk.batches = []
+        seat.disk.part = None
 
     def do_restart(self, words: list[str], options: dict[str, str]) -> None:
         """restart n1: from what its disk holds."""
@@ -254,6 +260,101 @@ class Conversation:
         for member in sorted({number(word) for word in words}):
             self.drain(member)
 
+    # -- snapshots ---------------------------------------------------------------------------
+
+    def do_snapshot(self, words: list[str], options: dict[str, str]) -> None:
+        """snapshot n1: its driver takes a snapshot of what the machine has applied, and tells when it is durable."""
+        member = number(words[0])
+        seat = self.seats[member]
+        seat.disk.snapshots[seat.applied.index] = (seat.applied, seat.machine)
+        self.say(f"{words[0]} has snapshot {snapshot_word(seat.applied)}: {len(seat.machine)} bytes")
+        seat.running.snapshot_taken(self.clock(member), seat.applied, len(seat.machine))
+        self.drain(member)
+
+    def do_lose_snapshots(self, words: list[str], options: dict[str, str]) -> None:
+        """lose-snapshots n1 [but=7]: its snapshot files are gone (all but that one)."""
+        disk = self.seats[number(words[0])].disk
+        disk.snapshots = {i: found for i, found in disk.snapshots.items() if str(i) == options.get("but")}
+
+    def do_spoil(self, words: list[str], options: dict[str, str]) -> None:
+        """spoil n3: the snapshot that it was sent, all bytes of it, turns out to be damaged."""
+        member = number(words[0])
+        seat = self.seats[member]
+        assert seat.disk.whole, "no whole snapshot is waiting"
+        assert seat.disk.part is not None
+        meta, seat.disk.part = seat.disk.part[0], None
+        seat.running.snapshot_failed(self.clock(member), meta, "its checksum is wrong")
+        self.drain(member)
+
+    # -- operators ---------------------------------------------------------------------------
+
+    def do_join(self, words: list[str], options: dict[str, str]) -> None:
+        """join n4: a process with an empty disk starts, and waits until the leader adds it."""
+        for word in words:
+            self.seats[number(word)] = Seat((), EMPTY)
+            self.start(number(word))
+
+    def do_change(self, words: list[str], options: dict[str, str]) -> None:
+        """change n1 [add=n4,n5] [promote=n4] [remove=n2] [update=n3] [claim=7] [name=x] [peer=x] [force]: one change
+        of the membership, asked of n1. `claim`, `name` and `peer` are those of who is added or updated."""
+        member = number(words[0])
+        some = {field: options.get(field, "").split(",") for field in ("add", "promote", "remove", "update")}
+        ids = {field: tuple(number(word) for word in chosen if word) for field, chosen in some.items()}
+        self.token += 1
+        change = MembershipChange(
+            add=tuple(self.described(i, options) for i in ids["add"]),
+            promote=ids["promote"],
+            remove=ids["remove"],
+            update=tuple(self.described(i, options) for i in ids["update"]),
+            force="force" in words,
+        )
+        self.seats[member].running.change_membership(self.clock(member), self.token, change)
+        self.drain(member)
+
+    def do_settings(self, words: list[str], options: dict[str, str]) -> None:
+        """settings n1 [lease_reads=true] [clock_drift_permille=20]: new settings, asked of n1; without any, what each
+        named member holds to be in force."""
+        member = number(words[0])
+        if not options:
+            for word in words:
+                self.say(f"{word}: {settings_words(self.seats[number(word)].running.settings)}")
+            return
+        self.token += 1
+        changed = {
+            field: value == "true" if value in ("true", "false") else int(value) for field, value in options.items()
+        }
+        settings = msgspec.structs.replace(self.seats[member].running.settings, **changed)
+        self.seats[member].running.change_settings(self.clock(member), self.token, settings)
+        self.drain(member)
+
+    def do_transfer(self, words: list[str], options: dict[str, str]) -> None:
+        """transfer n1 [n2]: n1 is asked to hand leadership over to n2, or to whoever is most advanced."""
+        member = number(words[0])
+        self.token += 1
+        to = number(words[1]) if len(words) > 1 else NOBODY
+        self.seats[member].running.transfer_leadership(self.clock(member), self.token, to)
+        self.drain(member)
+
+    def do_members(self, words: list[str], options: dict[str, str]) -> None:
+        """members [n1]: the membership by which each of them counts."""
+        for word in words or [name(member) for member, seat in self.seats.items() if seat.replica is not None]:
+            replica = self.seats[number(word)].running
+            text = membership_words(replica.membership) or "not known"
+            self.say(f"{word}: {text}" + (", removed" if replica.removed else ""))
+
+    def do_behind(self, words: list[str], options: dict[str, str]) -> None:
+        """behind n1: how far the others are behind this leader, and who could be promoted."""
+        member = number(words[0])
+        for other in self.seats[member].running.progress(self.clock(member)):
+            behind = self.seats[member].running.last_index - other.match
+            text = "caught up" if other.caught_up else "not caught up"
+            self.say(f"{name(other.id)}: {other.mode}, {behind} behind, {text}")
+
+    def described(self, member: int, options: dict[str, str]) -> Member:
+        label = options.get("name", name(member))
+        peer = options.get("peer", f"{name(member)}:2380")
+        return Member(member, label, peer, f"{name(member)}:2379", int(options.get("claim", "0")))
+
     # -- looking -----------------------------------------------------------------------------
 
     def do_status(self, words: list[str], options: dict[str, str]) -> None:
@@ -272,15 +373,30 @@ class Conversation:
         for word in words:
             disk = self.seats[number(word)].disk
             state = f"epoch={epoch_word(disk.hard_state.epoch)} vote={name(disk.hard_state.vote)}"
-            self.say(f"{word} disk: {state} | {entries_words(disk.entries)}")
+            begin = f"after {snapshot_word(disk.base)} | " if disk.base.index else ""
+            self.say(f"{word} disk: {state} | {begin}{entries_words(disk.entries)}".rstrip())
+
+    def do_machine(self, words: list[str], options: dict[str, str]) -> None:
+        """machine n1 [n2]: what the machine has applied."""
+        for word in words:
+            seat = self.seats[number(word)]
+            self.say(f"{word} machine at {seat.applied.index}: {seat.machine.decode()}".rstrip())
+
+    def do_progress(self, words: list[str], options: dict[str, str]) -> None:
+        """progress n1: what a leader knows of the others, and where its log begins."""
+        replica = self.seats[number(words[0])].running
+        for p in replica.progress(self.clock(number(words[0]))):
+            offset = f" offset={p.snapshot_offset}" if p.mode == "snapshot" else ""
+            self.say(f"{name(p.id)}: {p.mode} match={p.match}{offset}")
+        self.say(f"{words[0]} log begins with {replica.first_index}")
 
     def do_age(self, words: list[str], options: dict[str, str]) -> None:
         """age n1 [n2]: how old a stale read of what it has applied can be."""
         for word in words:
             seat = self.seats[number(word)]
-            age = seat.running.age_bound(self.clock(number(word)), seat.applied)
+            age = seat.running.age_bound(self.clock(number(word)), seat.applied.index)
             text = f"at most {age // MILLISECOND} ms old" if age >= 0 else "of unknown age"
-            self.say(f"{word}: state at {seat.applied} is {text}")
+            self.say(f"{word}: state at {seat.applied.index} is {text}")
 
     def do_time(self, words: list[str], options: dict[str, str]) -> None:
         """time n1: cluster time that its applied log carries, and what a leader could add now."""
@@ -300,8 +416,13 @@ class Conversation:
 
     def start(self, member: int) -> None:
         seat = self.seats[member]
-        seat.held, seat.stored_mark, seat.applied, seat.cluster_time = [], 0, 0, 0
-        seat.disk.batches, seat.disk.hangs = [], False
+        seat.held, seat.stored_mark, seat.cluster_time = [], 0, 0
+        seat.disk.batches, seat.disk.hangs, seat.disk.part = [], False, None
+        seat.restore((SnapshotMeta(0, NO_EPOCH, Membership((), ()), seat.disk.base.settings), b""))
+        newest = seat.disk.newest()
+        if newest is not None:
+            seat.restore(newest)
+            self.say(f"{name(member)} restores snapshot {snapshot_word(newest[0])}")
         seat.disk.say = lambda first, last: self.say(f"{name(member)} reads {first}..{last} back from its disk")
         seat.replica = make_replica(
             self.protocol,
@@ -309,13 +430,16 @@ class Conversation:
             config=self.config,
             recovered=seat.disk.recovered(),
             reader=Reader(seat.disk),
-            applied=0,
+            snapshots=Reader(seat.disk),
+            applied=seat.applied.index,
             rng=random.Random(member),
             now=self.clock(member),
         )
-        self.muted += 1
+        if newest is not None:
+            seat.replica.snapshot_taken(self.clock(member), newest[0], len(newest[1]))
+        self.muted += newest is None
         self.drain(member)
-        self.muted -= 1
+        self.muted -= newest is None
 
     def next_due(self, words: list[str]) -> tuple[int, int] | None:
         """(time, member) of the first timer to run, of the members named or of all."""
@@ -343,14 +467,24 @@ class Conversation:
 
     def sync(self, member: int, *, telling: bool = True, batches: int = 0) -> bool:
         seat = self.seats[member]
-        if not seat.disk.batches or seat.replica is None or seat.asleep or seat.disk.hangs:
+        if seat.replica is None or seat.asleep or seat.disk.hangs:
             return False
-        seat.stored_mark = seat.disk.perform(batches or len(seat.disk.batches))
-        if telling:
-            self.say(f"{name(member)} stored #{seat.stored_mark}")
-        seat.replica.stored(self.clock(member), seat.stored_mark)
-        self.drain(member, telling=telling)
-        return True
+        busy = False
+        if seat.disk.batches:
+            busy = True
+            seat.stored_mark = seat.disk.perform(batches or len(seat.disk.batches))
+            if telling:
+                self.say(f"{name(member)} stored #{seat.stored_mark}")
+            seat.replica.stored(self.clock(member), seat.stored_mark)
+            self.drain(member, telling=telling)
+        if seat.disk.whole:
+            busy = True
+            meta = seat.disk.keep_part()
+            if telling:
+                self.say(f"{name(member)} has snapshot {snapshot_word(meta)} whole")
+            seat.running.snapshot_received(self.clock(member), meta)
+            self.drain(member, telling=telling)
+        return busy
 
     def matches(self, message: tuple[int, int, Message], options: dict[str, str]) -> bool:
         sender, to, body = message
@@ -399,10 +533,16 @@ class Conversation:
         while seat.held and seat.held[0][0] <= seat.stored_mark:
             _, to, message = seat.held.pop(0)
             self.messages.append((member, to, message))
+        for chunk in effects.chunks:
+            seat.disk.take(chunk)
+        if effects.install is not None:
+            assert effects.install.index > seat.applied.index, "a snapshot never takes back what is applied"
+            seat.restore(seat.disk.snapshots[effects.install.index])
+            self.say(f"{me} installs snapshot {snapshot_word(effects.install)}: {seat.machine.decode()}")
+        if effects.snapshot_wanted and telling:
+            self.say(f"{me} wants a snapshot to send")
         for entry in effects.committed:
-            assert entry.index in (seat.applied + 1, 1), "committed entries are handed out once, in order"
-            seat.applied = entry.index
-            seat.cluster_time += entry.elapsed
+            seat.apply(entry)
         if effects.committed:
             self.say(f"{me} commits {entries_words(list(effects.committed))}")
         for read in effects.reads:

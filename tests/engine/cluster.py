@@ -9,7 +9,7 @@ import msgspec
 
 from coterie.core.config import MILLISECOND
 from coterie.core.messages import Message, decode, encode
-from coterie.core.records import Put, Recovered, StoreBatch, Truncate
+from coterie.core.records import Put, Recovered, SaveHardState, StoreBatch, Truncate
 from coterie.core.types import (
     NO_EPOCH,
     Entry,
@@ -27,6 +27,7 @@ from coterie.core.types import (
 from coterie.engine.engine import Engine, EngineConfig, Identity
 from coterie.engine.ports import Event
 from coterie.engine.protocol import Request, Response, View
+from coterie.engine.work import Job
 from coterie.machine.interface import Batch, Rejected, StateMachine
 
 Packet = tuple[MemberId, MemberId, bytes]
@@ -79,7 +80,7 @@ class Disk:
                 self.log.extend(record.entries)
             elif isinstance(record, Truncate):
                 del self.log[record.first - 1 :]
-            else:
+            elif isinstance(record, SaveHardState):
                 self.hard_state = record.state
 
     def entries(self, first: Index, last: Index, limit_bytes: int) -> Sequence[Entry]:
@@ -103,6 +104,7 @@ class Disk:
             last_index=len(self.log),
             epochs=tuple(runs),
             memberships=tuple(entry for entry in self.log if entry.kind is EntryKind.MEMBERSHIP),
+            settings=tuple(entry for entry in self.log if entry.kind is EntryKind.SETTINGS),
         )
 
 
@@ -117,6 +119,8 @@ class Node:
         self.hangs = False
         self.events: list[Event] = []
         self.views: list[View] = []
+        self.departed: list[Member] = []
+        self.jobs: list[Job] = []
         self.ledger = Ledger()
         self._cluster = cluster
         self.engine = Engine(
@@ -140,6 +144,12 @@ class Node:
 
     def reply(self, client: object, response: Response) -> None:
         self._cluster.answers.setdefault((client, getattr(response, "id", 0)), []).append(response)
+
+    def removed(self, member: Member) -> None:
+        self.departed.append(member)
+
+    def work(self, job: Job) -> None:
+        self.jobs.append(job)
 
     def publish(self, view: View) -> None:
         self.views.append(view)

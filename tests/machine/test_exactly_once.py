@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from tests.machine.machines import A, B, Recorder, entry
 
 from coterie.core.messages import AnyCommand, Command, Segment, SessionClose, SessionKeep, SessionOpen
+from coterie.core.settings import Settings
 from coterie.machine.host import SKIPPED, Failed, FailedCode, Host, Result
 from coterie.machine.interface import Rejected
 from coterie.machine.sessions import MIN_SESSION_TTL, session_id
@@ -106,7 +107,7 @@ class ExactlyOnce(RuleBasedStateMachine):
         self.opened: list[int] = [12345]
 
     def _host(self) -> Host:
-        return Host(Recorder(), max_sessions=MAX_SESSIONS, max_session_replies=MAX_REPLIES)
+        return Host(Recorder(), settings=Settings(max_sessions=MAX_SESSIONS, max_session_replies=MAX_REPLIES))
 
     def _commands(self, data: st.DataObject) -> list[AnyCommand]:
         kinds = st.lists(st.sampled_from("cccccccpokx" if len(self.opened) > 1 else "oop"), min_size=1, max_size=4)

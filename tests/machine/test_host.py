@@ -8,11 +8,12 @@ from tests.machine.machines import SECOND, A, B, Broken, Recorder, entry, noop, 
 
 from coterie.core.errors import CoterieError, Effect, SafetyViolation
 from coterie.core.messages import Command, SessionClose, SessionKeep, SessionOpen
-from coterie.core.types import Entry, EntryKind, Epoch
+from coterie.core.settings import Settings
+from coterie.core.types import Entry, EntryKind, Epoch, Member, Membership
 from coterie.machine.host import SKIPPED, Done, Failed, FailedCode, Host, MachineFailed
 from coterie.machine.interface import Rejected
 
-LIMITS = {"max_sessions": 3, "max_session_replies": 4, "max_session_reply_bytes": 1000, "max_total_reply_bytes": 2000}
+LIMITS = Settings(max_sessions=3, max_session_replies=4, max_session_reply_bytes=1000, max_total_reply_bytes=2000)
 
 
 class Log:
@@ -50,7 +51,7 @@ def machine() -> Recorder:
 
 @pytest.fixture
 def host(machine: Recorder) -> Host:
-    return Host(machine, **LIMITS)
+    return Host(machine, settings=LIMITS)
 
 
 @pytest.fixture
@@ -80,9 +81,52 @@ def test_results_are_only_for_segments_of_this_member_in_this_boot(host: Host, m
 
 
 def test_other_kinds_of_entry_only_advance_index_epoch_and_time(host: Host, machine: Recorder) -> None:
-    for index, kind in enumerate((EntryKind.NOOP, EntryKind.MEMBERSHIP, EntryKind.SETTINGS), start=1):
-        assert host.apply(Entry(index, Epoch(index, 0), kind, 7, b"anything"), A, 1) == ()
+    membership = Membership((Member(A, "a", "a:1", "a:2"),), (A,))
+    payloads = {
+        EntryKind.NOOP: b"",
+        EntryKind.MEMBERSHIP: msgspec.msgpack.encode(membership),
+        EntryKind.SETTINGS: msgspec.msgpack.encode(Settings(max_sessions=7)),
+    }
+    for index, (kind, payload) in enumerate(payloads.items(), start=1):
+        assert host.apply(Entry(index, Epoch(index, 0), kind, 7, payload), A, 1) == ()
     assert (host.applied, host.applied_epoch, host.time, machine.batches) == (3, Epoch(3, 0), 21, [])
+    assert (host.membership, host.settings) == (membership, Settings(max_sessions=7))
+
+
+def test_settings_change_the_limits_of_sessions_at_their_entry(log: Log, host: Host) -> None:
+    for _ in range(3):
+        log.open()
+    assert code(log.add(SessionOpen(SECOND))[0]) == FailedCode.SESSIONS_FULL
+    payload = msgspec.msgpack.encode(msgspec.structs.replace(LIMITS, max_sessions=4))
+    host.apply(Entry(host.applied + 1, Epoch(1, 0), EntryKind.SETTINGS, 0, payload), A, 1)
+    log.open()
+    assert code(log.add(SessionOpen(SECOND))[0]) == FailedCode.SESSIONS_FULL
+    payload = msgspec.msgpack.encode(msgspec.structs.replace(LIMITS, max_sessions=1))
+    host.apply(Entry(host.applied + 1, Epoch(1, 0), EntryKind.SETTINGS, 0, payload), A, 1)
+    assert host.sessions == 4, "the living stay, whatever the new limit"
+    twin = Host(Recorder())
+    twin.restore(list(host.snapshot()))
+    assert twin.digest() == host.digest()
+
+
+@pytest.mark.parametrize("kind", [EntryKind.MEMBERSHIP, EntryKind.SETTINGS])
+@pytest.mark.parametrize("payload", [b"anything", msgspec.msgpack.encode({"max_sessions": -1})])
+def test_a_membership_or_settings_that_cannot_be_read_is_a_safety_violation(
+    host: Host, kind: EntryKind, payload: bytes
+) -> None:
+    with pytest.raises(SafetyViolation, match="agreed on"):
+        host.apply(Entry(1, Epoch(1, 0), kind, 0, payload), A, 1)
+
+
+def test_the_chain_tells_apart_what_was_applied(host: Host) -> None:
+    def chain(*commands: bytes, elapsed: int = 0, number: int = 1) -> bytes:
+        other = Host(Recorder())
+        other.apply(entry(1, segment(number, *(plain(c) for c in commands)), elapsed=elapsed), A, 1)
+        return other.chain
+
+    assert chain(b"x") == chain(b"x", number=5)
+    chains = [host.chain, chain(), chain(b"x"), chain(b"y"), chain(b"no"), chain(b"x", elapsed=1), chain(b"x", b"y")]
+    assert len(set(chains)) == len(chains)
 
 
 def test_a_forward_that_comes_twice_runs_once(host: Host, machine: Recorder) -> None:
@@ -324,7 +368,7 @@ def test_an_entry_out_of_turn_or_unreadable_is_a_safety_violation(host: Host) ->
 def test_a_snapshot_carries_sessions_origins_and_time(log: Log, host: Host) -> None:
     session = log.open(10 * SECOND)
     log.add(Command(session, 1, 1, b"x"), Command(session, 2, 1, b"no"), elapsed=SECOND)
-    twin = Host(Recorder(), **LIMITS)
+    twin = Host(Recorder(), settings=LIMITS)
     twin.restore(list(host.snapshot()))
     assert twin.digest() == host.digest()
     assert (twin.applied, twin.time, twin.next_expiry()) == (2, SECOND, 11 * SECOND)
@@ -339,9 +383,7 @@ def test_a_cut_or_foreign_snapshot_is_refused(log: Log, host: Host) -> None:
     whole = b"".join(host.snapshot())
     for cut in range(len(whole)):
         with pytest.raises(ValueError, match="snapshot"):
-            Host(Recorder(), **LIMITS).restore([whole[:cut]])
-    with pytest.raises(ValueError, match="was taken with"):
-        Host(Recorder()).restore([whole])
+            Host(Recorder(), settings=LIMITS).restore([whole[:cut]])
 
 
 def test_an_entry_applied_in_the_middle_of_a_snapshot_spoils_it(log: Log, host: Host) -> None:

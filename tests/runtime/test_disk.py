@@ -34,7 +34,7 @@ def test_a_member_that_joins_begins_with_an_empty_log(tmp_path: Path) -> None:
         log = disk.open_log(CLUSTER)
         assert not disk.directory.joining
         assert (log.recovered.last_index, log.recovered.base.index, log.recovered.memberships) == (0, 0, ())
-        assert disk.snapshots().kept() == []
+        assert disk.snapshots(CLUSTER).kept() == []
         disk.close()
 
 

@@ -12,7 +12,22 @@ from typer.core import TyperGroup
 import coterie
 from coterie.cli.outcome import EndpointsOption
 
-COMMANDS = ("up", "down", "status", "put", "get", "range", "delete", "cas", "bench", "node", "disk")
+COMMANDS = (
+    "up",
+    "down",
+    "status",
+    "put",
+    "get",
+    "range",
+    "delete",
+    "cas",
+    "member",
+    "transfer",
+    "settings",
+    "bench",
+    "node",
+    "disk",
+)
 """Each is a module of this package with a function, or a `typer.Typer` named `app`, under the same name."""
 MODULES = {"range": "scan"}
 """Where the module's name differs from the command's."""

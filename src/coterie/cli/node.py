@@ -35,6 +35,7 @@ _HELP = {
     "client": "Where clients reach this member, host:port.",
     "peer_listen": "Where to listen for members, if not at --peer.",
     "client_listen": "Where to listen for clients, if not at --client.",
+    "join": "Client addresses of a running cluster, with commas between: join it as the member added by this name.",
     "initial_members": "Every first member, name=host:port,... with peer addresses.",
     "machine": "The state machine, package.module:Class.",
     "log_level": "debug, info, warning or error.",
@@ -115,4 +116,6 @@ async def _serve(configuration: NodeConfiguration) -> int:
         return EXIT_FAILED
     await member.stop()
     await asyncio.wait([ended])
+    if member.removed:
+        print(f"coterie: {member.removed}", file=sys.stderr)
     return EXIT_STOPPED if ended.exception() is None else EXIT_FAILED

@@ -64,6 +64,7 @@ def _member(member: Seen) -> dict[str, object]:
         "epoch": {"round": said.epoch_round, "node": said.epoch_node} if said is not None else None,
         "commit": said.commit if said is not None else None,
         "applied": said.applied if said is not None else None,
+        "voter": member.voter,
         "peer": member.peer,
         "client": member.client,
         "healthy": member.healthy,
@@ -87,7 +88,7 @@ def _show(found: Survey) -> None:
         health = "[green]healthy[/]" if member.healthy else "[yellow]no leader[/]" if said else "[red]no answer[/]"
         table.add_row(
             member.name,
-            (ROLES.get(said.role.lower()) or said.role) if said is not None else "",
+            (ROLES.get(said.role.lower()) or said.role) if said is not None else "" if member.voter else "learner",
             str(said.epoch_round) if said is not None else "",
             str(said.commit) if said is not None else "",
             str(said.applied) if said is not None else "",

@@ -29,6 +29,7 @@ class Seen(msgspec.Struct):
     peer: str | None = None
     client: str | None = None
     status: NodeStatus | None = None
+    voter: bool = True
 
     @property
     def healthy(self) -> bool:
@@ -68,7 +69,7 @@ async def _ask(endpoint: Endpoint) -> NodeStatus | str:
 
 async def survey(endpoints: str) -> Survey:
     """Ask all in parallel, then those that the answers name. Raises `ConfigurationError` for a malformed endpoint."""
-    local = _local_cluster(endpoints)
+    local = local_cluster(endpoints)
     to_ask = list(parse_endpoints(endpoints))
     if local is not None:
         to_ask.extend(parse_endpoints(local.endpoints))
@@ -98,7 +99,7 @@ def _merge(answers: dict[Endpoint, NodeStatus], local: LocalCluster | None, prob
     members: dict[str, Seen] = {}
     if newest is not None:
         for told in newest.members:
-            members[told.name] = Seen(told.name, told.id, told.peer or None, told.client or None)
+            members[told.name] = Seen(told.name, told.id, told.peer or None, told.client or None, None, told.voter)
     for status in answers.values():
         if newest is None or status.cluster != newest.cluster:
             continue  # The endpoints are of two clusters: show the one whose log is further.
@@ -113,7 +114,7 @@ def _merge(answers: dict[Endpoint, NodeStatus], local: LocalCluster | None, prob
     return Survey(tuple(sorted(members.values(), key=lambda member: member.name)), newest, protocol, tuple(problems))
 
 
-def _local_cluster(endpoints: str) -> LocalCluster | None:
+def local_cluster(endpoints: str) -> LocalCluster | None:
     """The cluster that `coterie up` keeps here, if it is the one that the endpoints name."""
     try:
         cluster = read_cluster(STATE_DIRECTORY)

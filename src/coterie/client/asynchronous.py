@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar, cast
 
-from coterie.client import calls
+from coterie.client import admin_calls, calls
 from coterie.client.calls import Call
 from coterie.client.config import ClientConfig
 from coterie.client.core import ClientCore
@@ -80,6 +80,20 @@ class AsyncClient:
     submit = _method(calls.submit)
     query = _method(calls.query)
     status = _method(calls.status)
+
+    members = _method(admin_calls.members)
+    add_member = _method(admin_calls.add_member)
+    promote = _method(admin_calls.promote)
+    remove = _method(admin_calls.remove)
+    replace = _method(admin_calls.replace)
+    transfer = _method(admin_calls.transfer)
+    settings = _method(admin_calls.settings)
+    set_setting = _method(admin_calls.set_setting)
+
+    @property
+    def endpoints(self) -> str:
+        """Every member's client address that is known, with commas between."""
+        return self._core.endpoints
 
     @property
     def revision(self) -> int:

@@ -15,6 +15,7 @@ import msgspec
 from coterie.client.config import DEFAULT_TIMEOUT_SECONDS
 from coterie.client.errors import RequestError
 from coterie.core.errors import Effect
+from coterie.engine.admin_requests import AdminRequest
 from coterie.engine.protocol import Answer, NodeStatus, ReadMode
 from coterie.machine.kv.protocol import (
     Command,
@@ -69,6 +70,8 @@ class Call(msgspec.Struct, Generic[T], frozen=True):
     """Commands: run in the client's session."""
     status: bool = False
     """Neither: ask the member what it is."""
+    admin: AdminRequest | None = None
+    """Neither: what is asked of the leader; `payload` is empty."""
 
 
 class Reading(msgspec.Struct, frozen=True):

@@ -31,6 +31,7 @@ from coterie.client.requests import NEVER, Drained, Kind, OnDone, Outcome, Reque
 from coterie.client.routing import Routes
 from coterie.client.session import Session
 from coterie.core.types import MemberId, Nanos
+from coterie.engine.admin_requests import AdminRequest, AskMembers, AskSettings, ChangeMembers
 from coterie.engine.protocol import (
     CLIENT_MAGIC,
     PROTOCOL_VERSION,
@@ -114,6 +115,14 @@ class ClientCore:
         request = self._admit(Kind.STATUS, b"", on_done, now + timeout)
         self._dispatch(now, request)
         return request.id
+
+    def administer(self, now: Nanos, request: AdminRequest, on_done: OnDone, *, timeout: Nanos) -> int:
+        """Ask the leader for a change or a look; returns the request's id. Raises as `submit` does."""
+        kind = Kind.LOOK if isinstance(request, AskMembers | AskSettings) else Kind.CHANGE
+        admitted = self._admit(kind, b"", on_done, now + timeout)
+        admitted.admin = request
+        self._dispatch(now, admitted)
+        return admitted.id
 
     def cancel(self, request: int) -> None:
         """The caller no longer wants to know. The request may have taken, or still take, effect."""
@@ -216,6 +225,11 @@ class ClientCore:
         return self._routes.leader
 
     @property
+    def endpoints(self) -> str:
+        """Every member's address that is known, with commas between."""
+        return ",".join(str(place.endpoint) for place in self._routes.book.places())
+
+    @property
     def under_way(self) -> int:
         """Requests without an outcome."""
         return len(self._requests)
@@ -266,6 +280,8 @@ class ClientCore:
             body = _encode(Query(attempt, request.mode, request.at_least, request.payload))
         elif kind is Kind.STATUS:
             body = _encode(AskStatus(attempt))
+        elif request.admin is not None:
+            body = _encode(_admin_attempt(request, attempt))
         else:
             body = _encode(OpenSession(attempt, self._config.session_ttl))
         request.attempts = (*request.attempts, (connection, attempt))
@@ -375,6 +391,8 @@ class ClientCore:
         if failure.code in BLAMES_MEMBER:
             connection.demoted = now
             self._routes.rank()
+        elif failure.code is FailureCode.NOT_LEADER:
+            self._routes.led_by(now, failure.leader)
         if failure.code is FailureCode.SESSION_EXPIRED:
             self._session.expired(request.session)
             self._unblocked = True
@@ -447,3 +465,12 @@ class ClientCore:
             if request.kind is not Kind.OPEN_SESSION and request.id in self._requests:
                 text = f"no member can be reached ({self._routes.book.explain()})"
                 self._finish(request, Unavailable(text, effect=request.effect()))
+
+
+def _admin_attempt(request: Request, attempt: int) -> AdminRequest:
+    """What to send: a change that may have happened is marked so, and then finding it done is success."""
+    admin = request.admin
+    assert admin is not None
+    if isinstance(admin, ChangeMembers):
+        return msgspec.structs.replace(admin, id=attempt, again=request.unknown or bool(request.attempts))
+    return msgspec.structs.replace(admin, id=attempt)

@@ -30,5 +30,7 @@ def start(core: ClientCore, now: Nanos, call: Call[Any], on_done: OnDone) -> int
         return core.submit(now, call.payload, on_done, timeout=timeout, exactly_once=call.exactly_once)
     if call.status:
         return core.ask_status(now, on_done, timeout=timeout)
+    if call.admin is not None:
+        return core.administer(now, call.admin, on_done, timeout=timeout)
     at_least = core.revision if call.at_least is None else call.at_least
     return core.query(now, call.payload, on_done, timeout=timeout, mode=call.mode, at_least=at_least)

@@ -77,6 +77,19 @@ class ReplyForgotten(RequestError):
     advice = "it happened exactly once: read the key if the reply matters"
 
 
+class NotNow(RequestError):
+    """The change must wait: another one or a transfer is under way, a member is too far behind, or the successor
+    did not take over. Nothing was changed."""
+
+    advice = "see `coterie member list`, and try again when what stands in its way is done"
+
+
+class UnsafeChange(RequestError):
+    """The change could leave the cluster without a quorum, or with two; it was refused."""
+
+    advice = "see `coterie member list`: add or promote a member first, or change fewer at a time"
+
+
 class ClientClosed(RequestError):
     """The client was closed."""
 
@@ -96,6 +109,9 @@ _CLASSES: dict[FailureCode, type[RequestError]] = {
     FailureCode.STOPPING: Unavailable,
     FailureCode.NOT_MEMBER: Unavailable,
     FailureCode.REPLY_FORGOTTEN: ReplyForgotten,
+    FailureCode.NOT_LEADER: Unavailable,
+    FailureCode.NOT_NOW: NotNow,
+    FailureCode.UNSAFE: UnsafeChange,
 }
 
 

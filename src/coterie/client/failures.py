@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum
 
 from coterie.client.errors import RequestError, TimedOut, Unavailable, error_of
-from coterie.client.requests import Kind, Request
+from coterie.client.requests import Request
 from coterie.core.errors import Effect
 from coterie.engine.protocol import Failure, FailureCode, Happened
 
@@ -26,6 +26,8 @@ _FINAL = frozenset(
         FailureCode.NO_SPACE,
         FailureCode.SESSIONS_FULL,
         FailureCode.REPLY_FORGOTTEN,
+        FailureCode.NOT_NOW,
+        FailureCode.UNSAFE,
     }
 )
 """Sending again soon would give the same answer."""
@@ -62,7 +64,7 @@ def judge(request: Request, failure: Failure) -> Verdict:
 
 def effect_of(request: Request, failure: Failure) -> Effect:
     """Whether the request took effect, told by its last failure and by what is known of other attempts."""
-    if request.kind is not Kind.COMMAND:
+    if not request.has_effect:
         return Effect.NO
     if failure.happened is Happened.YES:
         return Effect.YES

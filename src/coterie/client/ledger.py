@@ -11,7 +11,7 @@ from coterie.client.requests import NEVER, Kind, OnDone, Outcome, Request
 from coterie.core.types import Nanos
 from coterie.engine.protocol import MAX_REQUEST_BYTES
 
-_NAMES = {Kind.COMMAND: "command", Kind.QUERY: "question"}
+_NAMES = {Kind.COMMAND: "command", Kind.QUERY: "question", Kind.CHANGE: "change"}
 _MIN_STALE_DEADLINES = 1024
 """Answered requests' deadlines that are kept, at least, before the heap is rebuilt."""
 

@@ -13,6 +13,7 @@ from coterie.client.endpoints import Endpoint
 from coterie.client.errors import RequestError
 from coterie.core.errors import Effect
 from coterie.core.types import Nanos
+from coterie.engine.admin_requests import AdminRequest
 from coterie.engine.protocol import Answer, Failure, ReadMode
 
 Outcome: TypeAlias = Answer | RequestError
@@ -30,6 +31,10 @@ class Kind(IntEnum):
     QUERY = 1
     STATUS = 2
     OPEN_SESSION = 3
+    CHANGE = 4
+    """An administrator's change of members, leadership or settings: the leader does it, and it may be repeated."""
+    LOOK = 5
+    """An administrator's question to the leader."""
 
 
 class Request(msgspec.Struct, eq=False):
@@ -59,12 +64,19 @@ class Request(msgspec.Struct, eq=False):
     sent_at: Nanos = 0
     last_failure: Failure | None = None
     """What the last refused attempt was told, for the final message."""
+    admin: AdminRequest | None = None
+    """Changes and looks: what to send, but for the id."""
 
     @property
     def repeatable(self) -> bool:
         """May be sent again although an earlier attempt may have taken effect: reads and the like have
-        none, and a session runs a command at most once."""
+        none, a session runs a command at most once, and a change that finds itself done is done."""
         return self.exactly_once or self.kind is not Kind.COMMAND
+
+    @property
+    def has_effect(self) -> bool:
+        """Whether it can change anything."""
+        return self.kind is Kind.COMMAND or self.kind is Kind.CHANGE
 
     def ended(self, connection: Connection) -> None:
         """The attempt on this connection has its answer, or will never have one."""
@@ -72,7 +84,7 @@ class Request(msgspec.Struct, eq=False):
 
     def effect(self) -> Effect:
         """Whether it took effect, when it is given up now and no attempt was answered with success."""
-        if self.kind is not Kind.COMMAND:
+        if not self.has_effect:
             return Effect.NO
         return Effect.UNKNOWN if self.unknown or self.attempts else Effect.NO
 

@@ -69,6 +69,13 @@ class Routes:
         if self._config.follow_members:
             self.book.learn(view.members)
 
+    def led_by(self, now: Nanos, leader: MemberId) -> None:
+        """A member that was asked for what only the leader does says who leads."""
+        if leader != NOBODY:
+            self.leader = leader
+            self._leader_told_at = now
+        self.rank()
+
     def rank(self) -> None:
         """Choose `best` and `near` anew, after anything about a connection has changed."""
         usable = [c for c in self.connections.values() if c.usable]

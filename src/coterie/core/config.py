@@ -36,6 +36,12 @@ class ReplicaConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Payload bytes of durable entries kept in memory; older ones are read from the log store."""
     max_pending_reads: int = 65536
     """Read requests waiting for an index."""
+    max_snapshot_chunk_bytes: int = 256 * KIB
+    """Bytes of a snapshot in one message: small enough that a heartbeat behind it is not late."""
+    max_inflight_snapshot_chunks: int = 4
+    """Chunks sent to one follower and not yet answered."""
+    max_snapshot_bytes_per_s: int = 64 * MIB
+    """Bytes of snapshots that a leader sends in a second, to all followers together: clients come first."""
 
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:

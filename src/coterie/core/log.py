@@ -6,15 +6,18 @@ not durable yet must be in memory, and durable entries are kept up to a limit.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Sequence
 
 from coterie.core.errors import SafetyViolation
 from coterie.core.outbox import Outbox
-from coterie.core.records import Put, Recovered, Truncate
+from coterie.core.records import Compact, Put, Recovered, Reset, Truncate
 from coterie.core.replica import LogReader
-from coterie.core.types import NO_EPOCH, Entry, Epoch, Index, Mark
+from coterie.core.types import NO_EPOCH, Entry, Epoch, Index, Mark, SnapshotMeta
+
+WEIGHT_STEP_BYTES = 64 * 1024
+"""How finely the log remembers the weight of its entries: see `Log.first_within`."""
 
 
 class Log:
@@ -35,6 +38,8 @@ class Log:
         self._cached_bytes = 0
         self._dirty = False
         self._written: deque[tuple[Mark, Index]] = deque()
+        self._appended_bytes = 0
+        self._weights: list[tuple[Index, int]] = []
 
     @property
     def last_epoch(self) -> Epoch:
@@ -68,13 +73,18 @@ class Log:
             return
         if entries[0].index != self.last_index + 1:
             raise SafetyViolation(f"entry {entries[0].index} appended to a log that ends at {self.last_index}")
+        size = 0
         for entry in entries:
             if not self._run_epochs or self._run_epochs[-1] != entry.epoch:
                 self._run_starts.append(entry.index)
                 self._run_epochs.append(entry.epoch)
-            self._cached_bytes += len(entry.payload)
+            size += len(entry.payload)
         self._cache.extend(entries)
+        self._cached_bytes += size
+        self._appended_bytes += size
         self.last_index = entries[-1].index
+        if self._appended_bytes - (self._weights[-1][1] if self._weights else 0) >= WEIGHT_STEP_BYTES:
+            self._weights.append((self.last_index, self._appended_bytes))
         self._dirty = True
         self._outbox.record(Put(tuple(entries)))
 
@@ -90,6 +100,8 @@ class Log:
         while self._run_starts and self._run_starts[-1] >= first:
             self._run_starts.pop()
             self._run_epochs.pop()
+        while self._weights and self._weights[-1][0] >= first:
+            self._weights.pop()
         self.last_index = first - 1
         # What the disk still holds beyond this point, or is about to write there, is no longer this
         # log's; not even if the same entry comes back, for then a later batch removes it in between.
@@ -98,12 +110,65 @@ class Log:
         self._dirty = True
         self._outbox.record(Truncate(first))
 
+    def compact(self, base: SnapshotMeta) -> None:
+        """Forget the entries up to `base.index`, which is one of them: a snapshot holds what they did."""
+        index = base.index
+        if not self.base_index < index <= self.last_index or self.epoch_at(index) != base.epoch:
+            raise SafetyViolation(
+                f"compaction up to entry {index} of epoch {base.epoch}, but the log holds {self.base_index + 1} to "
+                f"{self.last_index}, and there epoch {self.epoch_at(index)}"
+            )
+        drop = max(0, index + 1 - self._cache_first)
+        for entry in self._cache[:drop]:
+            self._cached_bytes -= len(entry.payload)
+        del self._cache[:drop]
+        self._cache_first = max(self._cache_first, index + 1)
+        run = bisect_right(self._run_starts, index + 1) - 1
+        if index < self.last_index:
+            del self._run_starts[:run], self._run_epochs[:run]
+            self._run_starts[0] = index + 1
+        else:
+            self._run_starts, self._run_epochs = [], []
+        del self._weights[: bisect_right(self._weights, index, key=_index_of)]
+        self.base_index, self.base_epoch = index, base.epoch
+        self._outbox.record(Compact(base))
+
+    def reset(self, base: SnapshotMeta) -> None:
+        """Forget every entry; the log begins after `base`.
+
+        Until the record is durable, nothing past the old beginning may be called a copy: the disk still
+        holds the old entries, and those may be a deposed leader's.
+        """
+        if base.index < self.base_index:
+            raise SafetyViolation(f"reset to entry {base.index}, but the log begins after {self.base_index}")
+        self.durable_index = min(self.durable_index, self.base_index)
+        self._cache, self._cached_bytes, self._cache_first = [], 0, base.index + 1
+        self._run_starts, self._run_epochs, self._weights = [], [], []
+        self.base_index, self.base_epoch, self.last_index = base.index, base.epoch, base.index
+        self._written.clear()
+        self._dirty = True
+        self._outbox.record(Reset(base))
+
+    def first_within(self, last: Index, limit_bytes: int) -> Index:
+        """The index from which on entries up to `last` are sure to have no more than `limit_bytes` of payload:
+        `last` + 1 if none. Coarse (`WEIGHT_STEP_BYTES`); entries that were found at the start weigh nothing.
+        """
+        after = bisect_left(self._weights, last, key=_index_of)
+        total = self._weights[after][1] if after < len(self._weights) else self._appended_bytes
+        if total <= limit_bytes:
+            return self.base_index + 1
+        place = bisect_left(self._weights, total - limit_bytes, key=_total_of)
+        return min(last, self._weights[place][0]) + 1 if place < len(self._weights) else last + 1
+
     def entries(self, first: Index, last: Index, limit_bytes: int) -> tuple[Entry, ...]:
         """Entries `first` .. at most `last`: at least one, and no more than `limit_bytes` of payload
         unless the first alone is larger."""
         last = min(last, self.last_index)
         if first > last:
             return ()
+        if first <= self.base_index:
+            # From the first entry that is left instead, the receiver would get a gap (catalogue L15).
+            raise SafetyViolation(f"entry {first} is asked for, but the log is compacted up to {self.base_index}")
         if first < self._cache_first:
             return tuple(self._reader.entries(first, min(last, self._cache_first - 1), limit_bytes))
         start = first - self._cache_first
@@ -146,3 +211,11 @@ class Log:
             drop += 1
         del self._cache[:drop]
         self._cache_first += drop
+
+
+def _index_of(weight: tuple[Index, int]) -> Index:
+    return weight[0]
+
+
+def _total_of(weight: tuple[Index, int]) -> int:
+    return weight[1]

@@ -80,3 +80,21 @@ def phase_1(membership: Membership) -> Quorum:
 def phase_2(membership: Membership) -> Quorum:
     """Who decides: commit, read index, check-quorum, lease."""
     return _quorum(membership, membership.phase_2)
+
+
+def flaw(voters: int, first: int, second: int) -> str:
+    """Why quorums of these sizes would not do for so many voters, in words; empty if they do.
+
+    Every quorum that elects must meet every one that commits, or a new leader would not know what was decided; in
+    Raft also every other that elects, or one epoch would have two leaders. Sizes of 0 stand for a majority.
+    """
+    elects, commits = first or majority(voters), second or majority(voters)
+    if not voters:
+        return "no voter would be left"
+    if max(elects, commits) > voters:
+        return f"a quorum of {max(elects, commits)} is more than the {voters} voters"
+    if elects + commits <= voters:
+        return f"of {voters} voters, a quorum of {elects} that elects need not meet one of {commits} that commits"
+    if 2 * elects <= voters:
+        return f"of {voters} voters, two quorums of {elects} that elect need not meet"
+    return ""

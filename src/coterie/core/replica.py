@@ -28,15 +28,21 @@ A replica decides; its driver acts. Both protocols (Raft, Multi-Paxos) stand beh
     i. `deadline`: call `wake` then, if no other input has led to a drain before.
 
     j. `chunks`: append each to the partial file of the snapshot that it belongs to (one at a time is
-       under way; a chunk of another one begins a new file). When all `size` bytes are there, make the
-       file durable, check it, and call `snapshot_received`, or `snapshot_failed`.
+       under way; offset 0 begins a new file). When all `size` bytes are there, make the file durable,
+       check it, and call `snapshot_received`, or `snapshot_failed`: always one of them, once.
     k. `install`: the log was reset to this snapshot, durably: replace the machine's state by it before
-       anything else is applied. `committed` goes on with the entry after it. After a crash in between, the
-       driver finds a log that begins after what the machine has applied, and finishes the installation.
+       anything else is applied. `committed`, in the same `Effects` or a later one, goes on with the entry
+       after it. After a crash in between, the driver finds a log that begins after what the machine has
+       applied, and finishes the installation before it makes a replica.
+    l. `snapshot_wanted`: a follower needs a snapshot, and there is none that can be read: take one, unless
+       one is being taken. Said again while it is so.
 
 4.  *Snapshots.* The driver decides when to take one. Once it is durable, as a whole, under its final
     name, it calls `snapshot_taken`; the replica then compacts the log (a `Compact` record), keeping
     what followers need. It reads chunks for slow followers back through its `SnapshotReader`.
+    At the start it calls `snapshot_taken` for the newest on disk, before the first drain. The log may not
+    lead there, if the process ended after the snapshot was durable and before the log was: it is then reset
+    to it (a `Reset` record), and if the machine has not applied as much, `install` follows.
 5.  *Membership, settings, transfer.* `change_membership` and `change_settings` append an entry, or refuse
     with the reason in words; both are `Accepted` like a proposal. A membership takes effect when it is
     appended (4.1), settings when their entry is committed (see the mechanism that uses them).
@@ -148,6 +154,8 @@ class RoleChange(msgspec.Struct, frozen=True):
     epoch: Epoch
     membership: Membership
     reason: str
+    removed: bool = False
+    """See `Replica.removed`."""
 
 
 class Alarm(msgspec.Struct, frozen=True):
@@ -198,6 +206,7 @@ class Effects(msgspec.Struct):
     alarm: Alarm | None = None
     chunks: list[SnapshotChunk] = []
     install: SnapshotMeta | None = None
+    snapshot_wanted: bool = False
 
 
 class SnapshotReader(Protocol):
@@ -236,7 +245,8 @@ class Replica(ABC):
 
     @abstractmethod
     def propose(self, now: Nanos, token: Token, payload: bytes, *, prompt: bool = False) -> None:
-        """Append a COMMANDS entry. The outcome is `Accepted` or `Refused`, in the next drain.
+        """Append a COMMANDS entry. The outcome is `Accepted` or `Refused`, in the next drain: with NOT_NOW while
+        leadership is being handed over (nothing happened: send it again, to whoever leads then).
 
         `prompt`: another member waits for the commit, so tell it without delay."""
 
@@ -274,11 +284,16 @@ class Replica(ABC):
     @abstractmethod
     def snapshot_taken(self, now: Nanos, meta: SnapshotMeta, size: int) -> None:
         """A snapshot of `size` bytes of the state at `meta.index` is durable; the log may be compacted. Called at
-        the start, too, for the newest one on disk."""
+        the start, too, for the newest one on disk. Size 0: not a file that could be sent, but the machine's own
+        store, durable up to there. An older one than the log's base is ignored.
+
+        Raises `ValueError` if it is not one of what is committed: its epoch, membership or settings are not those
+        at that index, or the index is above the commit index."""
 
     @abstractmethod
     def snapshot_received(self, now: Nanos, meta: SnapshotMeta) -> None:
-        """All bytes of the snapshot that came in `chunks` are durable and check."""
+        """All bytes of the snapshot that came in `chunks` are durable and check. Raises `ValueError` if it is
+        not the one under way."""
 
     @abstractmethod
     def snapshot_failed(self, now: Nanos, meta: SnapshotMeta, reason: str) -> None:
@@ -312,6 +327,12 @@ class Replica(ABC):
     @property
     @abstractmethod
     def membership(self) -> Membership: ...
+
+    @property
+    @abstractmethod
+    def removed(self) -> bool:
+        """Whether this member belonged to the group and is known, by a committed entry, to have left it: it has
+        nothing more to do here, and may end. A `RoleChange` says so when it is first known."""
 
     @property
     @abstractmethod

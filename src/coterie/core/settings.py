@@ -27,6 +27,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     clock_drift_permille: int = 10
     """By how much two members' monotonic clocks may differ in rate, in thousandths. With lease reads on, a cluster
     whose clocks are worse can read stale values."""
+    lease_ms: int = 1000
+    """How long a voter that heard its leader elects no other, with lease reads on, whatever its own election timeout
+    is. (That one is each member's own configuration: a lease that rested on it would end early where it is shorter.)"""
     snapshot_log_bytes: int = 64 * MIB
     """A snapshot is taken once the log has so many bytes ..."""
     snapshot_log_ratio: int = 4
@@ -52,6 +55,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 RANGES: dict[str, tuple[int, int]] = {
     "version": (1, 1 << 31),
     "clock_drift_permille": (0, 500),
+    "lease_ms": (1, 60_000),
     "snapshot_log_bytes": (1, 1 << 40),
     "snapshot_log_ratio": (0, 1000),
     "snapshot_keep_entries": (0, 1 << 40),

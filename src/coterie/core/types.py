@@ -130,7 +130,7 @@ class MembershipChange(msgspec.Struct, frozen=True, array_like=True):
     update: tuple[Member, ...] = ()
     """Members known by id whose name, addresses or claim change; their weight does not."""
     force: bool = False
-    """Promote who has not caught up, too."""
+    """Promote who has not caught up, too; and change the voters though too few of the new ones answer."""
 
 
 class SnapshotMeta(msgspec.Struct, frozen=True, array_like=True):

@@ -14,20 +14,30 @@ import msgspec
 
 from coterie.core.config import MIB, MILLISECOND, ReplicaConfig
 from coterie.core.errors import SafetyViolation
-from coterie.core.messages import Forward, ForwardRefused, Message
+from coterie.core.messages import Forward, ForwardRefused, Message, StateDigest
 from coterie.core.protocols import make_replica
 from coterie.core.records import Recovered
 from coterie.core.replica import Accepted, Effects, LogReader, ReadReady, RoleChange
-from coterie.core.types import NOBODY, Entry, Mark, MemberId, Nanos, Role, Token
+from coterie.core.settings import LATEST_VERSION
+from coterie.core.types import NOBODY, Entry, EntryKind, Mark, MemberId, Nanos, Role, SnapshotMeta, Token
+from coterie.engine.administration import Administration
+from coterie.engine.divergence import DivergenceCheck
+from coterie.engine.group import Group
+from coterie.engine.history import History, memberships_up_to
 from coterie.engine.intake import Intake
 from coterie.engine.ports import Event, Ports
 from coterie.engine.proposals import Proposals
-from coterie.engine.protocol import MemberStatus, NodeStatus, Request, View
+from coterie.engine.protocol import FailureCode, Happened, MemberStatus, NodeStatus, Request, View
 from coterie.engine.queries import Queries
+from coterie.engine.snapshots import ENTRY_OVERHEAD_BYTES, Snapshots, restore_newest
 from coterie.engine.submissions import Submissions
+from coterie.engine.work import Job
+from coterie.machine.durable import DurableMachine
 from coterie.machine.host import Host
 from coterie.machine.interface import StateMachine
 from coterie.machine.loading import machine_name
+from coterie.machine.stores.interface import OrderedStore
+from coterie.storage.snapshots import SnapshotDirectory
 
 MAX_ELECTIONS_REMEMBERED = 16
 NEVER: Nanos = 1 << 62
@@ -49,6 +59,8 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     doubled for each such entry, so that many share the next one. An idle leader proposes at once."""
     resend_interval: Nanos = 500 * MILLISECOND
     """Commands forwarded to a leader and not applied by then are sent to it again."""
+    supported_version: int = LATEST_VERSION
+    """The newest cluster version that this program supports."""
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,11 +91,21 @@ class Engine:
         ports: Ports,
         rng: random.Random,
         now: Nanos,
+        store: OrderedStore | None = None,
+        snapshots: SnapshotDirectory | None = None,
+        log_bytes: int = 0,
     ) -> None:
+        """`store`: where a durable machine keeps its state; None: in memory. `snapshots`: None: none are taken, and
+        the log keeps everything. `log_bytes`: of the log as it was found.
+
+        Raises `NoState` if neither store nor snapshot holds what the log begins after, `ProgramTooOld`, and what
+        store and directory raise.
+        """
         self.identity = identity
         self.config = config
         self.protocol = protocol
-        self.host = Host(machine)
+        self.host = Host(machine, store=store)
+        self._found = restore_newest(self.host, snapshots, recovered)
         self._machine_name = machine_name(machine)
         self._ports = ports
         self.replica = make_replica(
@@ -92,6 +114,7 @@ class Engine:
             config=config.replica,
             recovered=recovered,
             reader=reader,
+            snapshots=snapshots,
             applied=self.host.applied,
             rng=rng,
             now=now,
@@ -99,7 +122,39 @@ class Engine:
         self._submissions = Submissions(identity.member, identity.boot, ports, config.request_timeout)
         self._queries = Queries(self.host, ports, config.request_timeout)
         self._proposals = Proposals(identity, config, self.replica, self._submissions, ports, self._new_token)
-        self._intake = Intake(config, self._submissions, self._queries, ports, self.age_bound, self.status)
+        known = [*memberships_up_to(recovered, self.host.applied), self.host.membership]
+        history = History(identity.member, known)
+        self._group = Group(identity.member, config.supported_version, self.replica, ports, history)
+        self._group.must_support(self.host.settings)
+        self._snapshots = Snapshots(
+            own=identity.member,
+            host=self.host,
+            replica=self.replica,
+            ports=ports,
+            directory=snapshots,
+            durable=store is not None and isinstance(machine, DurableMachine),
+            log_bytes=log_bytes,
+        )
+        self._snapshots.begin(now)
+        self._entries: deque[Entry] = deque()
+        """Committed entries that wait while the machine's state is replaced."""
+        self._version_token: Token = 0
+        self._administration = Administration(
+            cluster=identity.cluster,
+            member=identity.member,
+            protocol=protocol,
+            machine=self._machine_name,
+            timeout=config.request_timeout,
+            election_timeout=config.replica.election_timeout,
+            replica=self.replica,
+            ports=ports,
+            rng=rng,
+            new_token=self._new_token,
+            history=history,
+        )
+        self._intake = Intake(
+            config, self._submissions, self._queries, self._administration, ports, self.age_bound, self.status
+        )
         # Peers answer reads by token: one of an earlier boot must never be taken for one of this.
         self._last_token: Token = identity.boot << 40
         self._held: deque[tuple[Mark, MemberId, Message]] = deque()
@@ -122,6 +177,8 @@ class Engine:
             self._proposals.forwarded(sender, message)
         elif isinstance(message, ForwardRefused):
             self._proposals.forward_refused(now, sender, message)
+        elif isinstance(message, StateDigest):
+            self._group.received(sender, message)
         else:
             self.replica.receive(now, sender, message)
             return not self.replica.settled
@@ -155,10 +212,41 @@ class Engine:
         """Take no more requests (they fail with STOPPING); what is under way goes on."""
         self._intake.stopping = True
 
+    def worked(self, now: Nanos, job: Job, problem: Exception | None) -> None:
+        """A job that `Ports.work` was given is done, or failed with `problem`. Raises what ends the node."""
+        meta = self._snapshots.worked(now, job, problem)
+        if meta is not None:
+            self._restored(now, meta)
+
+    def flush_store(self, now: Nanos) -> bool:
+        """At a graceful stop: begin to bring what the machine gathered in memory into its store; returns whether
+        that began. It is over when `flushing` is false."""
+        return self._snapshots.flush_store()
+
+    @property
+    def flushing(self) -> bool:
+        """Whether the machine's store is being written."""
+        return self._snapshots.flushing
+
+    def hand_over(self, now: Nanos) -> bool:
+        """Before `stop`: if this member leads, let another take over (3.10); returns whether that began. It is
+        over when `leads` is false, or after an election timeout."""
+        return self._administration.hand_over(now)
+
+    @property
+    def leads(self) -> bool:
+        """Whether this member is the leader, as far as it knows."""
+        return self.replica.role is Role.LEADER
+
+    @property
+    def expelled(self) -> bool:
+        """This member was removed from the group: it is of no more use, and may end."""
+        return self._group.expelled
+
     @property
     def idle(self) -> bool:
         """No request is under way: after `stop`, the node may end."""
-        return self._submissions.count == 0 and self._queries.count == 0
+        return self._submissions.count == 0 and self._queries.count == 0 and self._administration.count == 0
 
     # -- flush -------------------------------------------------------------------------------
 
@@ -174,13 +262,30 @@ class Engine:
             self._ports.send(to, message)
         self._submissions.expire(now, f" (the disk of {self.identity.name} is full)" if self._disk_full else "")
         self._queries.expire(now)
+        self._administration.expire(now)
         self._ask_reads(now)
+        if self._found:
+            self._tell_found()
         while True:
+            self._administration.dispatch(now, self.host.applied_epoch)
             self._proposals.dispatch(now, self._session_expiry_due())
             effects = self.replica.drain(now)
             again = self._perform(now, effects)
-            if not (again or effects.more):
+            if not (again or effects.more or self._look_at_group(now) or self._snapshots.flush(now)):
                 return self._deadline(now, effects.deadline)
+
+    def _tell_found(self) -> None:
+        """What was found at the start."""
+        for event in self._found:
+            self._ports.event(event)
+        self._found = []
+
+    def _look_at_group(self, now: Nanos) -> bool:
+        """Whether something was asked of the replica."""
+        asked = self._group.flush(now, self._last_token + 1)
+        if asked:
+            self._version_token = self._new_token()
+        return asked
 
     def _perform(self, now: Nanos, effects: Effects) -> bool:
         """Do what the replica wants done. Returns whether that led to more inputs for it."""
@@ -199,24 +304,57 @@ class Engine:
             again = self._role_changed(now, effects.role)
         for outcome in effects.outcomes:
             if isinstance(outcome, Accepted):
-                self._proposals.accepted(now, outcome)
-            elif not self._proposals.refused(now, outcome):
+                if not self._proposals.accepted(now, outcome):
+                    self._administration.outcome(outcome)
+            elif outcome.token == self._version_token:
+                self._group.version_refused()
+            elif not (self._administration.outcome(outcome) or self._proposals.refused(now, outcome)):
                 self._read_unanswered(now, outcome.token)
-        if effects.committed:
+        if effects.chunks:
+            self._snapshots.chunks(effects.chunks)
+        if effects.snapshot_wanted:
+            self._snapshots.want()
+        if effects.install is not None:
+            self._snapshots.install(effects.install)
+            self._entries.clear()  # All of them are in the snapshot.
+        if effects.committed and self._snapshots.busy:
+            self._entries.extend(effects.committed)
+        elif effects.committed:
             self._apply(now, effects.committed)
-            again = again or self._proposals.waiting
+            again = again or self._proposals.waiting or self._administration.queued
         for ready in effects.reads:
             self._read_ready(ready)
         return again or self._proposals.owes_refusals
 
     def _apply(self, now: Nanos, entries: Sequence[Entry]) -> None:
         """Apply committed entries and answer the clients whose commands they carry."""
-        identity = self.identity
+        identity, host, administration = self.identity, self.host, self._administration
+        period = host.settings.divergence_check_ms
+        grown = 0
         for entry in entries:
-            for done in self.host.apply(entry, identity.member, identity.boot):
-                self._submissions.applied(done, self.host.revision())
+            time = host.time
+            grown += len(entry.payload) + ENTRY_OVERHEAD_BYTES
+            for done in host.apply(entry, identity.member, identity.boot):
+                self._submissions.applied(done, host.revision())
             self._proposals.applied(now, entry)
+            if entry.kind is not EntryKind.COMMANDS:
+                self._group.agreed(entry)
+                period = host.settings.divergence_check_ms
+            if administration.waits_for_entry:
+                administration.applied(entry)
+            if host.time != time and DivergenceCheck.due(time, host.time, period):
+                self._group.state(entry.index, host.chain)
+        self._snapshots.grown += grown
         self._queries.applied()
+
+    def _restored(self, now: Nanos, meta: SnapshotMeta) -> None:
+        """The machine's state is a snapshot's now; go on with what was committed after it."""
+        text = "this member fell behind and took over a snapshot: the command may have taken effect before it"
+        self._submissions.fail_sent(FailureCode.LEADER_LOST, Happened.UNKNOWN, text)
+        self._group.restored(meta.membership, meta.settings)
+        self._administration.restored()
+        entries, self._entries = self._entries, deque()
+        self._apply(now, [entry for entry in entries if entry.index > meta.index])
 
     # -- reads -------------------------------------------------------------------------------
 
@@ -259,6 +397,7 @@ class Engine:
         if before is None or before.leader != role.leader or before.membership is not role.membership:
             self._ports.publish(self.view())
         self._proposals.leader_changed(now, role.leader, role.epoch)
+        self._group.leader_changed(role.leader)
         if role.leader != NOBODY and self._queries.unanswered_count:
             self._retry_reads_at = now
             self._ask_reads(now)
@@ -281,6 +420,8 @@ class Engine:
 
     def _deadline(self, now: Nanos, replica_deadline: Nanos) -> Nanos:
         deadline = min(replica_deadline, self._proposals.deadline(), self._queries.deadline(), self._retry_reads_at)
+        deadline = min(deadline, self._administration.deadline(), self._group.deadline())
+        deadline = min(deadline, self._snapshots.deadline())
         oldest = self._submissions.oldest
         if oldest is not None:
             deadline = min(deadline, oldest.deadline)

@@ -7,6 +7,8 @@ from typing import Protocol
 
 from coterie.core.messages import Command, SessionClose, SessionKeep, SessionOpen
 from coterie.core.types import Nanos
+from coterie.engine.admin_requests import AdminRequest
+from coterie.engine.administration import ADMIN_REQUESTS, Administration
 from coterie.engine.ports import Ports
 from coterie.engine.protocol import (
     MAX_REQUEST_BYTES,
@@ -31,6 +33,8 @@ from coterie.engine.queries import Queries
 from coterie.engine.submissions import Submissions
 
 MAX_SEQ = (1 << 63) - 1
+MAX_ADMIN_REQUESTS = 256
+"""Administrators' requests without an answer; one more is refused."""
 SESSION_COMMAND_BYTES = 16
 """What a session's own command counts as in a batch."""
 
@@ -50,6 +54,7 @@ class Intake:
         limits: IntakeLimits,
         submissions: Submissions,
         queries: Queries,
+        administration: Administration,
         ports: Ports,
         age_bound: Callable[[Nanos], Nanos],
         status: Callable[[], NodeStatus],
@@ -57,6 +62,7 @@ class Intake:
         self._max_pending = limits.max_pending_requests
         self._submissions = submissions
         self._queries = queries
+        self._administration = administration
         self._ports = ports
         self._age_bound = age_bound
         self._status = status
@@ -85,8 +91,17 @@ class Intake:
             self._responses.append((client, Answer(request.id, 0, 0, body)))
         elif isinstance(request, Hello):
             self._refuse(client, 0, FailureCode.INVALID, "Hello is the first frame of a connection, and the only one")
+        elif isinstance(request, ADMIN_REQUESTS):
+            self._take_admin(now, client, request)
         elif self._may_enter(now, client, request.id):
             self._submissions.add(client, request.id, _session_command(request), SESSION_COMMAND_BYTES)
+
+    def _take_admin(self, now: Nanos, client: object, request: AdminRequest) -> None:
+        if self._administration.count >= MAX_ADMIN_REQUESTS:
+            text = f"{MAX_ADMIN_REQUESTS} changes are waiting at this member, its limit: try again later"
+            self._refuse(client, request.id, FailureCode.OVERLOADED, text)
+        elif self._may_enter(now, client, request.id, command=False):
+            self._administration.take(now, client, request)
 
     def _take_query(self, now: Nanos, client: object, request: Query) -> None:
         if len(request.question) > MAX_REQUEST_BYTES:

@@ -8,8 +8,9 @@ import msgspec
 
 from coterie.core.messages import Message
 from coterie.core.records import StoreBatch
-from coterie.core.types import MemberId
+from coterie.core.types import Member, MemberId
 from coterie.engine.protocol import Response, View
+from coterie.engine.work import Job
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -38,6 +39,15 @@ class Ports(Protocol):
 
     def publish(self, view: View) -> None:
         """Leader or members changed: tell every connected client."""
+        ...
+
+    def work(self, job: Job) -> None:
+        """Have the job performed outside the loop, then call `Engine.worked`. See `engine.work`."""
+        ...
+
+    def removed(self, member: Member) -> None:
+        """A member has left the group for certain: end its streams, refuse it from now on. If it is this one:
+        say so, and end when what is under way is done."""
         ...
 
     def event(self, event: Event) -> None: ...

@@ -134,17 +134,18 @@ class Proposals:
             self._outgoing = list(self._submissions.unresolved())
             self._resend_at = NEVER
 
-    def accepted(self, now: Nanos, outcome: Accepted) -> None:
-        """An entry of ours stands in the log."""
+    def accepted(self, now: Nanos, outcome: Accepted) -> bool:
+        """An entry of ours stands in the log. Returns False if the outcome is not about a proposal."""
         segments = self._proposed.pop(outcome.token, None)
         if segments is None:
-            return
+            return False
         self._in_flight[outcome.index] = now, sum(len(segment.commands) for segment in segments)
         for segment in segments:
             if segment.origin == self._own:
                 pending = self._submissions.find(segment.first)
                 if pending is not None:
                     pending.sent_before = True
+        return True
 
     def refused(self, now: Nanos, outcome: Outcome) -> bool:
         """The replica did not take a batch. Returns False if the outcome is not about a proposal."""

@@ -13,7 +13,8 @@ from typing import TypeAlias
 
 import msgspec
 
-from coterie.core.types import MemberId, Nanos
+from coterie.core.types import NOBODY, MemberId, Nanos
+from coterie.engine.admin_requests import AdminRequest
 
 PROTOCOL_VERSION = 1
 CLIENT_MAGIC = b"\x00coterie-client\x01"
@@ -91,7 +92,7 @@ class AskStatus(msgspec.Struct, frozen=True, array_like=True, tag=7):
     id: int
 
 
-Request: TypeAlias = Hello | Submit | Query | OpenSession | CloseSession | KeepAlive | AskStatus
+Request: TypeAlias = Hello | Submit | Query | OpenSession | CloseSession | KeepAlive | AskStatus | AdminRequest
 
 
 class FailureCode(IntEnum):
@@ -116,6 +117,13 @@ class FailureCode(IntEnum):
     """This member is not, or no longer, part of the group."""
     REPLY_FORGOTTEN = 12
     """The command took effect earlier, and its reply was acknowledged and dropped."""
+    NOT_LEADER = 13
+    """Only the leader can do this; `leader` says who that is."""
+    NOT_NOW = 14
+    """Another change or a transfer is under way, a member is too far behind, or the successor did not take over:
+    the message says which. Later it may be done."""
+    UNSAFE = 15
+    """A change that could leave the cluster without a quorum, or with two: the message says which rule."""
 
 
 class Happened(IntEnum):
@@ -163,6 +171,8 @@ class Failure(msgspec.Struct, frozen=True, array_like=True, tag=4):
     code: FailureCode
     happened: Happened
     message: str
+    leader: MemberId = NOBODY
+    """NOT_LEADER: who leads, if it is known."""
 
 
 Response: TypeAlias = Welcome | View | Answer | Failure

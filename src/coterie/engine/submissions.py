@@ -164,6 +164,11 @@ class Submissions:
         for client, id in zip(pending.clients, pending.ids, strict=True):
             self._ports.reply(client, Failure(id, code, happened, message))
 
+    def fail_sent(self, code: FailureCode, happened: Happened, message: str) -> None:
+        """Give up every segment that may be in a log. What comes of it was not seen here."""
+        for pending in [pending for pending in self._pending.values() if pending.sent_before]:
+            self.fail(pending, code, happened, message)
+
     def expire(self, now: Nanos, cause: str = "") -> None:
         """Give up what has waited too long. What was never sent has not happened. `cause`: what this member
         knows to be wrong with itself, if anything; it is told too."""

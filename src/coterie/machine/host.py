@@ -15,18 +15,18 @@ The order in which one entry is applied:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from hashlib import blake2b
 
 import msgspec
 
 from coterie.core.errors import CoterieError, SafetyViolation
 from coterie.core.messages import AnyCommand, Command, SessionClose, SessionOpen, decode_segments
-from coterie.core.types import NO_EPOCH, Entry, EntryKind, Epoch, Index, MemberId, Nanos
-from coterie.machine.chunks import Sections, pack, unpack
-from coterie.machine.interface import Batch, Rejected, StateMachine
+from coterie.core.settings import Settings
+from coterie.core.types import Entry, EntryKind, MemberId, Membership, Nanos
+from coterie.machine.host_state import CHAIN_BYTES, HostState
+from coterie.machine.interface import Batch, Rejected
 from coterie.machine.loading import machine_name
-from coterie.machine.origins import Origins
 from coterie.machine.outcomes import SKIPPED, Done, Failed, FailedCode, MachineFailed, Result, Skipped
 from coterie.machine.sessions import (
     MAX_ORDINAL,
@@ -34,14 +34,13 @@ from coterie.machine.sessions import (
     MIN_SESSION_TTL,
     SECOND,
     Session,
-    SessionLimits,
-    SessionTable,
+    limits_of,
     session_id,
 )
+from coterie.machine.stores.interface import StoreFailed
 
 __all__ = ["SKIPPED", "Done", "Failed", "FailedCode", "Host", "MachineFailed", "Result", "Skipped"]
 
-SNAPSHOT_FORMAT = 1
 DONE: bytes = b""
 """The reply to a session command that has nothing to tell."""
 
@@ -55,6 +54,7 @@ _FORGOTTEN = Failed(
     "the command is below the floor that its client acknowledged: it took effect, and its reply is gone",
     True,
 )
+_RESTORING = Rejected("this member is installing a snapshot: ask another, or ask again in a moment")
 _BAD_SEQ = Failed(FailedCode.REJECTED, "seq must be 1 or more", False)
 
 
@@ -70,28 +70,8 @@ class _Run:
         self.seqs: list[int] = []
 
 
-class Host:
-    """Applies the log to one machine. Limits must be the same on every member of a cluster."""
-
-    def __init__(
-        self,
-        machine: StateMachine,
-        *,
-        max_sessions: int = 65536,
-        max_session_replies: int = 4096,
-        max_session_reply_bytes: int = 8 * 1024 * 1024,
-        max_total_reply_bytes: int = 256 * 1024 * 1024,
-    ) -> None:
-        self.machine = machine
-        self.applied: Index = 0
-        self.applied_epoch: Epoch = NO_EPOCH
-        self.time: Nanos = 0
-        """Cluster time: the sum of `elapsed` over the log."""
-        self.limits = SessionLimits(max_sessions, max_session_replies, max_session_reply_bytes, max_total_reply_bytes)
-        self._table = SessionTable(self.limits)
-        self._origins = Origins()
-        self._touched: list[Session] = []
-        """Sessions that the present entry's commands belong to."""
+class Host(HostState):
+    """Applies the log to one machine."""
 
     # The log
 
@@ -111,7 +91,10 @@ class Host:
         self.time += entry.elapsed
         self._table.expire(self.time)
         if entry.kind != EntryKind.COMMANDS:
+            self._adopt(entry)
+            self._link(())
             return ()
+        self._unflushed_bytes += len(entry.payload)
         try:
             segments = decode_segments(entry.payload)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -131,11 +114,38 @@ class Host:
                 mine.append((segment.first, start, end))
             start = end
         self._execute(run, results)
+        changed = self._table.changed
         for session in self._touched:
+            changed.add(session.id)
             if session.dropped < session.floor:
                 self._table.drop_acknowledged(session)
         self._touched.clear()
+        self._link(results)
         return [Done(first, results[start:end]) for first, start, end in mine]
+
+    def _adopt(self, entry: Entry) -> None:
+        """A membership or settings are in force from this entry on."""
+        try:
+            if entry.kind == EntryKind.MEMBERSHIP:
+                self.membership = _membership_decoder.decode(entry.payload)
+            elif entry.kind == EntryKind.SETTINGS:
+                self.settings = _settings_decoder.decode(entry.payload)
+                self.limits = self._table.limits = limits_of(self.settings)
+        except (msgspec.DecodeError, UnicodeDecodeError, CoterieError) as error:
+            raise SafetyViolation(f"entry {entry.index} was agreed on but is no {entry.kind.name}: {error}") from error
+
+    def _link(self, results: Sequence[Result]) -> None:
+        """Add an entry to the chain: its index, cluster time after it, and what became of its commands.
+
+        Once an entry, so a command pays for its bytes alone. Why something was refused is left out: the
+        words may come from a library, in another version at another member.
+        """
+        try:
+            joined = b"".join(results)  # type: ignore[arg-type]  # nearly always all are bytes
+        except TypeError:
+            joined = b"".join(map(_mark, results))
+        salt = self.applied.to_bytes(8, "big") + self.time.to_bytes(8, "big")
+        self.chain = blake2b(joined, digest_size=CHAIN_BYTES, key=self.chain, salt=salt).digest()
 
     def _take(self, commands: Sequence[AnyCommand], ordinal: int, results: list[Result], run: _Run) -> _Run:
         """Answer what needs no run and gather the rest in `run`; returns the run that is then open."""
@@ -265,6 +275,8 @@ class Host:
             return
         try:
             replies = self.machine.apply(Batch(self.applied, self.time, run.ordinals, bodies))
+        except StoreFailed:
+            raise  # the disk's fault
         except Exception as error:
             raise self._failure(run, f"raised {type(error).__name__}: {error}") from error
         try:
@@ -303,114 +315,28 @@ class Host:
     def query(self, question: bytes) -> bytes | Rejected:
         """Ask the machine. What it raises is told to the asker only: a question changes nothing, and
         one that stopped the node could be asked of every member in turn."""
+        if self._restoration is not None:
+            return _RESTORING
         try:
             answer = self.machine.query(question)
+        except StoreFailed:
+            raise  # the disk's fault: what it holds is wrong, whoever asks
         except Exception as error:
             return Rejected(f"machine {machine_name(self.machine)} raised {type(error).__name__}: {error}")
         if type(answer) is bytes or type(answer) is Rejected:
             return answer
         return Rejected(f"machine {machine_name(self.machine)} answered with {type(answer).__name__}, not bytes")
 
-    def revision(self) -> int:
-        """The machine's revision; the applied index if it has none of its own."""
-        revision = self.machine.revision()
-        return self.applied if revision is None else revision
 
-    def next_expiry(self) -> Nanos | None:
-        """Cluster time at which the next session expires if none is heard from; None without sessions."""
-        return self._table.next_expiry()
-
-    @property
-    def sessions(self) -> int:
-        """Number of living sessions."""
-        return len(self._table.living)
-
-    @property
-    def kept_reply_bytes(self) -> int:
-        """Bytes of replies that all sessions keep."""
-        return self._table.reply_bytes
-
-    # Snapshots
-
-    def snapshot(self) -> Iterator[bytes]:
-        """Machine, sessions, origins, time and applied index in chunks of at most 1 MiB.
-
-        No entry may be applied between the first chunk and the last: `CoterieError` if one was.
-        """
-        at = self.applied
-
-        def unmoved(records: Iterable[bytes]) -> Iterator[bytes]:
-            for record in records:
-                yield record
-                if self.applied != at:
-                    raise CoterieError(f"entry {self.applied} was applied while a snapshot of {at} was being taken")
-
-        return pack(unmoved(self._records()))
-
-    def _records(self) -> Iterator[bytes]:
-        yield b"H" + self._header()
-        for record in self._table.records():
-            yield b"S" + record
-        for chunk in self.machine.snapshot():
-            yield b"M" + chunk
-        yield b"E"
-
-    def _header(self) -> bytes:
-        return _encoder.encode(
-            _Header(
-                SNAPSHOT_FORMAT,
-                self.applied,
-                self.applied_epoch,
-                self.time,
-                self.limits,
-                self._origins.records(),
-            )
-        )
-
-    def restore(self, chunks: Iterable[bytes]) -> None:
-        """Become what `snapshot` was taken of. Raises `ValueError` if the chunks are no whole snapshot,
-        or were taken under other limits; the machine is then not to be used again."""
-        records = unpack(chunks)
-        try:
-            first = next(records, b"")
-            if first[:1] != b"H":
-                raise ValueError("the snapshot does not begin with a header")
-            header = _header_decoder.decode(first[1:])
-            if header.format != SNAPSHOT_FORMAT:
-                raise ValueError(f"the snapshot has format {header.format}; this version reads {SNAPSHOT_FORMAT}")
-            if header.limits != self.limits:
-                raise ValueError(f"the snapshot was taken with {header.limits}, this node has {self.limits}")
-            parts = Sections(records)
-            table = SessionTable(self.limits)
-            table.load(parts.take(b"S"))
-            self.machine.restore(parts.take(b"M"))
-            parts.finish(b"E")
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise ValueError(f"the snapshot is not readable: {error}") from error
-        self.applied = header.applied
-        self.applied_epoch = header.epoch
-        self.time = header.time
-        self._origins = Origins(header.origins)
-        self._table = table
-
-    def digest(self) -> bytes:
-        """Hash of machine, sessions, origins, time, applied index and limits: equal at every member
-        that has applied the same log, on any machine and any Python."""
-        state = blake2b(digest_size=32)
-        for part in (self._header(), *self._table.records(), self.machine.digest()):
-            state.update(len(part).to_bytes(8, "big"))
-            state.update(part)
-        return state.digest()
-
-
-class _Header(msgspec.Struct, frozen=True, array_like=True):
-    format: int
-    applied: Index
-    epoch: Epoch
-    time: Nanos
-    limits: SessionLimits
-    origins: list[tuple[MemberId, int, int]]
+def _mark(result: Result) -> bytes:
+    """What stands for a result in the chain."""
+    if type(result) is bytes:
+        return result
+    if isinstance(result, Failed):
+        return b"\xc1F%d" % result.code
+    return b"\xc1S" if result is SKIPPED else b"\xc1R"
 
 
 _encoder = msgspec.msgpack.Encoder()
-_header_decoder: msgspec.msgpack.Decoder[_Header] = msgspec.msgpack.Decoder(_Header)
+_membership_decoder: msgspec.msgpack.Decoder[Membership] = msgspec.msgpack.Decoder(Membership)
+_settings_decoder: msgspec.msgpack.Decoder[Settings] = msgspec.msgpack.Decoder(Settings)

@@ -53,9 +53,20 @@ class StateMachine(ABC):
     def snapshot(self) -> Iterator[bytes]:
         """The whole state in chunks of at most 1 MiB. `restore` of the chunks gives an equal machine."""
 
+    def frozen(self) -> Iterable[bytes]:
+        """What `snapshot` gives now, in a form that stays as it is while further batches are applied: it
+        is iterated in another thread.
+
+        This one takes all chunks at once, while nothing else runs: a large state stops the node for as long
+        as `snapshot` takes. A machine that can freeze its state cheaply (a copied dict whose values never
+        change, a persistent tree) returns an iterable of its own that makes the chunks from that.
+        """
+        return list(self.snapshot())
+
     @abstractmethod
     def restore(self, chunks: Iterable[bytes]) -> None:
-        """Replace the whole state by a snapshot's. Raises `ValueError` if it is not one."""
+        """Replace the whole state by a snapshot's. Raises `ValueError` if it is not one. It may run in
+        another thread than the other methods, while none of them runs."""
 
     @abstractmethod
     def digest(self) -> bytes:

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from heapq import heapify, heappop, heappush, heapreplace
+from typing import NamedTuple
 
 import msgspec
 
+from coterie.core.settings import Settings
 from coterie.core.types import Index, Nanos
 from coterie.machine.interface import Rejected
 
@@ -36,6 +38,16 @@ class SessionLimits(msgspec.Struct, frozen=True, array_like=True):
     replies may overshoot it: their size is not known before they are made.)"""
     max_total_reply_bytes: int
     """The same for all sessions together."""
+
+
+def limits_of(settings: Settings) -> SessionLimits:
+    """The limits that these settings say."""
+    return SessionLimits(
+        settings.max_sessions,
+        settings.max_session_replies,
+        settings.max_session_reply_bytes,
+        settings.max_total_reply_bytes,
+    )
 
 
 def session_id(index: Index, ordinal: int) -> int:
@@ -78,6 +90,8 @@ class SessionTable:
         self.living: dict[int, Session] = {}
         """By id; in ascending order of id, because ids ascend with the log."""
         self.reply_bytes = 0
+        self.changed: set[int] = set()
+        """Ids of the sessions that changed, or went, since `take_changed`."""
         self._order: list[tuple[Nanos, int]] = []
         """A heap of (deadline, id), one per session. A command moves only the session's own deadline;
         the heap's is brought up to date when it comes to the top, so it is never later than the true
@@ -87,6 +101,7 @@ class SessionTable:
         """A new session that expires at `now` + `ttl`."""
         session = Session(id, ttl, now + ttl)
         self.living[id] = session
+        self.changed.add(id)
         heappush(self._order, (session.deadline, id))
         return session
 
@@ -95,6 +110,7 @@ class SessionTable:
         session = self.living.pop(id, None)
         if session is None:
             return False
+        self.changed.add(id)
         self.reply_bytes -= session.reply_bytes
         session.replies.clear()  # nothing is left to drop when its entry ends
         if len(self._order) > 2 * len(self.living) + 64:  # mostly closed ones: bound the heap
@@ -116,6 +132,7 @@ class SessionTable:
             else:
                 heappop(order)
                 del self.living[id]
+                self.changed.add(id)
                 self.reply_bytes -= session.reply_bytes
                 dropped += 1
         return dropped
@@ -151,26 +168,16 @@ class SessionTable:
         session.reply_bytes -= freed
         self.reply_bytes -= freed
 
+    def take_changed(self) -> list[tuple[int, Frozen | None]]:
+        """The sessions that changed since the last call, as they are now; None: there no longer."""
+        changed, self.changed = self.changed, set()
+        living = self.living
+        return [(id, freeze(living[id]) if id in living else None) for id in changed]
+
     def records(self) -> Iterator[bytes]:
         """The table as records for a snapshot or a digest: canonical, whatever way led to it."""
         for id in sorted(self.living):
-            session = self.living[id]
-            yield _encoder.encode(_SessionRecord(id, session.ttl, session.deadline, session.floor))
-            group: list[tuple[int, bool, bytes]] = []
-            size = 0
-            for seq in sorted(session.replies):
-                reply = session.replies[seq]
-                assert reply is not None, "a snapshot was taken while an entry was being applied"
-                if isinstance(reply, Rejected):
-                    group.append((seq, True, reply.reason.encode("utf-8", "surrogatepass")))
-                else:
-                    group.append((seq, False, reply))
-                size += reply_size(reply)
-                if size >= _GROUP_BYTES:
-                    yield _encoder.encode(_ReplyRecord(group))
-                    group, size = [], 0
-            if group:
-                yield _encoder.encode(_ReplyRecord(group))
+            yield from session_records(id, freeze(self.living[id]))
 
     def load(self, records: Iterable[bytes]) -> None:
         """Fill an empty table with what `records` gave. Raises `ValueError` if they are not such."""
@@ -179,8 +186,8 @@ class SessionTable:
         for data in records:
             record = _decoder.decode(data)
             if isinstance(record, _SessionRecord):
-                if record.id in self.living or len(self.living) >= self.limits.max_sessions:
-                    raise ValueError(f"session {record.id} is in the snapshot twice, or one too many")
+                if record.id in self.living:
+                    raise ValueError(f"session {record.id} is in the snapshot twice")
                 session = Session(record.id, record.ttl, record.deadline, record.floor)
                 self.living[session.id] = session
             elif session is None:
@@ -193,6 +200,57 @@ class SessionTable:
                     self.reply_bytes += reply_size(reply)
         self._order = [(living.deadline, living.id) for living in self.living.values()]
         heapify(self._order)
+
+
+class Frozen(NamedTuple):
+    """A session as it was at some index."""
+
+    ttl: Nanos
+    deadline: Nanos
+    floor: int
+    replies: dict[int, bytes | Rejected | None]
+
+
+def freeze(session: Session) -> Frozen:
+    """The session as it is now."""
+    return Frozen(session.ttl, session.deadline, session.floor, session.replies.copy())
+
+
+def session_records(id: int, session: Frozen) -> Iterator[bytes]:
+    """The session as records: one for itself, then its replies in groups."""
+    yield _encoder.encode(_SessionRecord(id, session.ttl, session.deadline, session.floor))
+    group: list[tuple[int, bool, bytes]] = []
+    size = 0
+    for seq in sorted(session.replies):
+        reply = session.replies[seq]
+        assert reply is not None, "a session was recorded while an entry was being applied"
+        if isinstance(reply, Rejected):
+            group.append((seq, True, reply.reason.encode("utf-8", "surrogatepass")))
+        else:
+            group.append((seq, False, reply))
+        size += reply_size(reply)
+        if size >= _GROUP_BYTES:
+            yield _encoder.encode(_ReplyRecord(group))
+            group, size = [], 0
+    if group:
+        yield _encoder.encode(_ReplyRecord(group))
+
+
+def group_records(records: Iterable[bytes]) -> Iterator[tuple[int, list[bytes]]]:
+    """Records of sessions, gathered by session: (id, its records). Raises `ValueError` if they are no such."""
+    id = 0
+    group: list[bytes] = []
+    for data in records:
+        record = _decoder.decode(data)
+        if isinstance(record, _SessionRecord):
+            if group:
+                yield id, group
+            id, group = record.id, []
+        elif not group:
+            raise ValueError("the snapshot has replies without a session")
+        group.append(data)
+    if group:
+        yield id, group
 
 
 def reply_size(reply: bytes | Rejected) -> int:

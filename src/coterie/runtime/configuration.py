@@ -14,6 +14,8 @@ import msgspec
 from coterie.core.config import MIB, MILLISECOND, ReplicaConfig
 from coterie.core.errors import ConfigurationError
 from coterie.engine.engine import EngineConfig
+from coterie.engine.member_changes import MAX_MEMBERS as MAX_MEMBERS
+from coterie.engine.member_names import NAME_RULE, legal_name
 from coterie.runtime.addresses import AddressError, split_address
 from coterie.runtime.client_port import ClientLimits
 from coterie.runtime.peer_link import LinkLimits
@@ -22,8 +24,6 @@ ENVIRONMENT_PREFIX = "COTERIE_"
 PROTOCOLS = ("raft",)
 LOG_LEVELS = ("debug", "info", "warning", "error")
 DEFAULT_MACHINE = "coterie.machine.kv:KeyValue"
-MAX_NAME_CHARACTERS = 64
-MAX_MEMBERS = 64
 MAX_CONFIGURATION_BYTES = 1 * MIB
 
 _SHARED_VARIABLES = {"COTERIE_ENDPOINTS"}
@@ -51,6 +51,9 @@ class NodeConfiguration(msgspec.Struct, frozen=True, kw_only=True):
     initial_members: tuple[tuple[str, str], ...] = ()
     """(name, peer address) of every first member, this one included. Empty: this member alone.
     It decides at the first start only."""
+    join: str = ""
+    """Client addresses of a running cluster's members, with commas between: join it as the member that was added
+    under this name. It decides at the first start only; later it is checked that they are of the same cluster."""
     machine: str = DEFAULT_MACHINE
     """The state machine, `package.module:Class`; the same on all members."""
     election_timeout_ms: int = 1000
@@ -91,6 +94,10 @@ class NodeConfiguration(msgspec.Struct, frozen=True, kw_only=True):
             _check_address(key, getattr(self, key), optional=False)
         for key in ("peer_listen", "client_listen"):
             _check_address(key, getattr(self, key), optional=True)
+        for address in self.join_endpoints:
+            _check_address("join", address, optional=False)
+        if self.join and self.initial_members:
+            _wrong("join", self.join, "a node either joins a cluster or starts one with initial_members, not both")
         if ":" not in self.machine:
             _wrong("machine", self.machine, "it must have the form package.module:Class")
         for key in self.__struct_fields__:
@@ -129,6 +136,11 @@ class NodeConfiguration(msgspec.Struct, frozen=True, kw_only=True):
     def members(self) -> tuple[tuple[str, str], ...]:
         """(name, peer address) of the first members; this one alone if none are named."""
         return self.initial_members or ((self.name, self.peer),)
+
+    @property
+    def join_endpoints(self) -> tuple[str, ...]:
+        """The addresses in `join`; none if it is empty."""
+        return tuple(part.strip() for part in self.join.split(",") if part.strip())
 
     def engine(self) -> EngineConfig:
         """The part that the engine and the replica need."""
@@ -176,14 +188,8 @@ def _wrong(key: str, value: object, rule: str) -> None:
 
 
 def _check_name(key: str, name: object) -> None:
-    legal = (
-        isinstance(name, str) and name.isascii() and name.replace(".", "").replace("_", "").replace("-", "").isalnum()
-    )
-    if not legal or len(str(name)) > MAX_NAME_CHARACTERS:
-        rule = (
-            f"a name has 1 to {MAX_NAME_CHARACTERS} letters, digits, '.', '_' or '-', and at least one letter or digit"
-        )
-        _wrong(key, name, rule)
+    if not isinstance(name, str) or not legal_name(name):
+        _wrong(key, name, NAME_RULE)
 
 
 def _check_choice(key: str, value: str, choices: tuple[str, ...]) -> None:

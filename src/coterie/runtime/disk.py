@@ -6,33 +6,71 @@ import errno
 from collections.abc import Callable
 from typing import TypeVar
 
+import msgspec
+
 from coterie.core.types import Member, MemberId
+from coterie.machine.durable import DurableMachine
+from coterie.machine.interface import StateMachine
+from coterie.machine.stores import OrderedStore, open_store
 from coterie.runtime.boots import BootsFile
 from coterie.runtime.configuration import NodeConfiguration
 from coterie.runtime.errors import StartFailed
 from coterie.runtime.handshake import Boots
 from coterie.runtime.log_lines import Lines
+from coterie.runtime.register import Register, RegisterFile
 from coterie.storage.directory import DataDirectory
 from coterie.storage.disk import DiskFiles
 from coterie.storage.first_entry import cluster_id, first_entry
+from coterie.storage.identity import read_identity, within
 from coterie.storage.log_store import LogHeader, LogStore
+from coterie.storage.refusal import refusing
 from coterie.storage.snapshots import SnapshotDirectory
 
 T = TypeVar("T")
+
+STORE_NAME = "store"
+"""Of the directory, in the data directory, that a durable machine's store is in."""
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Which member of which cluster a new data directory is to be."""
+
+    cluster: int
+    member: MemberId
+    claim: int
 
 
 class OpenDisk:
     """The data directory and, once it is created or opened, the log in it."""
 
-    def __init__(self, config: NodeConfiguration) -> None:
-        """Opens (and makes, if there is none) the directory `config.data`, and locks it.
+    @staticmethod
+    def is_new(config: NodeConfiguration) -> bool:
+        """Whether there is no data directory yet. Raises `CoterieError`: damaged, unreadable."""
+        with refusing(config.data):
+            return read_identity(DiskFiles(), config.data) is None
+
+    def __init__(self, config: NodeConfiguration, place: Place | None = None) -> None:
+        """Opens (and makes, if there is none) the directory `config.data`, and locks it. `place`: make it for this
+        member of a cluster that runs.
 
         Raises `CoterieError`: in use, of another member, read-only, damaged.
         """
         self._config = config
         self._files = DiskFiles()
-        self.directory = DataDirectory.open(self._files, config.data, config.name, config.protocol)
+        if place is None:
+            self.directory = DataDirectory.open(self._files, config.data, config.name, config.protocol)
+        else:
+            self.directory = DataDirectory.join(
+                self._files,
+                config.data,
+                config.name,
+                config.protocol,
+                member=place.member,
+                cluster=place.cluster,
+                claim=place.claim,
+            )
         self._log: LogStore | None = None
+        self._snapshots: SnapshotDirectory | None = None
 
     @property
     def member(self) -> MemberId:
@@ -85,11 +123,22 @@ class OpenDisk:
         self._log = self._attempt(lambda: LogStore.open(self._files, self.directory.log_directory, header))
         return self._log
 
-    def snapshots(self) -> SnapshotDirectory:
-        """The snapshots of a member that has a log; what an earlier process left unfinished is removed."""
-        cluster = self.directory.cluster
-        assert cluster is not None
-        return self._attempt(lambda: SnapshotDirectory(self._files, self.directory.snapshot_directory, cluster))
+    def snapshots(self, cluster: int) -> SnapshotDirectory:
+        """The snapshots in the directory, which is made if it is not there."""
+        self._snapshots = self._attempt(
+            lambda: SnapshotDirectory(self._files, self.directory.snapshot_directory, cluster)
+        )
+        return self._snapshots
+
+    def open_store(self, machine: StateMachine) -> OrderedStore | None:
+        """The store of a machine that keeps its state in one; None for others. The host closes it."""
+        if not isinstance(machine, DurableMachine):
+            return None
+        return open_store(within(self._config.data, STORE_NAME))
+
+    def register(self, lines: Lines) -> Register:
+        """The removed members, as far as this directory remembers them."""
+        return RegisterFile(self._files, self._config.data, lines).load()
 
     def boots(self, lines: Lines) -> Boots:
         """The boots of other members, as far as this directory remembers them."""
@@ -100,6 +149,9 @@ class OpenDisk:
         if self._log is not None:
             self._log.close()
             self._log = None
+        if self._snapshots is not None:
+            self._snapshots.close()
+            self._snapshots = None
         self.directory.close()
 
     def _attempt(self, work: Callable[[], T]) -> T:

@@ -19,6 +19,7 @@ from coterie.core.errors import CoterieError
 from coterie.core.types import MemberId
 from coterie.engine.first_start import Introduction
 from coterie.runtime.frames import pack_length
+from coterie.runtime.register import Register
 
 PEER_MAGIC = b"\x00coterie-member\x01"
 """No HTTP client sends a zero byte first."""
@@ -50,6 +51,8 @@ class PeerHello(msgspec.Struct, frozen=True, array_like=True, tag=1):
     """64 random bits of this process: two that run with one boot are copies of one disk."""
     protocol: str
     target: MemberId
+    claim: int = 0
+    """64 random bits of a data directory that joined; 0: a first member's."""
 
 
 class PeerWelcome(msgspec.Struct, frozen=True, array_like=True, tag=2):
@@ -78,6 +81,10 @@ class RefusalCode(IntEnum):
     """The other waits for its own first start, or has not opened its disk yet: try again."""
     OWN_ID = 8
     """The dialler has the id of the one it dials."""
+    REMOVED = 9
+    """The dialler was removed from the group, for certain and for ever."""
+    OTHER_CLAIM = 10
+    """Another data directory has joined with the dialler's id."""
 
 
 class PeerRefused(msgspec.Struct, frozen=True, array_like=True, tag=3):
@@ -120,11 +127,21 @@ class PeerIdentity(msgspec.Struct, frozen=True, kw_only=True):
     boot: int
     process: int
     protocol: str
+    claim: int = 0
 
     def hello(self, target: MemberId) -> PeerHello:
         """What to open a stream to `target` with."""
         return PeerHello(
-            MAJOR, MINOR, self.cluster, self.member, self.name, self.boot, self.process, self.protocol, target
+            MAJOR,
+            MINOR,
+            self.cluster,
+            self.member,
+            self.name,
+            self.boot,
+            self.process,
+            self.protocol,
+            target,
+            self.claim,
         )
 
     def welcome(self) -> PeerWelcome:
@@ -172,7 +189,7 @@ class Boots:
                 self._on_change(self._seen)
 
 
-def check_hello(own: PeerIdentity, hello: PeerHello, boots: Boots) -> None:
+def check_hello(own: PeerIdentity, hello: PeerHello, boots: Boots, register: Register | None = None) -> None:
     """Raises `HandshakeRefused` if the dialler must not be let in.
 
     A member that is not in the membership as this node knows it *is* let in: the one who refuses may be
@@ -207,7 +224,26 @@ def check_hello(own: PeerIdentity, hello: PeerHello, boots: Boots) -> None:
             RefusalCode.OWN_ID,
             f"{who} has the id of {own.name} itself: one runs on a copy of the other's data directory. Stop the copy",
         )
+    if register is not None:
+        _check_register(who, hello, register)
     boots.check(hello.name, hello.member, hello.boot, hello.process)
+
+
+def _check_register(who: str, hello: PeerHello, register: Register) -> None:
+    """What is known for certain of the dialler's id."""
+    if register.was_removed(hello.member):
+        raise HandshakeRefused(
+            RefusalCode.REMOVED,
+            f"{who} was removed from the cluster and does not come back under this id: to have it again, "
+            f"`coterie member add {hello.name} ...` and start it with an empty data directory",
+        )
+    claim = register.claim_of(hello.member)
+    if claim and hello.claim != claim:
+        raise HandshakeRefused(
+            RefusalCode.OTHER_CLAIM,
+            f"{who} comes with another data directory than the one that joined with this id: that one was wiped, or "
+            "this is another node under its name. Remove the member from the cluster, then add it again",
+        )
 
 
 def check_welcome(target: MemberId, welcome: PeerWelcome) -> None:

@@ -7,6 +7,7 @@ import contextlib
 import os
 import random
 import secrets
+import socket
 import time
 from types import TracebackType
 
@@ -20,16 +21,19 @@ from coterie.machine.loading import load_machine, machine_name
 from coterie.runtime.addresses import listen
 from coterie.runtime.client_port import ClientPort
 from coterie.runtime.configuration import NodeConfiguration
-from coterie.runtime.disk import OpenDisk
+from coterie.runtime.disk import OpenDisk, Place
 from coterie.runtime.errors import NodeStopped
 from coterie.runtime.first_start import agree_on_first_members, not_started, started_answer
 from coterie.runtime.handshake import PeerIdentity
+from coterie.runtime.joining import confirm_place, find_place
 from coterie.runtime.local_client import LocalClient
 from coterie.runtime.log_lines import Lines
 from coterie.runtime.node_loop import NodeLoop
 from coterie.runtime.peer_port import PeerPort
 from coterie.runtime.sync_thread import SyncThread
 from coterie.runtime.transport import Transport
+from coterie.runtime.work_threads import WorkThreads
+from coterie.storage.log_store import LogStore
 
 
 class Node:
@@ -56,6 +60,10 @@ class Node:
         self._local: LocalClient | None = None
         self._sync: SyncThread | None = None
         self._clients: ClientPort | None = None
+        self._work: WorkThreads | None = None
+        self.removed = ""
+        """Why the node ended by itself, if it was removed from the cluster."""
+        self._ending: asyncio.Task[None] | None = None
         self._running = False
         self._stopping = False
         self._failure: BaseException | None = None
@@ -95,7 +103,10 @@ class Node:
         for listener in client_sockets:
             self._open.callback(listener.close)
 
-        disk = OpenDisk(config)
+        place: Place | None = None
+        if config.join and OpenDisk.is_new(config):
+            place = await find_place(config, self._lines, self._rng)
+        disk = OpenDisk(config, place)
         self._open.callback(self._close_disk, disk)
         peers = PeerPort(self._lines, not_started)
         self._open.callback(peers.close)
@@ -114,8 +125,29 @@ class Node:
         log = disk.open_log(cluster)
         for notice in log.notices:
             self._lines.warning("log-notice", text=notice)
+        if config.join or disk.claim:
+            await confirm_place(
+                config,
+                Place(cluster, disk.member, disk.claim),
+                self._lines,
+                self._rng,
+                joined=not disk.claim or log.recovered.last_index > 0,
+            )
+        await self._begin(disk, log, cluster, machine, peers, client_sockets)
 
-        shell = self._shell = NodeLoop(lines=self._lines, on_failure=self._failed)
+    async def _begin(
+        self,
+        disk: OpenDisk,
+        log: LogStore,
+        cluster: int,
+        machine: StateMachine,
+        peers: PeerPort,
+        client_sockets: list[socket.socket],
+    ) -> None:
+        """The disk is open and it is known who this member is: run."""
+        config = self.config
+        loop = asyncio.get_running_loop()
+        shell = self._shell = NodeLoop(lines=self._lines, on_failure=self._failed, on_removed=self._was_removed)
         self._open.callback(shell.end)
         own_side = PeerIdentity(
             cluster=cluster,
@@ -124,15 +156,23 @@ class Node:
             boot=disk.boot,
             process=secrets.randbits(64),
             protocol=config.protocol,
+            claim=disk.claim,
         )
         transport = Transport(
-            own=own_side, limits=config.links(), lines=self._lines, rng=self._rng, on_closed=shell.connection_closed
+            own=own_side,
+            limits=config.links(),
+            lines=self._lines,
+            rng=self._rng,
+            on_closed=shell.connection_closed,
+            on_expelled=shell.expelled,
         )
         self._open.callback(transport.close)
         self._sync = SyncThread(
             store=log, lines=self._lines, where=config.data, on_stored=shell.stored, on_no_space=shell.store_failed
         )
         self._open.callback(self._sync.stop)
+        self._work = WorkThreads(where=config.data, on_done=shell.worked)
+        self._open.callback(self._work.stop)
         self._clients = ClientPort(self._lines, config.clients(), shell)
         self._open.callback(self._clients.close, at_once=True)
         identity = Identity(
@@ -143,6 +183,9 @@ class Node:
             version=coterie.__version__,
             pid=os.getpid(),
         )
+        snapshots = disk.snapshots(cluster)
+        for notice in snapshots.notices:
+            self._lines.warning("snapshot-notice", text=notice)
         engine = Engine(
             identity=identity,
             config=config.engine(),
@@ -153,12 +196,26 @@ class Node:
             ports=shell,
             rng=self._rng,
             now=time.monotonic_ns(),
+            store=disk.open_store(machine),
+            snapshots=snapshots,
+            log_bytes=log.bytes,
         )
+        self._open.callback(self._close_host, engine)
         welcome = Welcome(PROTOCOL_VERSION, cluster, disk.member, config.name, machine_name(machine))
-        shell.begin(engine=engine, transport=transport, sync=self._sync, clients=self._clients, welcome=welcome)
+        register = disk.register(self._lines)
+        shell.begin(
+            engine=engine,
+            transport=transport,
+            sync=self._sync,
+            work=self._work,
+            clients=self._clients,
+            peers=peers,
+            register=register,
+            welcome=welcome,
+        )
         self._local = LocalClient(shell)
         self._open.callback(self._local.end)
-        peers.open(own_side, shell, disk.boots(self._lines))
+        peers.open(own_side, shell, disk.boots(self._lines), register)
         for listener in client_sockets:
             self._serve(await loop.create_server(self._clients.protocol, sock=listener))
         self._running = True
@@ -186,12 +243,18 @@ class Node:
         assert self._sync is not None
         assert self._clients is not None
         self._lines.info("stopping")
+        try:
+            async with asyncio.timeout(self.config.election_timeout_ms / 1000):
+                await self._shell.hand_over()
+        except TimeoutError:
+            self._lines.warning("still-leader", text="nobody took over in time; the others will elect a leader")
         for server in self._servers:
             server.close()
         self._shell.stop_requests()
         try:
             async with asyncio.timeout(self.config.stop_timeout_ms / 1000):
                 await self._shell.quiet()
+                await self._shell.flush_store()
                 self._shell.end()
                 await self._sync.drain()
                 self._clients.close(at_once=False)
@@ -216,14 +279,32 @@ class Node:
         """Started and not ended."""
         return self._running
 
+    def _was_removed(self, reason: str) -> None:
+        """The cluster has no more use for this member: say so, and end."""
+        if not self._running or self._stopping or self.removed:
+            return
+        self.removed = (
+            f"{reason}. Its data directory {self.config.data} is of no more use: to have the member again, add it anew "
+            "and start it with an empty directory"
+        )
+        self._lines.warning("removed", text=self.removed)
+        self._ending = asyncio.get_running_loop().create_task(self.stop())
+
     def _failed(self, error: BaseException) -> None:
         """The engine raised: the node ends at once and says nothing more; the disk stays as it is."""
         self._failure = error
         self._close()
 
+    def _close_host(self, engine: Engine) -> None:
+        """Close the machine's store, unless something may still use it."""
+        if self._work is not None:
+            self._work.stop()
+            if self._work.ended:
+                engine.host.close()
+
     def _close_disk(self, disk: OpenDisk) -> None:
         """Unlock the directory, unless a write into it may still be under way."""
-        if self._sync is None or self._sync.ended:
+        if (self._sync is None or self._sync.ended) and (self._work is None or self._work.ended):
             disk.close()
 
     def _close(self) -> None:

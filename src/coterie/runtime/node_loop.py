@@ -10,14 +10,18 @@ from collections.abc import Callable
 from coterie.core.errors import SafetyViolation
 from coterie.core.messages import Message
 from coterie.core.records import StoreBatch
-from coterie.core.types import Mark, MemberId, Nanos
+from coterie.core.types import Mark, Member, MemberId, Nanos
 from coterie.engine.engine import Engine
 from coterie.engine.ports import Event
 from coterie.engine.protocol import Request, Response, View, Welcome
+from coterie.engine.work import Job
 from coterie.runtime.client_port import ClientPort
 from coterie.runtime.log_lines import Lines
+from coterie.runtime.peer_port import PeerPort
+from coterie.runtime.register import Register
 from coterie.runtime.sync_thread import SyncThread
-from coterie.runtime.transport import Transport
+from coterie.runtime.transport import FAREWELL_S, Transport
+from coterie.runtime.work_threads import WorkThreads
 
 _now = time.monotonic_ns
 NANOS_PER_MILLISECOND = 1_000_000
@@ -35,16 +39,22 @@ class NodeLoop:
         *,
         lines: Lines,
         on_failure: Callable[[BaseException], None],
+        on_removed: Callable[[str], None],
         on_event: Callable[[Event], None] | None = None,
     ) -> None:
+        """`on_removed(reason)`: this member was removed from the group, and may end."""
         self._lines = lines
         self._on_failure = on_failure
+        self._on_removed = on_removed
         self._on_event = on_event
         self._loop = asyncio.get_running_loop()
         self._engine: Engine | None = None
         self._transport: Transport | None = None
         self._sync: SyncThread | None = None
         self._clients: ClientPort | None = None
+        self._peers: PeerPort | None = None
+        self._register = Register()
+        self._work: WorkThreads | None = None
         self._welcome: Welcome | None = None
         self._flush_due = False
         self._members_due = False
@@ -53,12 +63,25 @@ class NodeLoop:
         self._deadline: Nanos = 0
         self._alive = False
         self._quiet: asyncio.Future[None] | None = None
+        self._handed_over: asyncio.Future[None] | None = None
 
     def begin(
-        self, *, engine: Engine, transport: Transport, sync: SyncThread, clients: ClientPort, welcome: Welcome
+        self,
+        *,
+        engine: Engine,
+        transport: Transport,
+        sync: SyncThread,
+        work: WorkThreads,
+        clients: ClientPort,
+        peers: PeerPort,
+        register: Register,
+        welcome: Welcome,
     ) -> None:
         """The engine is made: from now on inputs are taken."""
         self._engine = engine
+        self._work = work
+        self._peers = peers
+        self._register = register
         self._transport = transport
         self._sync = sync
         self._clients = clients
@@ -71,6 +94,7 @@ class NodeLoop:
         """No input reaches the engine any more."""
         self._alive = False
         self._tell_quiet()
+        self._tell_handed_over()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -82,11 +106,38 @@ class NodeLoop:
         return self._engine
 
     async def quiet(self) -> None:
-        """Wait until no request is under way and every input has been flushed."""
-        while self._alive and (self._flush_due or not self.engine.idle):
+        """Wait until no request is under way, every input has been flushed, and nothing is on its way to the store."""
+        while self._alive and (self._flush_due or self.engine.flushing or not self.engine.idle):
             if self._quiet is None:
                 self._quiet = self._loop.create_future()
             await self._quiet
+
+    async def hand_over(self) -> None:
+        """If this member leads, let another take over; wait until one has, or nobody can. Whoever calls it bounds
+        the wait."""
+        if not self._alive or not self.engine.hand_over(_now()):
+            return
+        self._handed_over = self._loop.create_future()
+        self._schedule_flush()
+        await self._handed_over
+
+    def _look_handed_over(self) -> None:
+        """Nobody leads from here any more, or nobody can be reached to take over."""
+        assert self._transport is not None
+        if not (self.engine.leads and self._transport.connected):
+            self._tell_handed_over()
+
+    def _tell_handed_over(self) -> None:
+        if self._handed_over is not None and not self._handed_over.done():
+            self._handed_over.set_result(None)
+        self._handed_over = None
+
+    async def flush_store(self) -> None:
+        """Bring what the machine gathered in memory into its store. Whoever calls it bounds the wait."""
+        if not self._alive or not self.engine.flush_store(_now()):
+            return
+        self._schedule_flush()
+        await self.quiet()
 
     # Inputs. Each reads the clock after the input has arrived.
 
@@ -140,6 +191,15 @@ class NodeLoop:
         """The stream to a member closed."""
         self._input(lambda engine, now: engine.connection_closed(now, peer, refused))
 
+    def worked(self, job: Job, problem: Exception | None) -> None:
+        """A job of the engine's is done, or failed."""
+        self._input(lambda engine, now: engine.worked(now, job, problem))
+
+    def expelled(self, reason: str) -> None:
+        """Another member says that this one was removed."""
+        if self._alive and not self.engine.leads:
+            self._on_removed(reason)
+
     def stop_requests(self) -> None:
         """Take no more requests."""
         self._input(lambda engine, now: engine.stop(now))
@@ -181,6 +241,24 @@ class NodeLoop:
         self._clients.publish(view)
         self._members_due = True
 
+    def work(self, job: Job) -> None:
+        """See `Ports.work`."""
+        assert self._work is not None
+        self._work.submit(job)
+
+    def removed(self, member: Member) -> None:
+        """See `Ports.removed`."""
+        if member.id == self.engine.identity.member:
+            text = f"{member.name} (id {member.id:016x}) was removed from the cluster"
+            self._loop.call_soon(self._on_removed, text)
+            return
+        self._register.remove(member)
+        self._members_due = True
+        if self._peers is not None:
+            # Its new streams are refused from now on. An open one stays for a while: it may be the leader, that
+            # left and hands over; and mostly it learns from the log that it was removed, and ends by itself.
+            self._loop.call_later(FAREWELL_S, self._peers.end, member.id)
+
     def event(self, event: Event) -> None:
         """See `Ports.event`."""
         self._lines.info(event.kind, text=event.text, **event.fields)
@@ -211,8 +289,10 @@ class NodeLoop:
         self._transport.flush()
         self._clients.flush()
         self._arm(deadline)
-        if self._quiet is not None and engine.idle:
+        if self._quiet is not None and engine.idle and not engine.flushing:
             self._tell_quiet()
+        if self._handed_over is not None:
+            self._look_handed_over()
 
     def _tell_quiet(self) -> None:
         if self._quiet is not None and not self._quiet.done():
@@ -222,8 +302,9 @@ class NodeLoop:
     def _follow_membership(self) -> None:
         assert self._transport is not None
         self._members_due = False
-        status = self.engine.status()
-        self._transport.members([(m.id, m.name, m.peer) for m in status.members])
+        members = self.engine.replica.membership.members
+        self._register.members(members)
+        self._transport.members([(m.id, m.name, m.peer) for m in members])
 
     def _arm(self, deadline: Nanos) -> None:
         """Have the timer fire at `deadline` or before: one that fires early is set again, which costs less

@@ -171,8 +171,10 @@ class PeerLink:
         lines: Lines,
         rng: random.Random,
         on_closed: Callable[[MemberId, bool], None],
+        on_expelled: Callable[[str], None],
     ) -> None:
-        """`on_closed(target, refused)`: the stream closed; `refused`: and dialling at once was refused."""
+        """`on_closed(target, refused)`: the stream closed; `refused`: and dialling at once was refused.
+        `on_expelled(reason)`: the other says that this member was removed from the group."""
         self.own = own
         self.target = target
         self.name = name
@@ -183,6 +185,7 @@ class PeerLink:
         self._limits = limits
         self._rng = rng
         self._on_closed = on_closed
+        self._on_expelled = on_expelled
         self._loop = asyncio.get_running_loop()
         self._stream: _Stream | None = None
         self._transport: asyncio.Transport | None = None
@@ -280,6 +283,8 @@ class PeerLink:
                 self._on_closed(self.target, True)
                 hint_until = 0.0
             self._tell(problem)
+            if isinstance(problem, HandshakeRefused) and problem.code == RefusalCode.REMOVED:
+                self._on_expelled(str(problem))
             await asyncio.sleep(delay * self._rng.randint(500, 1000) / 1000)
             delay = min(delay * 2, self._limits.max_delay_s)
 

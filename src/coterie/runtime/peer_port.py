@@ -31,6 +31,7 @@ from coterie.runtime.handshake import (
 )
 from coterie.runtime.log_lines import Lines
 from coterie.runtime.peer_link import tune_socket
+from coterie.runtime.register import Register
 
 MAX_PEER_CONNECTIONS = 512
 """Streams from other members, welcomed or not."""
@@ -165,6 +166,7 @@ class PeerPort:
         self._own: PeerIdentity | None = None
         self._input: PeerInput | None = None
         self._boots = Boots()
+        self._register = Register()
         self._streams: set[_Incoming] = set()
         self._by_sender: dict[MemberId, _Incoming] = {}
 
@@ -172,8 +174,9 @@ class PeerPort:
         """A new connection's protocol, for `loop.create_server`."""
         return _Incoming(self)
 
-    def open(self, own: PeerIdentity, input: PeerInput, boots: Boots) -> None:
+    def open(self, own: PeerIdentity, input: PeerInput, boots: Boots, register: Register | None = None) -> None:
         """From now on members are welcomed; before, they are told to try again."""
+        self._register = register if register is not None else self._register
         self._own = own
         self._boots = boots
         self._input = input
@@ -211,8 +214,14 @@ class PeerPort:
             raise FrameError("a stream opens with a greeting, not with an answer to one")
         if self._own is None:
             raise HandshakeRefused(RefusalCode.NOT_STARTED, "this member has not started yet: try again")
-        check_hello(self._own, question, self._boots)
+        check_hello(self._own, question, self._boots, self._register)
         return self._own.welcome()
+
+    def end(self, member: MemberId) -> None:
+        """A member was removed: its stream is closed, and its next greeting is refused."""
+        stream = self._by_sender.get(member)
+        if stream is not None:
+            stream.abort()
 
     def welcomed(self, stream: _Incoming, hello: PeerHello) -> None:
         """A member was let in; an older stream of the same member is closed."""

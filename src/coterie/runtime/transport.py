@@ -14,6 +14,9 @@ from coterie.runtime.log_lines import Lines
 from coterie.runtime.peer_link import LinkLimits, PeerLink
 from coterie.runtime.peer_port import PeerPort
 
+FAREWELL_S = 10.0
+"""How long a member that has left is still sent to."""
+
 
 class Transport:
     """Sends to members by id. Everything here may be lost; nothing here waits."""
@@ -26,23 +29,32 @@ class Transport:
         lines: Lines,
         rng: random.Random,
         on_closed: Callable[[MemberId, bool], None],
+        on_expelled: Callable[[str], None] = lambda reason: None,
     ) -> None:
-        """`on_closed(peer, refused)`: see `PeerLink`."""
+        """`on_closed(peer, refused)`, `on_expelled(reason)`: see `PeerLink`."""
         self._own = own
         self._limits = limits
         self._lines = lines
         self._rng = rng
         self._on_closed = on_closed
+        self._on_expelled = on_expelled
+        self._loop = asyncio.get_running_loop()
+        self._wanted: set[MemberId] = set()
         self._links: dict[MemberId, PeerLink] = {}
         self._waiting: list[PeerLink] = []
         """Links with something to flush; one may stand here more than once, and is written once."""
 
     def members(self, members: Iterable[tuple[MemberId, str, str]]) -> None:
-        """(id, name, peer address) of the other members as they now are: links are made, moved and ended."""
+        """(id, name, peer address) of the other members as they now are: links are made, moved and ended.
+
+        Who has left is still sent to for a while: the leader tells it that it was removed."""
         wanted = {member: (name, address) for member, name, address in members if member != self._own.member}
+        self._wanted = set(wanted)
         for member in list(self._links):
             link = self._links[member]
-            if member not in wanted or wanted[member][1] != link.address:
+            if member not in wanted:
+                self._loop.call_later(FAREWELL_S, self._end, member)
+            elif wanted[member][1] != link.address:
                 link.close()
                 del self._links[member]
         for member, (name, address) in wanted.items():
@@ -56,7 +68,17 @@ class Transport:
                     lines=self._lines,
                     rng=self._rng,
                     on_closed=self._on_closed,
+                    on_expelled=self._on_expelled,
                 )
+
+    def _end(self, member: MemberId) -> None:
+        if member not in self._wanted and (link := self._links.pop(member, None)) is not None:
+            link.close()
+
+    @property
+    def connected(self) -> bool:
+        """Whether any other member can be reached."""
+        return any(link.connected for link in self._links.values())
 
     def link(self, member: MemberId) -> PeerLink | None:
         """The link to a member, if there is one."""

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Final, Protocol
 from coterie.core.config import MILLISECOND
 from coterie.core.messages import Message
 from coterie.core.records import StoreBatch
-from coterie.core.types import Mark, MemberId
+from coterie.core.types import Mark, Member, MemberId
 from coterie.engine.engine import Engine, Identity
 from coterie.engine.ports import Event
 from coterie.engine.protocol import Response, View
+from coterie.engine.work import Job, lacks_space
 from coterie.machine.interface import Batch, Rejected, StateMachine
 from coterie.machine.kv.machine import KeyValue
 from coterie.sim.chance import exponential, stream
@@ -166,6 +167,25 @@ class Process:
 
     def event(self, event: Event) -> None:
         """See `Ports.event`."""
+
+    def work(self, job: Job) -> None:
+        """See `Ports.work`."""
+        self._node.frailty.step()
+        self._node.later(self._node.sync_latency(), "work", lambda: self._perform(job))
+
+    def removed(self, member: Member) -> None:
+        """See `Ports.removed`."""
+        self._node.frailty.step()
+
+    def _perform(self, job: Job) -> None:
+        problem: Exception | None = None
+        try:
+            job.perform()
+        except (OSError, ValueError) as error:
+            if isinstance(error, OSError) and not lacks_space(error):
+                raise Death from error  # as for the log: nobody knows what is on the disk now
+            problem = error
+        self._node.take(lambda now: self.engine.worked(now, job, problem))
 
     # -- the disk: one write at a time, as the sync thread does it ------------------------------
 

@@ -84,3 +84,16 @@ class ProgressMachine(RuleBasedStateMachine):
 
 TestProgress = ProgressMachine.TestCase
 TestProgress.settings = settings(max_examples=80, stateful_step_count=30, deadline=None)
+
+
+def test_a_snapshot_stops_entries_and_no_late_refusal_starts_them_again() -> None:
+    progress = Progress(CONFIG, 11, 0)
+    progress.accepted(10)
+    progress.sent(12, 3)
+    progress.become_snapshot()
+    assert not progress.open
+    assert not progress.refused(11, 11)
+    assert progress.mode is Mode.SNAPSHOT
+    progress.accepted(30)
+    progress.become_replicate()
+    assert (progress.mode, progress.match, progress.next, progress.open) == (Mode.REPLICATE, 30, 31, True)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
+from collections.abc import Iterable
+
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from tests.machine.kv.model import Model
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from tests.machine.kv.model import Model, inside
 
+from coterie.machine.durable import MachineFlush
 from coterie.machine.interface import Batch, Rejected
-from coterie.machine.kv import KeyValue, store
+from coterie.machine.kv import KeyValue, counts, layer, store, sweeping
 from coterie.machine.kv.protocol import (
     Command,
     Compact,
@@ -24,6 +30,7 @@ from coterie.machine.kv.protocol import (
     encoder,
     reply_decoder,
 )
+from coterie.machine.stores import LmdbStore, MemoryStore, OrderedStore
 
 KEYS = st.sampled_from([b"a", b"b", b"c", b"a\0"] * 6 + [b"\0", b"ab", b"\xff", b"\xff\xff", b""])
 ENDS = st.sampled_from([b"", b"", b"\0", b"a", b"b", b"b\0", b"c", b"\xff"])
@@ -42,10 +49,14 @@ class Comparison(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.machine = KeyValue()
+        self.machine = self.make()
         self.model = Model()
         self.index = 0
         self.log: list[list[bytes]] = []
+
+    def make(self) -> KeyValue:
+        """The machine on trial, empty."""
+        return KeyValue()
 
     def run(self, *commands: Command) -> list[Reply | str]:
         """The commands as one batch; replies decoded, refusals as their reason."""
@@ -79,12 +90,18 @@ class Comparison(RuleBasedStateMachine):
     @rule()
     def restore(self) -> None:
         """A machine made of the snapshot takes over: equal, and the same from then on."""
-        twin = KeyValue()
-        twin.restore(self.machine.snapshot())
+        twin = self.restored(self.machine.snapshot())
         assert twin.digest() == self.machine.digest()
         assert list(twin.snapshot()) == list(self.machine.snapshot())
-        assert twin.store.histories == self.machine.store.histories
         self.machine = twin
+
+    def restored(self, chunks: Iterable[bytes]) -> KeyValue:
+        twin = KeyValue()
+        twin.restore(chunks)
+        assert isinstance(twin.store, store.Store)
+        assert isinstance(self.machine.store, store.Store)
+        assert twin.store.histories == self.machine.store.histories
+        return twin
 
     @rule()
     def replay(self) -> None:
@@ -106,6 +123,10 @@ class Comparison(RuleBasedStateMachine):
     def teardown(self) -> None:
         """What compaction left is freed in the end: one item for each living key is all."""
         self.run(Compact(self.model.revision))
+        self.check_freed()
+
+    def check_freed(self) -> None:
+        assert isinstance(self.machine.store, store.Store)
         self.machine.store.sweep(self.model.revision)
         assert self.machine.store.histories == 0
 
@@ -125,7 +146,148 @@ class SlowSweep(Comparison):
         self.machine.store = LazyStore()
 
 
+class Layered(Comparison):
+    """The same on an ordered store, with flushes that begin and end anywhere, and restarts that lose the rest."""
+
+    def __init__(self) -> None:
+        self.disk: OrderedStore = MemoryStore()
+        super().__init__()
+        self.flush: MachineFlush | None = None
+        self.flushed = 0
+        """Batches of `log` that the store holds."""
+        self.flushing = 0
+
+    def make(self) -> KeyValue:
+        machine = KeyValue()
+        machine.attach(self.disk)
+        return machine
+
+    @precondition(lambda self: self.flush is None)
+    @rule()
+    def begin_flush(self) -> None:
+        self.flush = self.machine.begin_flush()
+        self.flushing = len(self.log)
+
+    @precondition(lambda self: self.flush is not None)
+    @rule(twice=st.booleans())
+    def perform_flush(self, twice: bool) -> None:
+        """It may be tried again; the machine goes on before it learns that it is done."""
+        assert self.flush is not None
+        for _ in range(1 + twice):
+            view = self.disk.view()
+            self.disk.write(self.flush.changes(view))
+            view.close()
+        self.flushed = self.flushing
+
+    @precondition(lambda self: self.flush is not None and self.flushed == self.flushing)
+    @rule()
+    def finish_flush(self) -> None:
+        assert self.flush is not None
+        self.machine.finish_flush(self.flush)
+        self.flush = None
+        self.a_stored_snapshot_restores_what_was_flushed()
+
+    def a_stored_snapshot_restores_what_was_flushed(self) -> None:
+        view = self.disk.view()
+        chunks = list(self.machine.stored_chunks(view))
+        view.close()
+        twin, replayed = KeyValue(), KeyValue()
+        twin.restore(chunks)
+        for number, bodies in enumerate(self.log[: self.flushed], start=1):
+            replayed.apply(Batch(number, 0, range(len(bodies)), bodies))
+        assert twin.digest() == replayed.digest()
+
+    @rule()
+    def restart(self) -> None:
+        """The process dies; the log replays what the store does not hold."""
+        self.machine.detach()
+        self.machine, self.flush = self.make(), None
+        for number, bodies in enumerate(self.log[self.flushed :], start=self.flushed + 1):
+            self.machine.apply(Batch(number, 0, range(len(bodies)), bodies))
+
+    def restored(self, chunks: Iterable[bytes]) -> KeyValue:
+        self.machine.detach()
+        held = list(chunks)
+        self.disk = MemoryStore()
+        twin = self.make()
+        twin.fill(self.disk, held)
+        twin.reload()
+        self.flush = None
+        self.flushed = len(self.log)
+        return twin
+
+    @rule()
+    def restore(self) -> None:
+        chunks, digest = list(self.machine.snapshot()), self.machine.digest()
+        self.machine = self.restored(chunks)
+        assert self.machine.digest() == digest
+        assert list(self.machine.snapshot()) == chunks
+
+    @invariant()
+    def counts_are_right(self) -> None:
+        state = self.model.states[self.model.revision]
+        for start, end in [(b"\0", b"\0"), (b"a", b"b"), (b"a\0", b"c"), (b"b", b"\0"), (b"ab", b"\xff"), (b"c", b"b")]:
+            assert self.machine.store.count(start, end) == sum(inside(key, start, end) for key in state)
+
+    def check_freed(self) -> None:
+        for _ in range(2):
+            if self.flush is None:
+                self.begin_flush()
+            self.perform_flush(False)
+            self.finish_flush()
+        while self.machine.store.sweep_left:  # type: ignore[attr-defined]
+            self.begin_flush()
+            self.perform_flush(False)
+            self.finish_flush()
+        view = self.disk.view()
+        kept = [key for key, _ in view.range(b"mk", b"ml")]
+        events = [key for key, _ in view.range(b"me", b"mf")]
+        view.close()
+        assert len(kept) == len(self.model.states[self.model.revision])
+        assert len(events) == len(kept) + sum(not item.version for item in self.model.events[self.model.revision])
+        self.machine.detach()
+
+
+class LayeredOnDisk(Layered):
+    """The same on a real disk."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.machine.detach()
+        self.path = tempfile.mkdtemp()
+        self.disk = LmdbStore(self.path)
+        self.machine = self.make()
+
+    def restart(self) -> None:
+        self.machine.detach()
+        self.disk.close()
+        self.disk = LmdbStore(self.path)
+        self.machine = self.make()
+
+    @rule()
+    def restore(self) -> None:
+        """Covered in memory."""
+
+    def teardown(self) -> None:
+        super().teardown()
+        self.disk.close()
+        shutil.rmtree(self.path)
+
+
 TestComparison = Comparison.TestCase
 TestComparison.settings = settings(max_examples=200, stateful_step_count=30, deadline=None)
 TestSlowSweep = SlowSweep.TestCase
 TestSlowSweep.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
+TestLayered = Layered.TestCase
+TestLayered.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+TestLayeredOnDisk = LayeredOnDisk.TestCase
+TestLayeredOnDisk.settings = settings(max_examples=25, stateful_step_count=30, deadline=None)
+
+
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a few keys are already many."""
+    monkeypatch.setattr(counts, "MAX_BLOCK_KEYS", 2)
+    monkeypatch.setattr(layer, "RUN_KEYS", 2)
+    monkeypatch.setattr(layer, "MAX_MERGED_RUN", 4)
+    monkeypatch.setattr(sweeping, "SWEEP_ITEMS", 3)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from coterie.core.config import MILLISECOND
-from coterie.core.messages import PreVote, PreVoteReply, RequestVote, VoteReply
+from coterie.core.messages import PreVote, PreVoteReply, RequestVote, TimeoutNow, VoteReply
+from coterie.core.raft.lease import Promise
 from coterie.core.raft.state import State
 from coterie.core.types import NOBODY, Epoch, Mark, MemberId, Nanos, Role
 
@@ -24,6 +25,7 @@ class Election:
         self._state = state
         self.campaign_began: Nanos = now
         self._heard_at: Nanos | None = None
+        self._promise = Promise(state, now)
         self._since: Nanos = now
         self._timeout: Nanos = 0
         self._votes: set[MemberId] = set()
@@ -55,6 +57,7 @@ class Election:
     def heard_leader(self, now: Nanos) -> None:
         """A message of the present epoch's leader arrived. A short timeout (see `wake`) was for once."""
         self._heard_at = self._since = now
+        self._promise.heard(now)
         if self._timeout < self._state.config.election_timeout:
             self._draw_timeout()
 
@@ -62,10 +65,10 @@ class Election:
         """Whether this member sticks to its leader: it heard from it within the least timeout.
 
         Otherwise a member that was cut off, or removed, could depose a leader that works
-        (4.2.3; catalogue R18).
+        (4.2.3; catalogue R18). A promised lease binds whatever was heard since (`raft/lease.py`).
         """
         state = self._state
-        if state.role is Role.LEADER:
+        if state.role is Role.LEADER or self._promise.binds(now):
             return True
         if state.leader == NOBODY or self._heard_at is None:
             return False
@@ -73,7 +76,12 @@ class Election:
 
     def leader_gone(self, now: Nanos) -> None:
         """The leader's process is gone (its connection closed, and a new one is refused): its lease on
-        our patience is over, and a pre-vote, which promises nothing, may begin almost at once."""
+        our patience is over, and a pre-vote, which promises nothing, may begin almost at once. Unless a lease was
+        promised: that the connection closed says little about a process (a firewall does as much), and nothing
+        about what it still answers."""
+        if self._promise.binds(now):
+            return
+        self._state.reason = "the leader's process is gone"
         self._heard_at = None
         self._state.leader = NOBODY
         self._hints_left = HINT_ATTEMPTS
@@ -93,6 +101,7 @@ class Election:
         if leader != NOBODY:
             self._hints_left = 0
             self._heard_at = now
+            self._promise.heard(now)
             self._since = now
             self._draw_timeout()
 
@@ -107,14 +116,27 @@ class Election:
             self._since = now
             self._draw_timeout()
 
+    def newer_epoch_seen(self, now: Nanos, sender: MemberId, epoch: Epoch) -> None:
+        """An answer came from a newer epoch. One of a stranger, such as a member that was removed and does not know it,
+        deposes no leader (M11); if it is we who are behind, a member or the next leader will tell."""
+        state = self._state
+        if state.role is Role.LEADER and state.membership.member(sender) is None:
+            return
+        self.step_down(now, epoch, f"{state.name(sender)} is in a newer epoch")
+
     def wake(self, now: Nanos) -> bool:
         """The timer may have run out. Returns True when a campaign was won at once (a single voter)."""
         state = self._state
         if now < self.deadline:
             return False
-        if not state.is_voter:
-            # A learner, or a member not yet or no longer in the group, never campaigns (4.2.1; M09).
+        if not state.may_campaign:
             self._restart_timer(now)
+            return False
+        if self._promise.binds(now):
+            # To campaign is to vote for oneself: it has to wait like any other vote (after a restart above all).
+            self._since = now
+            until = self._promise.until or now
+            self._timeout = until - now + state.rng.randrange(state.config.heartbeat_interval)
             return False
         if now - self.deadline > OVERSLEPT_HEARTBEATS * state.config.heartbeat_interval:
             self._since = now
@@ -139,14 +161,14 @@ class Election:
         self._own_vote_mark = None
         self._restart_timer(now)
         asked = Epoch(state.epoch.round + 1, 0)
-        for member in state.others:
+        for member in state.electors:
             state.outbox.post(member, PreVote(asked, state.log.last_index, state.log.last_epoch))
         if state.phase_1.reached(self._votes):
             return self._campaign(now)
         return False
 
-    def _campaign(self, now: Nanos) -> bool:
-        """Start an election in an epoch of one's own (Raft 5.2).
+    def _campaign(self, now: Nanos, *, transfer: bool = False) -> bool:
+        """Start an election in an epoch of one's own (Raft 5.2); `transfer`: the leader itself asked for it.
 
         Neither the request nor the own vote counts before that epoch is durable: a candidate that
         won, sent entries, crashed and forgot could win the same epoch again, with another log
@@ -158,8 +180,8 @@ class Election:
         self.campaign_began = now
         self._votes = set()
         self._restart_timer(now)
-        request = RequestVote(state.epoch, state.log.last_index, state.log.last_epoch)
-        for member in state.others:
+        request = RequestVote(state.epoch, state.log.last_index, state.log.last_epoch, transfer)
+        for member in state.electors:
             state.outbox.promise(member, request)
         self._own_vote_mark = state.outbox.pending_mark
         return False
@@ -173,6 +195,20 @@ class Election:
         return self._state.phase_1.reached(self._votes)
 
     # -- messages ----------------------------------------------------------------------------
+
+    def handle_timeout_now(self, now: Nanos, sender: MemberId, m: TimeoutNow) -> None:
+        """The leader hands over to us: campaign at once, without a pre-vote (3.10).
+
+        Only at the word of the present epoch's leader: it has renounced its lease, and nobody else can.
+        """
+        state = self._state
+        if m.epoch != state.epoch or sender != state.leader or state.role is not Role.FOLLOWER:
+            return
+        if state.own not in state.membership.voters or state.no_space:
+            return
+        state.reason = f"{state.name(sender)} hands over"
+        state.leader = NOBODY
+        self._campaign(now, transfer=True)
 
     def handle_pre_vote(self, now: Nanos, sender: MemberId, m: PreVote) -> None:
         """Grant if we would vote so: a newer epoch, a log as good as ours, no leader that lives.
@@ -189,7 +225,7 @@ class Election:
         """Count grants of the pre-vote under way; then campaign."""
         state = self._state
         if m.epoch > state.epoch:
-            self.step_down(now, m.epoch, f"{state.name(sender)} is in a newer epoch")
+            self.newer_epoch_seen(now, sender, m.epoch)
             return
         if state.role is not Role.PRE_CANDIDATE or not m.granted or m.asked.round != state.epoch.round + 1:
             return
@@ -221,7 +257,7 @@ class Election:
         """Count votes of the present campaign, each member once. Returns True when it is won."""
         state = self._state
         if m.epoch > state.epoch:
-            self.step_down(now, m.epoch, f"{state.name(sender)} is in a newer epoch")
+            self.newer_epoch_seen(now, sender, m.epoch)
             return False
         # A vote of an older epoch is no vote in this one (catalogue R07).
         if state.role is not Role.CANDIDATE or m.epoch != state.epoch or not m.granted:

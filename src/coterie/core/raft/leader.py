@@ -1,27 +1,41 @@
-"""The leader's side: replication (Raft 5.3), commit (5.4.2), check-quorum (6.2), read index (6.4)."""
+"""The leader's side: replication (Raft 5.3), commit (5.4.2), check-quorum (6.2), read index (6.4), change of
+membership (4.3); what followers need that is compacted away goes through `SnapshotSender`."""
 
 from __future__ import annotations
 
 from collections import deque
 
-from coterie.core.messages import Append, AppendReply
+import msgspec
+
+from coterie.core.messages import Append, AppendReply, InstallSnapshotReply, TimeoutNow
+from coterie.core.raft import membership as rules
 from coterie.core.raft.confirmation import Confirmation
+from coterie.core.raft.lease import Lease
 from coterie.core.raft.progress import Mode, Progress
-from coterie.core.raft.reads import Read, ReadQueue
+from coterie.core.raft.reads import ReadQueue
+from coterie.core.raft.roster import Roster
+from coterie.core.raft.snapshot_sender import SnapshotSender
 from coterie.core.raft.state import State
-from coterie.core.replica import Accepted, Refusal, Refused
-from coterie.core.types import NO_EPOCH, Entry, EntryKind, Index, MemberId, Nanos, Token
+from coterie.core.replica import Accepted, MemberProgress, Refusal, Refused, SnapshotReader
+from coterie.core.types import NOBODY, Entry, EntryKind, Index, MemberId, Membership, Nanos, Token
 
 
 class Leadership:
     """All that a member holds because it leads in one epoch; dropped when it no longer does."""
 
-    def __init__(self, state: State, now: Nanos, campaign_began: Nanos) -> None:
+    def __init__(self, state: State, reader: SnapshotReader | None, now: Nanos, campaign_began: Nanos) -> None:
         config = state.config
         self._state = state
         self.confirmation = Confirmation(state.own, campaign_began, config.heartbeat_interval)
         self.reads = ReadQueue(config.max_pending_reads)
-        self.progress = {member: Progress(config, state.log.last_index + 1, now) for member in state.others}
+        self.roster = Roster(state, now)
+        self.progress = self.roster.progress
+        self.snapshots = SnapshotSender(state, reader)
+        self.lease = Lease(state)
+        self.handing_over = False
+        """A successor is to take over: no proposals are taken."""
+        self.retires_at: Nanos | None = None
+        """When this leader, which has left the group, gives up whether or not there is a successor."""
         self.uncommitted_bytes = 0
         self._uncommitted: deque[tuple[Index, int]] = deque()
         self._elected_at: Nanos = now
@@ -29,6 +43,8 @@ class Leadership:
         self._commit_notice: Nanos | None = None
         self._prompt_index: Index = 0
         self._first_own_index = state.log.last_index + 1
+        self._changing: Index = state.membership_index
+        """Where the newest membership stands whose commit is still to be acted upon; 0: none."""
         # A leader may count copies of older entries only through one of its own (5.4.2), and knows
         # the commit index only when that one is committed: so it appends one at once (8; L23).
         self._append(EntryKind.NOOP, b"")
@@ -45,8 +61,12 @@ class Leadership:
         return entry
 
     def propose(self, token: Token, payload: bytes, prompt: bool) -> None:
-        """Append an entry, unless too much is uncommitted or the disk is full."""
+        """Append an entry, unless too much is uncommitted, the disk is full or another is to lead."""
         state = self._state
+        if self.handing_over:
+            detail = "leadership is being handed over"
+            state.outbox.outcomes.append(Refused(token, Refusal.NOT_NOW, state.own, detail))
+            return
         if state.no_space:
             state.outbox.outcomes.append(Refused(token, Refusal.NO_SPACE, state.own))
             return
@@ -58,6 +78,37 @@ class Leadership:
         if prompt:
             self._prompt_index = entry.index
         state.outbox.outcomes.append(Accepted(token, entry.index, entry.epoch))
+
+    def append_settings(self, payload: bytes) -> Entry:
+        """Append a SETTINGS entry."""
+        return self._append(EntryKind.SETTINGS, payload)
+
+    # -- membership --------------------------------------------------------------------------
+
+    def append_membership(self, now: Nanos, membership: Membership) -> Entry:
+        """Append a MEMBERSHIP entry, which takes effect at once (4.1): who is new is sent to, who left is told."""
+        entry = self._append(EntryKind.MEMBERSHIP, rules.encode(membership))
+        self._changing = entry.index
+        self.lease.renounce()
+        self.roster.renew(now)
+        return entry
+
+    def _membership_committed(self, now: Nanos) -> None:
+        """The newest membership is committed. A joint one is left by itself, also one that an earlier leader began
+        (4.3); a leader that is not in the new one, which it committed without counting itself, gives up (4.2.2)."""
+        state = self._state
+        self._changing = 0
+        if state.membership.outgoing:
+            self.append_membership(now, rules.leave(state.membership))
+        elif state.own not in state.membership.voters:
+            self.handing_over = self.lease.fenced = True
+            self.retires_at = now + state.config.election_timeout
+
+    @property
+    def change_under_way(self) -> bool:
+        """Whether a membership change is neither committed nor undone, or joint."""
+        state = self._state
+        return state.membership_index > state.commit or bool(state.membership.outgoing)
 
     # -- commit ------------------------------------------------------------------------------
 
@@ -89,6 +140,9 @@ class Leadership:
         due = now if prompt else now + state.config.commit_notice_delay
         if self._commit_notice is None or due < self._commit_notice:
             self._commit_notice = due
+        if 0 < self._changing <= index:
+            self._commit_notice = now
+            self._membership_committed(now)
 
     def stored(self, now: Nanos) -> None:
         """More of the own log is durable."""
@@ -100,8 +154,10 @@ class Leadership:
         """A follower's answer of this epoch. Returns whether there is something to send, commit or answer."""
         state = self._state
         progress = self.progress.get(sender)
-        if progress is None or m.round > self.confirmation.round:
+        if m.round > self.confirmation.round:
             return False
+        if progress is None:
+            return self.roster.departed_answered(now, sender, m, self.confirmation.round)
         if m.accepted and m.index > state.log.last_index:
             state.outbox.raise_alarm(
                 "Log Matching (Raft 5.3)",
@@ -109,26 +165,85 @@ class Leadership:
                 f"ends at {state.log.last_index}",
             )
             return True
-        progress.heard_at = now
-        # The newest answer's, not the highest: after a reboot the follower's clock begins anew.
-        progress.stamp = m.stamp
-        confirmed = False
-        if m.round > progress.acked_round:
-            progress.acked_round = m.round
-            confirmed = self._confirm() and bool(self.reads.asked)
+        confirmed = self._heard(now, progress, m.round, m.stamp)
         if m.accepted:
             commit = state.commit
             if progress.accepted(m.index):
                 self._commit_what_is_agreed(now)
-            return confirmed or state.commit > commit or progress.next <= state.log.last_index
+            if progress.mode is Mode.SNAPSHOT and progress.match >= state.log.base_index:
+                self._end_snapshot(sender, progress)
+            return confirmed or state.commit > commit or progress.next <= state.log.last_index or self.handing_over
         agree, _ = state.log.last_at_most(m.hint_index, m.hint_epoch)
-        return progress.refused(m.index, agree + 1) or confirmed
+        # Where the logs may agree at most lies before what this log still holds: only a snapshot helps.
+        return progress.refused(m.index, min(agree, m.hint_index) + 1) or confirmed
+
+    def handle_install_reply(self, now: Nanos, sender: MemberId, m: InstallSnapshotReply) -> None:
+        """How much of a snapshot a follower holds; or that its log, durably, is no shorter than it.
+
+        Installed, it counts as a copy of all that the snapshot covers: those entries were committed, so any
+        leader's log holds them.
+        """
+        state = self._state
+        progress = self.progress.get(sender)
+        if progress is None or m.round > self.confirmation.round:
+            return
+        if m.installed and m.index > state.log.last_index:
+            state.outbox.raise_alarm(
+                "Leader Completeness (Raft 5.4.3)",
+                f"{state.name(sender)} installed a snapshot at {m.index}, but the log of the leader of epoch "
+                f"{state.epoch} ends at {state.log.last_index}",
+            )
+            return
+        self._heard(now, progress, m.round, m.stamp)
+        if not m.installed:
+            self.snapshots.answered(now, sender, m.index, m.offset)
+            return
+        if progress.accepted(m.index):
+            self._commit_what_is_agreed(now)
+        if progress.mode is Mode.SNAPSHOT:
+            self._end_snapshot(sender, progress)
+
+    def _heard(self, now: Nanos, progress: Progress, round_number: int, stamp: Nanos) -> bool:
+        """A follower answered: it takes part in that round. Returns whether reads can be answered by it."""
+        progress.heard_at = now
+        # The newest answer's, not the highest: after a reboot the follower's clock begins anew.
+        progress.stamp = stamp
+        if round_number <= progress.acked_round:
+            return False
+        progress.acked_round = round_number
+        return self._confirm() and bool(self.reads.asked)
+
+    def _end_snapshot(self, member: MemberId, progress: Progress) -> None:
+        """The follower goes on with entries after `match` (or with a newer snapshot, if they are gone)."""
+        self.snapshots.end(member)
+        progress.become_replicate()
 
     def connection_closed(self, peer: MemberId) -> None:
         """What was on its way to the peer is lost: find out where it stands."""
         progress = self.progress.get(peer)
-        if progress is not None:
+        if progress is None:
+            return
+        if progress.mode is Mode.SNAPSHOT:
+            self.snapshots.interrupted(peer)
+        else:
             progress.become_probe()
+
+    def needs(self, now: Nanos) -> list[Index]:
+        """For each follower that lives, the index after which it needs entries: the log should not be
+        compacted past it. One that is silent for an election timeout holds nothing back."""
+        timeout = self._state.config.election_timeout
+        return [
+            max(p.match, self.snapshots.follows_from(member) or 0)
+            for member, p in self.progress.items()
+            if now - p.heard_at <= timeout
+        ]
+
+    def report(self, now: Nanos) -> tuple[MemberProgress, ...]:
+        """See `Replica.progress`."""
+        return tuple(
+            msgspec.structs.replace(known, snapshot_offset=self.snapshots.offset(known.id))
+            for known in self.roster.known(now)
+        )
 
     # -- reads -------------------------------------------------------------------------------
 
@@ -137,11 +252,25 @@ class Leadership:
         return self.reads.add(member, token)
 
     def _confirm(self) -> bool:
-        return self.confirmation.update(self.progress, self._state.phase_2)
+        if not self.confirmation.update(self.progress, self._state.phase_2):
+            return False
+        self.lease.confirmed(self.confirmation, self.progress)
+        return True
 
-    def confirmed_reads(self) -> list[Read]:
-        """Reads that may be answered at `reads.index`."""
-        return self.reads.answered(self.confirmation.confirmed_round)
+    def answered_reads(self, now: Nanos) -> list[tuple[MemberId, Token, Index]]:
+        """Reads that may be answered now, each with the index that it must wait for: those of a confirmed round, and
+        with a lease all that wait."""
+        reads, index = self.reads, self.reads.index
+        answered = [(read.member, read.token, index) for read in reads.answered(self.confirmation.confirmed_round)]
+        if reads.waiting and self._leased(now):
+            commit = self._state.commit
+            answered.extend((read.member, read.token, commit) for read in reads.take_waiting())
+        return answered
+
+    def _leased(self, now: Nanos) -> bool:
+        """Whether reads need no round. Only when an entry of this epoch is committed is the commit index as new
+        as what earlier leaders committed (catalogue Q02)."""
+        return self.has_committed and self.lease.holds(now)
 
     # -- time and sending --------------------------------------------------------------------
 
@@ -152,6 +281,8 @@ class Leadership:
         would hold the epoch for ever (6.2; catalogue R17).
         """
         timeout = self._state.config.election_timeout
+        if self.retires_at is not None and now >= self.retires_at:
+            return "it is no longer a voter of the group"
         if now - self._answered_at > timeout:
             silent = (now - self._answered_at) // 1_000_000
             return f"no quorum has answered for {silent} ms"
@@ -169,7 +300,7 @@ class Leadership:
         """Send what is due to every follower: new entries, read rounds, heartbeats, commit notices."""
         confirmation = self.confirmation
         heartbeat = now >= self._next_heartbeat
-        ask = self.reads.ready_to_ask and self.has_committed
+        ask = self.reads.ready_to_ask and self.has_committed and not self.lease.holds(now)
         if heartbeat or ask:
             confirmation.begin(now)
             self._next_heartbeat = now + self._state.config.heartbeat_interval
@@ -178,15 +309,19 @@ class Leadership:
                 # leaders committed (6.4, step 1; catalogue Q02).
                 self.reads.ask(confirmation.round, self._state.commit)
             self._confirm()
+        if heartbeat:
+            self.roster.catch_up.observe(now, self.progress, self._state.log.last_index)
         notice = self._commit_notice is not None and now >= self._commit_notice
         if notice:
             self._commit_notice = None
-        for member, progress in self.progress.items():
+        for member, progress in self.roster.everyone(now):
             if heartbeat and progress.mode is Mode.PROBE:
                 progress.probing = False
             sent = self._send_entries(now, member, progress)
             if not sent and (heartbeat or ask or (notice and progress.sent_commit < self._state.commit)):
                 self._send(now, member, progress, ())
+        if self.snapshots.active:
+            self.snapshots.send(now, self.progress, confirmation.round)
 
     def _send_entries(self, now: Nanos, member: MemberId, progress: Progress) -> bool:
         """Send entries as far as the window allows. A follower that is silent gets none: reading old
@@ -197,6 +332,10 @@ class Leadership:
             return False
         while progress.next <= state.log.last_index and progress.open:
             if progress.next <= state.log.base_index:
+                # Never from the first entry that is left: a log with a gap matches nothing (catalogue L15).
+                # (One that has left hears of it when it dials again.)
+                if member in self.progress:
+                    self.snapshots.begin(member, progress)
                 return sent
             entries = state.log.entries(progress.next, state.log.last_index, state.config.max_append_bytes)
             self._send(now, member, progress, entries)
@@ -212,13 +351,16 @@ class Leadership:
         """
         state = self._state
         prev = max(progress.next - 1, state.log.base_index)
+        prev_epoch = state.log.epoch_at(prev)
+        # An epoch made up for an entry that is compacted away could match a log that lacks it (catalogue L14).
+        assert prev_epoch is not None
         lag = max(0, now - self.confirmation.confirmed_at) if self.has_committed else -1
         state.outbox.post(
             member,
             Append(
                 state.epoch,
                 prev,
-                state.log.epoch_at(prev) or NO_EPOCH,
+                prev_epoch,
                 entries,
                 state.commit,
                 self.confirmation.round,
@@ -228,13 +370,29 @@ class Leadership:
         )
         progress.sent_commit = state.commit
 
-    def deadline(self) -> Nanos:
+    def call_successor(self, now: Nanos) -> None:
+        """Before giving up by itself: let whoever is most advanced campaign at once, if it answers. While our disk
+        hangs the others hear our heartbeats, so without it they would wait a whole timeout more (hashicorp/raft's
+        #503). As with any transfer there is no lease any more: this leadership ends with this call.
+        """
+        successor = self.roster.best_voter(now)
+        timeout = self._state.config.election_timeout
+        if successor != NOBODY and now - self._answered_at <= timeout:
+            self._state.outbox.post(successor, TimeoutNow(self._state.epoch))
+
+    def deadline(self, now: Nanos) -> Nanos:
         """When to look again without any input."""
         timeout = self._state.config.election_timeout
         deadline = min(self._next_heartbeat, self._answered_at + timeout + 1)
+        if self.retires_at is not None:
+            deadline = min(deadline, self.retires_at)
         if self._commit_notice is not None:
             deadline = min(deadline, self._commit_notice)
         since = self._state.outbox.unsynced_since
         if since is not None:
             deadline = min(deadline, since + timeout + 1)
+        if self.snapshots.active:
+            chunk = self.snapshots.deadline(now, self.progress)
+            if chunk is not None:
+                deadline = min(deadline, chunk)
         return deadline

@@ -1,4 +1,4 @@
-"""What a leader knows of one follower, and how much it may send it (10.2.1; etcd's probe and replicate)."""
+"""What a leader knows of one follower, and how much it may send it (10.2.1; etcd's probe, replicate, snapshot)."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ class Mode(IntEnum):
     """Where the logs agree is not known: one message at a time."""
     REPLICATE = 1
     """The logs agree up to `match`: a window of messages, sent without waiting."""
+    SNAPSHOT = 2
+    """It needs entries that are compacted away: it is sent a snapshot, and no entries meanwhile."""
 
 
 class Progress:
@@ -58,6 +60,8 @@ class Progress:
         """Whether another message with entries may be sent now."""
         if self.mode is Mode.PROBE:
             return not self.probing
+        if self.mode is Mode.SNAPSHOT:
+            return False
         return (
             len(self._inflight) < self._config.max_inflight_messages
             and self._inflight_bytes < self._config.max_inflight_bytes
@@ -94,7 +98,7 @@ class Progress:
 
         Returns False for an answer that is out of date. `next` stays above `match` (catalogue L11).
         """
-        if index <= self.match or index >= self.next:
+        if self.mode is Mode.SNAPSHOT or index <= self.match or index >= self.next:
             return False
         self.mode = Mode.PROBE
         self.become_probe()
@@ -105,7 +109,19 @@ class Progress:
         """Forget what was sent and not answered: find out again where the logs agree."""
         if self.mode is Mode.REPLICATE:
             self.next = self.match + 1
-        self.mode = Mode.PROBE
+        self._enter(Mode.PROBE)
+
+    def become_snapshot(self) -> None:
+        """A snapshot is sent; `next` stays at what is compacted away until the follower is past it."""
+        self._enter(Mode.SNAPSHOT)
+
+    def become_replicate(self) -> None:
+        """The logs agree up to `match`, as an installed snapshot shows."""
+        self.next = self.match + 1
+        self._enter(Mode.REPLICATE)
+
+    def _enter(self, mode: Mode) -> None:
+        self.mode = mode
         self.probing = False
         self._inflight.clear()
         self._inflight_bytes = 0

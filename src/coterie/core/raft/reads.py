@@ -53,6 +53,11 @@ class ReadQueue:
         reads, self.asked = self.asked, []
         return reads
 
+    def take_waiting(self) -> list[Read]:
+        """The reads that wait for a round: a lease answers them."""
+        reads, self.waiting = self.waiting, []
+        return reads
+
     def abandon(self) -> list[Read]:
         """Leadership is lost: nobody here can answer them."""
         reads = self.asked + self.waiting

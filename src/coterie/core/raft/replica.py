@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
 
 from coterie.core.config import ReplicaConfig
 from coterie.core.messages import (
     Append,
     AppendReply,
+    InstallSnapshot,
+    InstallSnapshotReply,
     Message,
     PreVote,
     PreVoteReply,
     ReadIndex,
     ReadIndexReply,
     RequestVote,
+    TimeoutNow,
     VoteReply,
 )
+from coterie.core.raft.announcement import Announcement
+from coterie.core.raft.changes import Changes
+from coterie.core.raft.compaction import compaction_index
 from coterie.core.raft.election import Election
 from coterie.core.raft.follower import Follower
 from coterie.core.raft.leader import Leadership
 from coterie.core.raft.reads import RemoteReads
+from coterie.core.raft.snapshot_receiver import SnapshotReceiver
 from coterie.core.raft.state import State
+from coterie.core.raft.transfer import Transfers
 from coterie.core.records import Recovered
 from coterie.core.replica import (
     Effects,
@@ -32,13 +39,12 @@ from coterie.core.replica import (
     Refusal,
     Refused,
     Replica,
-    RoleChange,
     SnapshotReader,
 )
 from coterie.core.settings import Settings
+from coterie.core.snapshot_transfer import Snapshot
 from coterie.core.types import (
     NOBODY,
-    Entry,
     Epoch,
     Index,
     Mark,
@@ -70,10 +76,13 @@ class Raft(Replica):
         self._state = State(own, config, recovered, reader, rng, applied)
         self._election = Election(self._state, now)
         self._follower = Follower(self._state)
+        self._receiver = SnapshotReceiver(self._state)
+        self._snapshots = snapshots
         self._leadership: Leadership | None = None
+        self._changes = Changes(self._state)
+        self._transfers = Transfers(self._state)
         self._remote_reads = RemoteReads(config.max_pending_reads)
-        self._handed_out: Index = applied
-        self._last_role: RoleChange | None = None
+        self._announcement = Announcement(self._state)
         self._settled = False
 
     # -- inputs ------------------------------------------------------------------------------
@@ -100,10 +109,18 @@ class Raft(Replica):
             self._on_read_index_reply(message)
         elif isinstance(message, PreVote):
             self._election.handle_pre_vote(now, sender, message)
+            if self._leadership is not None:
+                self._leadership.roster.stranger(now, sender)
         elif isinstance(message, PreVoteReply):
             self._election.handle_pre_vote_reply(now, sender, message)
+        elif isinstance(message, TimeoutNow):
+            self._election.handle_timeout_now(now, sender, message)
         elif isinstance(message, RequestVote):
             self._election.handle_request_vote(now, sender, message)
+        elif isinstance(message, InstallSnapshot):
+            self._on_install_snapshot(now, sender, message)
+        elif isinstance(message, InstallSnapshotReply):
+            self._on_install_snapshot_reply(now, sender, message)
         elif isinstance(message, VoteReply) and self._election.handle_vote_reply(now, sender, message):
             self._lead(now)
         self._drop_lost_leadership()
@@ -119,6 +136,7 @@ class Raft(Replica):
             return
         resignation = leadership.resignation(now)
         if resignation is not None:
+            leadership.call_successor(now)
             self._election.step_down(now, self._state.epoch, f"gave up leadership: {resignation}")
             self._drop_lost_leadership()
 
@@ -170,41 +188,59 @@ class Raft(Replica):
         if self._leadership is not None:
             self._leadership.connection_closed(peer)
         elif refused and peer == self._state.leader and self._state.is_voter:
-            self._state.reason = "the leader's process is gone"
             self._election.leader_gone(now)
 
     # -- messages that depend on the epoch ---------------------------------------------------
 
     def _on_append(self, now: Nanos, sender: MemberId, m: Append) -> None:
+        if self._from_leader(now, sender, m):
+            self._follower.handle_append(now, sender, m)
+
+    def _on_install_snapshot(self, now: Nanos, sender: MemberId, m: InstallSnapshot) -> None:
+        if self._from_leader(now, sender, m):
+            self._receiver.handle_chunk(now, sender, m)
+
+    def _from_leader(self, now: Nanos, sender: MemberId, m: Append | InstallSnapshot) -> bool:
+        """What only a leader says: follow it, if its epoch is no older than ours."""
         state = self._state
         if m.epoch < state.epoch:
             # A deposed leader: tell it (Raft 5.1; catalogue L18).
-            state.outbox.post(sender, Follower.stale_reply(state.epoch, now, m))
-            return
+            if isinstance(m, Append):
+                state.outbox.post(sender, Follower.stale_reply(state.epoch, now, m))
+            else:
+                state.outbox.post(sender, SnapshotReceiver.stale_reply(state.epoch, now, m))
+            return False
         if m.epoch == state.epoch and (state.role is Role.LEADER or state.leader not in (NOBODY, sender)):
             state.outbox.raise_alarm(
                 "Election Safety (Raft 5.2)",
                 f"{state.name(sender)} sends entries as leader of epoch {m.epoch}, but "
                 f"{state.name(state.leader)} leads it",
             )
-            return
+            return False
         if m.epoch > state.epoch:
             self._election.step_down(now, m.epoch, f"{state.name(sender)} leads a newer epoch")
             self._drop_lost_leadership()
         if state.role is not Role.FOLLOWER or state.leader != sender:
             self._election.follow(now, sender, f"{state.name(sender)} won the election")
         self._election.heard_leader(now)
-        self._follower.handle_append(now, sender, m)
+        return True
 
     def _on_append_reply(self, now: Nanos, sender: MemberId, m: AppendReply) -> bool:
         """Returns whether there is something to do now."""
         state = self._state
         if m.epoch > state.epoch:
-            self._election.step_down(now, m.epoch, f"{state.name(sender)} is in a newer epoch")
+            self._election.newer_epoch_seen(now, sender, m.epoch)
             return True
         if m.epoch == state.epoch and self._leadership is not None:
             return self._leadership.handle_reply(now, sender, m)
         return False
+
+    def _on_install_snapshot_reply(self, now: Nanos, sender: MemberId, m: InstallSnapshotReply) -> None:
+        state = self._state
+        if m.epoch > state.epoch:
+            self._election.step_down(now, m.epoch, f"{state.name(sender)} is in a newer epoch")
+        elif m.epoch == state.epoch and self._leadership is not None:
+            self._leadership.handle_install_reply(now, sender, m)
 
     def _on_read_index(self, now: Nanos, sender: MemberId, m: ReadIndex) -> None:
         state = self._state
@@ -221,6 +257,13 @@ class Raft(Replica):
 
     # -- changes of role ---------------------------------------------------------------------
 
+    def _asked(self, token: Token) -> Leadership | None:
+        """What only a leader can do was asked of this member: refused if it leads not."""
+        self._settled = False
+        if self._leadership is None:
+            self._state.outbox.outcomes.append(self._refusal(token))
+        return self._leadership
+
     def _refusal(self, token: Token) -> Refused:
         state = self._state
         if not state.membership.member(state.own):
@@ -233,7 +276,7 @@ class Raft(Replica):
         state.role = Role.LEADER
         state.leader = state.own
         state.reason = f"won the election: {state.reason}"
-        self._leadership = Leadership(state, now, self._election.campaign_began)
+        self._leadership = Leadership(state, self._snapshots, now, self._election.campaign_began)
 
     def _drop_lost_leadership(self) -> None:
         """After a step-down, let go what only a leader holds: reads get no answer from here."""
@@ -257,32 +300,52 @@ class Raft(Replica):
 
     def change_membership(self, now: Nanos, token: Token, change: MembershipChange) -> None:
         """See `Replica.change_membership`."""
-        raise NotImplementedError
+        leadership = self._asked(token)
+        if leadership is not None:
+            self._changes.membership(now, token, change, leadership)
 
     def change_settings(self, now: Nanos, token: Token, settings: Settings) -> None:
         """See `Replica.change_settings`."""
-        raise NotImplementedError
+        leadership = self._asked(token)
+        if leadership is not None:
+            self._changes.settings(token, settings, leadership)
 
     def transfer_leadership(self, now: Nanos, token: Token, to: MemberId) -> None:
         """See `Replica.transfer_leadership`."""
-        raise NotImplementedError
+        leadership = self._asked(token)
+        if leadership is not None:
+            self._transfers.request(now, token, to, leadership)
 
     def snapshot_taken(self, now: Nanos, meta: SnapshotMeta, size: int) -> None:
         """See `Replica.snapshot_taken`."""
-        raise NotImplementedError
+        self._settled = False
+        state = self._state
+        if not self._receiver.taken(Snapshot(meta, size)):
+            return
+        needs = self._leadership.needs(now) if self._leadership is not None else []
+        index = min(state.handed_out, compaction_index(state.log, state.settings, meta.index, needs))
+        if index > state.log.base_index:
+            state.compact(index)
 
     def snapshot_received(self, now: Nanos, meta: SnapshotMeta) -> None:
         """See `Replica.snapshot_received`."""
-        raise NotImplementedError
+        self._settled = False
+        self._receiver.received(now, meta)
 
     def snapshot_failed(self, now: Nanos, meta: SnapshotMeta, reason: str) -> None:
         """See `Replica.snapshot_failed`."""
-        raise NotImplementedError
+        self._settled = False
+        self._receiver.failed(now, meta)
 
     @property
     def settings(self) -> Settings:
         """See `Replica.settings`."""
-        raise NotImplementedError
+        return self._state.settings
+
+    @property
+    def removed(self) -> bool:
+        """See `Replica.removed`."""
+        return self._announcement.removed
 
     @property
     def first_index(self) -> Index:
@@ -291,7 +354,7 @@ class Raft(Replica):
 
     def progress(self, now: Nanos) -> tuple[MemberProgress, ...]:
         """See `Replica.progress`."""
-        raise NotImplementedError
+        return self._leadership.report(now) if self._leadership is not None else ()
 
     def drain(self, now: Nanos) -> Effects:
         """See `Replica.drain`."""
@@ -302,57 +365,53 @@ class Raft(Replica):
             return Effects(deadline=now, alarm=outbox.alarm)
         if leadership is not None:
             leadership.send_all(now)
-            for member, token in leadership.confirmed_reads():
+            for member, token, index in leadership.answered_reads(now):
                 if member == NOBODY:
-                    outbox.reads.append(ReadReady(token, leadership.reads.index))
+                    outbox.reads.append(ReadReady(token, index))
                 else:
-                    outbox.post(member, ReadIndexReply(state.epoch, token, leadership.reads.index))
+                    outbox.post(member, ReadIndexReply(state.epoch, token, index))
+            if leadership.handing_over:
+                self._hand_over(now, leadership)
+        if self._transfers.current is not None:
+            self._transfers.settle(now, leadership)
         self._follower.release()
         if self._remote_reads.pending and state.leader != self._remote_reads.leader:
             outbox.outcomes.extend(Lost(token, state.leader) for token in self._remote_reads.abandon())
         store = outbox.close_batch(now)
         if store is not None:
             state.log.batch_closed(store.mark)
+        install = self._receiver.to_install() if self._receiver.installing else None
         effects = Effects(
-            deadline=self._deadline(),
+            deadline=self._deadline(now),
             store=store,
             send=outbox.send,
             send_after=outbox.send_after,
-            committed=self._next_committed(),
-            more=self._handed_out < state.commit,
+            committed=() if self._receiver.installing else state.next_committed(),
+            more=state.handed_out < state.commit and not self._receiver.installing,
             reads=outbox.reads,
             outcomes=outbox.outcomes,
-            role=self._role_change(),
+            role=self._announcement.change(),
+            install=install,
         )
+        if self._receiver.chunks:
+            effects.chunks, self._receiver.chunks = self._receiver.chunks, []
+        if leadership is not None and leadership.snapshots.wanted:
+            effects.snapshot_wanted, leadership.snapshots.wanted = True, False
         outbox.send, outbox.send_after, outbox.reads, outbox.outcomes = [], [], [], []
         return effects
 
-    def _next_committed(self) -> Sequence[Entry]:
-        """Committed entries that were not handed out yet, in order, bounded."""
-        state = self._state
-        if self._handed_out >= state.commit:
-            return ()
-        entries = state.log.entries(self._handed_out + 1, state.commit, state.config.max_committed_bytes)
-        self._handed_out = entries[-1].index
-        return entries
+    def _hand_over(self, now: Nanos, leadership: Leadership) -> None:
+        if self._transfers.current is None and leadership.retires_at is not None:
+            self._transfers.retire(now, leadership)
+        self._transfers.advance(now, leadership)
 
-    def _role_change(self) -> RoleChange | None:
-        state, last = self._state, self._last_role
-        if (
-            last is not None
-            and last.role is state.role
-            and last.leader == state.leader
-            and last.epoch == state.epoch
-            and last.membership is state.membership
-        ):
-            return None
-        self._last_role = RoleChange(state.role, state.leader, state.epoch, state.membership, state.reason)
-        return self._last_role
-
-    def _deadline(self) -> Nanos:
+    def _deadline(self, now: Nanos) -> Nanos:
+        deadline = self._election.deadline if self._leadership is None else self._leadership.deadline(now)
+        if self._transfers.current is not None:
+            leads = self._leadership is not None
+            deadline = min(deadline, self._transfers.deadline(self._transfers.current, leads))
         if self._leadership is not None:
-            return self._leadership.deadline()
-        deadline = self._election.deadline
+            return deadline
         if self._remote_reads.pending:
             repeat = self._remote_reads.next_due(2 * self._state.config.heartbeat_interval)
             deadline = min(deadline, repeat)
@@ -363,7 +422,7 @@ class Raft(Replica):
     @property
     def role(self) -> Role:
         """See `Replica.role`."""
-        return self._state.role
+        return self._announcement.role
 
     @property
     def leader(self) -> MemberId:

@@ -8,7 +8,11 @@ from hashlib import blake2b
 import msgspec
 
 from coterie.machine.chunks import pack, unpack
-from coterie.machine.interface import Batch, Rejected, StateMachine
+from coterie.machine.durable import DurableMachine, MachineFlush
+from coterie.machine.interface import Batch, Rejected
+from coterie.machine.kv.data import FIRST_REVISION, Data
+from coterie.machine.kv.filling import fill
+from coterie.machine.kv.layered import LayeredFlush, LayeredStore
 from coterie.machine.kv.protocol import (
     Command,
     Compact,
@@ -26,33 +30,37 @@ from coterie.machine.kv.reading import (
     EMPTY_KEY,
     MAX_ANSWER_BYTES,
     TOO_LARGE,
-    item_size,
     read_range,
     refuse_range,
     reply_size,
 )
+from coterie.machine.kv.snapshots import header_of, items_of, read_header, records, stored_records
 from coterie.machine.kv.store import Store
 from coterie.machine.kv.txn import run_txn
 from coterie.machine.kv.writing import MAX_KEY_BYTES, MAX_VALUE_BYTES, delete_range, refuse_compaction, refuse_put
+from coterie.machine.stores.interface import OrderedStore, Reading
 
-SNAPSHOT_FORMAT = 1
-RECORD_BYTES = 64 * 1024
-"""A snapshot's record holds items up to about this size (one item may exceed it)."""
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError)
 """What msgspec raises for bytes that are not what they should be. Not RecursionError: that depends on
 the stack, so answering it might differ from member to member; the protocol leaves no room for it."""
 
 
-class KeyValue(StateMachine):
-    """Keys and values with revisions, as etcd has them: every revision can be read until compaction."""
+class KeyValue(DurableMachine):
+    """Keys and values with revisions, as etcd has them: every revision can be read until compaction.
+
+    As it is made, all of it is in memory. `attach` puts it on an ordered store: the host does that when it is
+    given one (`Host(KeyValue(), store=open_store(directory))`); memory then holds only what no flush has
+    moved there yet.
+    """
 
     def __init__(self) -> None:
-        self.store = Store()
+        self.store: Data = Store()
+        self._layered: LayeredStore | None = None
+        """`store`, if it is on disk."""
 
     def apply(self, batch: Batch) -> Sequence[bytes | Rejected]:
         """Run `protocol.Command`s; the replies are `protocol.Reply`s. What is malformed is rejected."""
         store = self.store
-        store.sweep()
         put, commit = store.put, store.commit
         decode, encode = command_decoder.decode, encoder.encode
         replies: list[bytes | Rejected] = []
@@ -66,10 +74,15 @@ class KeyValue(StateMachine):
             if type(command) is Put:
                 key, value = command.key, command.value
                 if key and len(key) <= MAX_KEY_BYTES and len(value) <= MAX_VALUE_BYTES:
-                    previous = put(key, value)
-                    add(encode(PutReply(commit(), previous if command.want_previous else None)))
+                    if command.want_previous:
+                        previous = put(key, value, True)
+                        add(encode(PutReply(commit(), previous)))
+                    else:
+                        put(key, value)
+                        add(encode(PutReply(commit())))
                     continue
             add(self._run(command))
+        store.end_batch()
         return replies
 
     def _run(self, command: Command) -> bytes | Rejected:
@@ -122,16 +135,12 @@ class KeyValue(StateMachine):
         return pack(self._records())
 
     def restore(self, chunks: Iterable[bytes]) -> None:
-        """Replace the whole state by a snapshot's; on `ValueError` the state is as it was."""
-        records = unpack(chunks)
+        """Replace the whole state by a snapshot's; in memory, on `ValueError` the state is as it was."""
+        assert self._layered is None, "a machine on a store is restored by its host"
+        found = unpack(chunks)
         store = Store()
-        try:
-            header = _record_decoder.decode(next(records, b""))
-            if not isinstance(header, _Header) or header.format != SNAPSHOT_FORMAT:
-                raise ValueError(f"not a key-value snapshot of format {SNAPSHOT_FORMAT}")
-            store.load(header.revision, header.compacted, _items(records))
-        except _UNREADABLE as error:
-            raise ValueError(f"the key-value snapshot is not readable: {error}") from error
+        header = read_header(found)
+        store.load(header.revision, header.compacted, items_of(found))
         self.store = store
 
     def digest(self) -> bytes:
@@ -143,50 +152,48 @@ class KeyValue(StateMachine):
         return state.digest()
 
     def _records(self) -> Iterator[bytes]:
-        store = self.store
-        yield encoder.encode(_Header(SNAPSHOT_FORMAT, store.revision, store.compacted))
-        group: list[Item] = []
-        size = count = 0
-        for item in store.items():
-            group.append(item)
-            count += 1
-            size += item_size(item)
-            if size >= RECORD_BYTES:
-                yield encoder.encode(_Group(group))
-                group, size = [], 0
-        if group:
-            yield encoder.encode(_Group(group))
-        yield encoder.encode(_End(count))
+        return records(header_of(self.store.revision, self.store.compacted), self.store.items())
 
+    # On an ordered store: see `DurableMachine`
 
-class _Header(msgspec.Struct, frozen=True, array_like=True, tag=1):
-    format: int
-    revision: int
-    compacted: int
+    def attach(self, store: OrderedStore) -> None:
+        """See `DurableMachine`."""
+        assert self.store.revision == FIRST_REVISION, "attach comes before anything else"
+        self.store = self._layered = LayeredStore(store)
 
+    @property
+    def _on_store(self) -> LayeredStore:
+        assert self._layered is not None, "the machine is in memory: attach it first"
+        return self._layered
 
-class _Group(msgspec.Struct, frozen=True, array_like=True, tag=2):
-    items: list[Item]
+    def begin_flush(self) -> MachineFlush:
+        """See `DurableMachine`."""
+        return self._on_store.begin_flush()
 
+    def finish_flush(self, flush: MachineFlush) -> None:
+        """See `DurableMachine`."""
+        assert isinstance(flush, LayeredFlush)
+        self._on_store.finish_flush(flush)
 
-class _End(msgspec.Struct, frozen=True, array_like=True, tag=3):
-    count: int
-    """Items in the whole snapshot."""
+    @property
+    def unflushed_items(self) -> int:
+        """See `DurableMachine`."""
+        return self._on_store.unflushed_items
 
+    def stored_chunks(self, view: Reading) -> Iterator[bytes]:
+        """See `DurableMachine`."""
+        return pack(stored_records(view))
 
-_record_decoder: msgspec.msgpack.Decoder[_Header | _Group | _End] = msgspec.msgpack.Decoder(_Header | _Group | _End)
+    def fill(self, store: OrderedStore, chunks: Iterable[bytes]) -> None:
+        """See `DurableMachine`."""
+        found = unpack(chunks)
+        header = read_header(found)
+        fill(store, header.revision, header.compacted, items_of(found))
 
+    def reload(self) -> None:
+        """See `DurableMachine`."""
+        self._on_store.reload()
 
-def _items(records: Iterator[bytes]) -> Iterator[Item]:
-    """The items of a snapshot's groups. Raises `ValueError` if the end is missing or counts otherwise."""
-    count = 0
-    for data in records:
-        record = _record_decoder.decode(data)
-        if isinstance(record, _Group):
-            count += len(record.items)
-            yield from record.items
-        elif isinstance(record, _End) and record.count == count and next(records, None) is None:
-            return
-        else:
-            raise ValueError("the key-value snapshot has records that don't belong together")
-    raise ValueError("the key-value snapshot has no end")
+    def detach(self) -> None:
+        """See `DurableMachine`."""
+        self._on_store.close()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from coterie.machine.interface import Rejected
+from coterie.machine.kv.data import Data
 from coterie.machine.kv.protocol import DeleteReply, Item, PutReply, Range, RangeReply
-from coterie.machine.kv.store import Store
 
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
 """Keys and values in one reply. More is refused, never cut short behind the reader's back."""
@@ -19,7 +19,7 @@ TOO_LARGE = Rejected(
 )
 
 
-def refuse_range(store: Store, question: Range) -> Rejected | None:
+def refuse_range(store: Data, question: Range) -> Rejected | None:
     """Why the range can't be read from the store, or None."""
     if not question.key:
         return EMPTY_KEY
@@ -30,7 +30,7 @@ def refuse_range(store: Store, question: Range) -> Rejected | None:
     return None
 
 
-def read_range(store: Store, question: Range, revision: int) -> RangeReply | Rejected:
+def read_range(store: Data, question: Range, revision: int) -> RangeReply | Rejected:
     """The items asked for; `revision` goes into the reply. `refuse_range` has found nothing.
 
     A revision below 1 means 'now', as in etcd, with the writes of the transaction so far.
@@ -38,16 +38,15 @@ def read_range(store: Store, question: Range, revision: int) -> RangeReply | Rej
     key, end, limit = question.key, question.end, question.limit
     at = max(question.revision, 0)
     if question.count_only:
-        count = sum(1 for _ in store.range(key, end, at)) if at else store.count(key, end)
+        count = sum(1 for _ in store.range(key, end, at, values=False)) if at else store.count(key, end)
         return RangeReply(revision, (), False, count)
     items: list[Item] = []
     count = size = 0
-    for item in store.range(key, end, at):
+    for item in store.range(key, end, at, values=not question.keys_only):
         count += 1
         if limit > 0 and count > limit:
-            if at:
-                continue  # only the visit tells how many there were then
-            count = store.count(key, end)
+            # of a past revision only a visit tells how many there were
+            count = sum(1 for _ in store.range(key, end, at, values=False)) if at else store.count(key, end)
             break
         if question.keys_only:
             item = Item(item.key, b"", item.create, item.mod, item.version)

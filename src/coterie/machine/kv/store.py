@@ -1,9 +1,7 @@
 """The key-value data: every key as of every revision since the last compaction. In memory.
 
-The one place that knows how the data is kept. What stands above needs only: the item of a key, or
-the items of a range, as of a revision; writes that end in one `commit`; the items that a revision
-changed; compaction; and the whole as records. An ordered store on disk can offer the same (a
-record for each (revision, position), as etcd keeps them, and an index from key to revisions).
+For small machines, tests and the simulated world; `layered.py` keeps the same on disk. `data.py` says what
+both promise.
 
 Kept: `_live`, the present item of each living key; `_older`, for each key that has any, the items
 before it in order, a tombstone (version 0) included; `_log`, for each revision what it changed.
@@ -19,27 +17,16 @@ from operator import attrgetter
 
 from sortedcontainers import SortedList
 
+from coterie.machine.kv.data import FIRST_REVISION, NEVER, TO_THE_LAST, tombstone
 from coterie.machine.kv.protocol import Item
 
-FIRST_REVISION = 1
-"""Of the empty store, as in etcd: the first write makes revision 2."""
-NEVER = -1
-"""`compacted` before the first compaction."""
 SWEEP_REVISIONS = 4096
 """Revisions whose superseded items one `sweep` frees: compaction must not stall the log."""
-TO_THE_LAST = b"\0"
-"""As the end of a range: every key from the first one on."""
-
 _mod = attrgetter("mod")
 
 
-def tombstone(key: bytes, revision: int) -> Item:
-    """What stands in the history where the key was deleted."""
-    return Item(key, b"", 0, revision, 0)
-
-
 class Store:
-    """Multi-version key-value data. Writes belong to revision `revision + 1` until `commit`."""
+    """Multi-version key-value data in dicts and lists. Writes belong to revision `revision + 1` until `commit`."""
 
     def __init__(self) -> None:
         self.revision = FIRST_REVISION
@@ -88,7 +75,7 @@ class Store:
         item = older[at - 1]
         return item if item.version else None
 
-    def range(self, key: bytes, end: bytes, revision: int = 0) -> Iterator[Item]:
+    def range(self, key: bytes, end: bytes, revision: int = 0, *, values: bool = True) -> Iterator[Item]:
         """Items of `key` (`end` empty) or of the keys in [key, end), in order of key, as of `revision`."""
         if not end:
             item = self.get(key, revision)
@@ -124,7 +111,7 @@ class Store:
 
     # Writing
 
-    def put(self, key: bytes, value: bytes) -> Item | None:
+    def put(self, key: bytes, value: bytes, want_previous: bool = False) -> Item | None:
         """Set the key; returns the item that was there."""
         revision = self.revision + 1
         old = self._live.get(key)
@@ -145,7 +132,7 @@ class Store:
         self._changes.append(item)
         return old
 
-    def delete(self, key: bytes) -> Item | None:
+    def delete(self, key: bytes, want_previous: bool = True) -> Item | None:
         """Delete the key; returns the item that was there, None if there was none (nothing changes)."""
         old = self._live.pop(key, None)
         if old is not None:
@@ -191,6 +178,10 @@ class Store:
         """Reads below `revision` are over. Memory is freed by `sweep`. `revision` must be above
         `compacted` and not above the present one."""
         self.compacted = revision
+        self.sweep()
+
+    def end_batch(self) -> None:
+        """See `Data`."""
         self.sweep()
 
     def sweep(self, revisions: int = SWEEP_REVISIONS) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import TypeAlias, TypeVar
 
 from coterie.machine.interface import Rejected
+from coterie.machine.kv.data import TO_THE_LAST, Data
 from coterie.machine.kv.protocol import (
     Compare,
     DeleteRange,
@@ -32,7 +33,6 @@ from coterie.machine.kv.reading import (
     refuse_range,
     reply_size,
 )
-from coterie.machine.kv.store import TO_THE_LAST, Store
 from coterie.machine.kv.writing import delete_range, refuse_put
 
 Operation: TypeAlias = Put | DeleteRange | Range
@@ -44,7 +44,7 @@ DUPLICATE_KEY = Rejected("duplicate key given in txn request")
 TOO_MANY = Rejected(f"too many operations in txn request: the limit is {MAX_TXN_OPERATIONS}")
 
 
-def run_txn(store: Store, txn: Txn) -> TxnReply | Rejected:
+def run_txn(store: Data, txn: Txn) -> TxnReply | Rejected:
     """Run the transaction and commit it, or refuse it with nothing changed."""
     refused = _refuse_txn(txn)
     if refused is not None:
@@ -66,16 +66,16 @@ def run_txn(store: Store, txn: Txn) -> TxnReply | Rejected:
     return TxnReply(store.commit(), succeeded, tuple(replies))
 
 
-def _run(store: Store, operation: Operation) -> PutReply | DeleteReply | RangeReply | Rejected:
+def _run(store: Data, operation: Operation) -> PutReply | DeleteReply | RangeReply | Rejected:
     if isinstance(operation, Put):
-        previous = store.put(operation.key, operation.value)
+        previous = store.put(operation.key, operation.value, operation.want_previous)
         return PutReply(store.next_revision, previous if operation.want_previous else None)
     if isinstance(operation, DeleteRange):
         return delete_range(store, operation)
     return read_range(store, operation, store.next_revision)
 
 
-def _holds(store: Store, compare: Compare) -> bool:
+def _holds(store: Data, compare: Compare) -> bool:
     """Whether the comparison holds in the present state."""
     item = store.get(compare.key)
     if compare.target == Target.VALUE:

@@ -1,0 +1,197 @@
+"""The follower's side of snapshots, and what a durable snapshot means for the log (Raft 7)."""
+
+from __future__ import annotations
+
+import msgspec
+
+from coterie.core.messages import InstallSnapshot, InstallSnapshotReply
+from coterie.core.raft.state import State
+from coterie.core.replica import SnapshotChunk
+from coterie.core.snapshot_transfer import Snapshot
+from coterie.core.types import Epoch, Mark, MemberId, Nanos, Role, SnapshotMeta
+
+MAX_BACKOFF_DOUBLINGS = 6
+"""A follower that cannot keep what it is sent waits for an election timeout before it takes any more, then for
+twice as long, up to so many doublings."""
+
+
+class Incoming(msgspec.Struct):
+    """The snapshot under way: whose, and how many bytes of it are here, in order from the beginning."""
+
+    sender: MemberId
+    epoch: Epoch
+    snapshot: Snapshot
+    held: int
+    round: int
+    complete: bool = False
+    """All bytes were handed out; the driver makes them durable and checks them."""
+
+    def reply(self, now: Nanos, *, installed: bool = False) -> InstallSnapshotReply:
+        """Tells the leader how far it is."""
+        return InstallSnapshotReply(self.epoch, self.snapshot.meta.index, self.held, installed, self.round, now)
+
+
+class SnapshotReceiver:
+    """Takes chunks, hands them out, and resets the log once the whole is durable.
+
+    `chunks`: to be handed out. One snapshot at a time is under way.
+    """
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self.chunks: list[SnapshotChunk] = []
+        self._incoming: Incoming | None = None
+        self._install: tuple[Mark, SnapshotMeta] | None = None
+        self._failures = 0
+        self._not_before: Nanos = 0
+
+    # -- chunks ------------------------------------------------------------------------------
+
+    def handle_chunk(self, now: Nanos, sender: MemberId, m: InstallSnapshot) -> None:
+        """A chunk from the leader of the present epoch; no bytes are the question how much is here."""
+        state = self._state
+        if m.meta.index <= state.commit or state.log.epoch_at(m.meta.index) == m.meta.epoch:
+            self._decline(now, sender, m)
+            return
+        incoming = self._incoming
+        if incoming is None or incoming.sender != sender or incoming.snapshot != (m.meta, m.size):
+            if incoming is not None and self._outlives(incoming, sender, m):
+                state.outbox.post(sender, InstallSnapshotReply(state.epoch, m.meta.index, 0, False, m.round, now))
+                return
+            # Another member's snapshot of the same state need not be the same bytes: begin anew.
+            incoming = self._incoming = Incoming(sender, m.epoch, Snapshot(m.meta, m.size), 0, m.round)
+        incoming.epoch, incoming.round = m.epoch, m.round
+        if now < self._not_before:
+            return
+        end = m.offset + len(m.data)
+        if m.data and m.offset == incoming.held and end <= m.size:
+            self.chunks.append(SnapshotChunk(m.meta, m.size, m.offset, m.data))
+            incoming.held = end
+            incoming.complete = end == m.size
+        state.outbox.post(sender, incoming.reply(now))
+
+    @staticmethod
+    def _outlives(incoming: Incoming, sender: MemberId, m: InstallSnapshot) -> bool:
+        """Whether what is under way stays, though a chunk of another snapshot came: it is being checked, or
+        the chunk is late (a leader goes on to newer ones only)."""
+        if incoming.complete:
+            return True
+        return (incoming.sender, incoming.epoch) == (sender, m.epoch) and m.meta.index < incoming.snapshot.meta.index
+
+    def _decline(self, now: Nanos, sender: MemberId, m: InstallSnapshot) -> None:
+        """The log holds all that the snapshot does: keep it, and say so once that is durable.
+
+        Up to the commit index, an older snapshot would take back what is applied, and what was acknowledged
+        since (catalogue N01). Past it, an entry with the snapshot's index and epoch shows that everything
+        before it is equal, too (log matching): what follows it stays, for it may be acknowledged (Raft 7:
+        'retain log entries following it'), and the snapshot says no more than that the prefix is committed.
+        """
+        state = self._state
+        state.commit = max(state.commit, m.meta.index)
+        reply = InstallSnapshotReply(state.epoch, m.meta.index, m.size, True, m.round, now)
+        if m.meta.index <= state.log.durable_index:
+            state.outbox.post(sender, reply)
+        else:
+            state.outbox.promise(sender, reply)
+
+    # -- the driver's answers ----------------------------------------------------------------
+
+    def received(self, now: Nanos, meta: SnapshotMeta) -> None:
+        """All bytes are durable, and check. The log follows from it, unless it has come further meanwhile."""
+        state, incoming = self._state, self._awaited(meta)
+        self._incoming = None
+        self._failures = 0
+        if meta.index > state.commit and state.log.epoch_at(meta.index) != meta.epoch:
+            if state.role is Role.LEADER:
+                state.outbox.raise_alarm(
+                    "Leader Completeness (Raft 5.4.3)",
+                    f"this member leads epoch {state.epoch} and commits up to {state.commit}, but an earlier leader's "
+                    f"snapshot holds entry {meta.index} of epoch {meta.epoch}, which its log does not",
+                )
+                return
+            self._reset(meta)
+        state.commit = max(state.commit, meta.index)
+        self._remember(incoming.snapshot)
+        if incoming.epoch == state.epoch and incoming.sender == state.leader:
+            state.outbox.promise(incoming.sender, incoming.reply(now, installed=True))
+
+    def failed(self, now: Nanos, meta: SnapshotMeta) -> None:
+        """It could not be kept. Say that nothing is here, and take nothing for a while: it would fail again."""
+        state, incoming = self._state, self._awaited(meta)
+        self._incoming = None
+        self._not_before = now + (state.config.election_timeout << min(self._failures, MAX_BACKOFF_DOUBLINGS))
+        self._failures += 1
+        if incoming.epoch == state.epoch and incoming.sender == state.leader:
+            incoming.held = 0
+            state.outbox.post(incoming.sender, incoming.reply(now))
+
+    def _awaited(self, meta: SnapshotMeta) -> Incoming:
+        incoming = self._incoming
+        if incoming is None or incoming.snapshot.meta != meta:
+            raise ValueError(f"no snapshot at {meta.index} was handed out, or it was answered already")
+        return incoming
+
+    def taken(self, snapshot: Snapshot) -> bool:
+        """The driver has a snapshot of its own. Returns whether the log may be compacted under it.
+
+        At the start it may be one that the log on disk does not lead to: the process ended after a received
+        snapshot was durable and before the log was reset to it, or before entries that the machine had
+        applied were on this disk. All that it holds was chosen, so the log gives way.
+        """
+        state, meta = self._state, snapshot.meta
+        if meta.index < state.log.base_index:
+            # The log does not go on where it ends: nobody can be brought up to date by it (catalogue N09).
+            return False
+        starting = state.outbox.last_mark == 0
+        if state.log.epoch_at(meta.index) != meta.epoch:
+            if not starting or meta.index == state.log.base_index:
+                raise ValueError(
+                    f"a snapshot at {meta.index} of epoch {meta.epoch}, but the log has epoch "
+                    f"{state.log.epoch_at(meta.index)} there"
+                )
+            self._reset(meta)
+        elif meta.index > state.commit and not starting:
+            raise ValueError(f"a snapshot at {meta.index}, but no more than {state.commit} is committed")
+        elif meta != state.meta_at(meta.index):
+            raise ValueError(f"a snapshot at {meta.index} whose membership or settings are not those in force there")
+        state.commit = max(state.commit, meta.index)
+        self._remember(snapshot)
+        return True
+
+    # -- the log -----------------------------------------------------------------------------
+
+    def _reset(self, meta: SnapshotMeta) -> None:
+        state = self._state
+        state.reset(meta)
+        if meta.index > state.handed_out:
+            # Nothing after it may be applied before the machine has its state.
+            state.handed_out = meta.index
+            self._install = (state.outbox.pending_mark, meta)
+
+    def _remember(self, snapshot: Snapshot) -> None:
+        """Keep the newest snapshot that can be sent."""
+        state = self._state
+        if snapshot.size > 0 and (state.snapshot is None or snapshot.meta.index >= state.snapshot.meta.index):
+            state.snapshot = snapshot
+
+    @property
+    def installing(self) -> bool:
+        """Whether the machine waits for a snapshot that the log is being reset to."""
+        return self._install is not None
+
+    def to_install(self) -> SnapshotMeta | None:
+        """The snapshot that the machine is to get now, once: the log's reset to it is durable.
+
+        Earlier, a crash could leave a log that ends before what the machine holds, with entries past the
+        reset that were never taken.
+        """
+        if self._install is None or self._install[0] > self._state.outbox.stored_mark:
+            return None
+        meta = self._install[1]
+        self._install = None
+        return meta
+
+    @staticmethod
+    def stale_reply(epoch: Epoch, now: Nanos, m: InstallSnapshot) -> InstallSnapshotReply:
+        """Tells a deposed leader of the newer epoch."""
+        return InstallSnapshotReply(epoch, m.meta.index, 0, False, m.round, now)

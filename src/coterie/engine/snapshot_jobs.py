@@ -1,0 +1,74 @@
+"""The slow work around snapshots and stores, as jobs (see `work`)."""
+
+from __future__ import annotations
+
+from coterie.core.replica import SnapshotChunk
+from coterie.core.types import SnapshotMeta
+from coterie.engine.work import Job, Lane
+from coterie.machine.persistence import Flush, Restoration, SnapshotView
+from coterie.storage.snapshots import SnapshotDirectory
+
+
+class FlushJob(Job):
+    """What the machine gathered goes to its store."""
+
+    lane = Lane.STORE
+
+    def __init__(self, flush: Flush) -> None:
+        self.flush = flush
+
+    def perform(self) -> None:
+        self.flush.perform()
+
+
+class InstallJob(Job):
+    """A snapshot replaces the machine's state."""
+
+    lane = Lane.STORE
+
+    def __init__(self, meta: SnapshotMeta, restoration: Restoration) -> None:
+        self.meta = meta
+        self.restoration = restoration
+
+    def perform(self) -> None:
+        self.restoration.perform()
+
+
+class TakeJob(Job):
+    """A view of the machine's state becomes a snapshot file."""
+
+    lane = Lane.FILES
+
+    def __init__(self, directory: SnapshotDirectory, view: SnapshotView) -> None:
+        self.meta = view.meta
+        self.size = 0
+        """Bytes of the file, once it is there."""
+        self._directory = directory
+        self._view = view
+
+    def perform(self) -> None:
+        try:
+            self.size = self._directory.write(self.meta, self._view.chunks())
+        finally:
+            self._view.close()
+        self._directory.prune()
+
+
+class ReceiveJob(Job):
+    """Pieces of a leader's snapshot go to a file; the last one makes it a snapshot."""
+
+    lane = Lane.FILES
+
+    def __init__(self, directory: SnapshotDirectory, chunks: list[SnapshotChunk]) -> None:
+        self.meta = chunks[-1].meta
+        self.size = chunks[-1].size
+        self.whole = False
+        """It is whole, checked and durable."""
+        self._directory = directory
+        self._chunks = chunks
+
+    def perform(self) -> None:
+        for chunk in self._chunks:
+            self.whole = self._directory.receive(chunk)
+        if self.whole:
+            self._directory.prune()

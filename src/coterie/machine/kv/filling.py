@@ -1,0 +1,65 @@
+"""Writing a snapshot's items into an empty ordered store, in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from coterie.machine.kv.counts import counted
+from coterie.machine.kv.data import FIRST_REVISION, NEVER
+from coterie.machine.kv.protocol import Item, encoder
+from coterie.machine.kv.records import FORMAT, STATE_KEY, State, item_pairs, places
+from coterie.machine.stores.interface import Change, OrderedStore
+
+BATCH_ITEMS = 8192
+"""Items in one batch."""
+
+
+def fill(store: OrderedStore, revision: int, compacted: int, items: Iterable[Item]) -> None:
+    """Make the store hold what `Data.items` gave at this revision and compaction.
+
+    Raises `ValueError` if that can't be: a damaged snapshot must not become a state.
+    """
+    if revision < FIRST_REVISION or not NEVER <= compacted <= revision:
+        raise ValueError(f"a snapshot at revision {revision}, compacted at {compacted}")
+    batch: list[Change] = []
+    for item, position in _placed(revision, compacted, items):
+        batch += item_pairs(item, position)
+        if len(batch) >= 2 * BATCH_ITEMS:
+            store.write(batch)
+            batch = []
+    store.write(batch)
+    view = store.view()
+    try:
+        living = (place.key for place in places(view, b"", None, revision) if place.version)
+        counts = counted(living)
+    finally:
+        view.close()
+    swept = max(compacted, FIRST_REVISION)
+    state = State(FORMAT, revision, compacted, swept, counts.bounds, counts.counts)
+    store.write([(STATE_KEY, encoder.encode(state))])
+
+
+def _placed(revision: int, compacted: int, items: Iterable[Item]) -> Iterator[tuple[Item, int]]:
+    """The items with their positions. Those older than the first event come by key and are numbered through:
+    all that matters is that no two share revision and position."""
+    first = max(compacted, FIRST_REVISION + 1)
+    at = first - 1
+    position = 0
+    before = b""
+    for item in items:
+        if item.mod < first:
+            out_of_place = at >= first or item.key <= before
+            if out_of_place or not item.version or item.mod <= FIRST_REVISION:
+                raise ValueError(f"the snapshot has revision {item.mod} of {item.key!r} out of place")
+            before = item.key
+            position += 1
+        elif item.mod == at:
+            position += 1
+        elif item.mod == at + 1 and at < revision:
+            at = item.mod
+            position = 0
+        else:
+            raise ValueError(f"the snapshot has revision {item.mod} after {at}")
+        yield item, position
+    if at != revision:
+        raise ValueError(f"the snapshot ends at revision {at}, not at {revision}")

@@ -1,0 +1,161 @@
+"""Snapshots at a leader: when it sends one, to whom, and when it stops."""
+
+from __future__ import annotations
+
+import pytest
+from tests.core.raft.one_member import BYTES, KEEP_NONE, MEMBERS, OneMember, commands, first, snapshot
+
+from coterie.core.config import MILLISECOND, ReplicaConfig
+from coterie.core.messages import Append, AppendReply, InstallSnapshot, InstallSnapshotReply
+from coterie.core.replica import Effects
+from coterie.core.types import NO_EPOCH, Epoch, Index, MemberId, Membership, SnapshotMeta
+
+ALONE = Membership(MEMBERS[:3], (3,), learners=(1, 2))
+"""Member 3 decides alone, and 1 and 2 learn."""
+BEGINNING = SnapshotMeta(0, NO_EPOCH, Membership((), ()), KEEP_NONE)
+TIMEOUT = ReplicaConfig().election_timeout
+
+
+class Leader(OneMember):
+    """Leads epoch 2 with a log of which nothing before entry 11 is left, and a snapshot at 10."""
+
+    def __init__(self, base: Index = 10) -> None:
+        super().__init__((first(ALONE), *commands(2, 9)), base=BEGINNING, applied=1)
+        while self.replica.leader != 3:
+            self.now = self.drain().deadline
+            self.replica.wake(self.now)
+            self.drain()
+            self.stored()
+        self.stored()
+        assert self.replica.commit == 11
+        self.asleep(2 * TIMEOUT)
+        self.take(base)
+        assert self.replica.first_index == base + 1
+
+    def asleep(self, nanos: int) -> None:
+        """Time passes, and its followers are silent."""
+        end = self.now + nanos
+        while self.now < end:
+            self.now = min(end, self.drain().deadline)
+            self.replica.wake(self.now)
+        self.drain()
+
+    def take(self, index: Index, size: int = BYTES) -> None:
+        self.replica.snapshot_taken(self.now, snapshot(index, membership=ALONE), size)
+        if self.drain().store is not None:
+            self.stored()
+
+    def refuse(self, member: MemberId, at: Index = 10, hint: Index = 1) -> Effects:
+        answer = AppendReply(self.replica.epoch, False, at, hint, NO_EPOCH, 1, 0)
+        return self.receive(answer, member)
+
+    def holds(self, member: MemberId, offset: int, *, installed: bool = False, index: Index = 10) -> Effects:
+        return self.receive(InstallSnapshotReply(self.replica.epoch, index, offset, installed, 1, 0), member)
+
+    def mode(self, member: MemberId) -> str:
+        return next(p.mode for p in self.replica.progress(self.now) if p.id == member)
+
+
+def chunks(effects: Effects) -> list[tuple[MemberId, int, bytes]]:
+    return [(to, m.offset, m.data) for to, m in effects.send if isinstance(m, InstallSnapshot)]
+
+
+def test_only_who_needs_what_is_compacted_away_gets_a_snapshot() -> None:
+    leader = Leader(base=5)
+    assert chunks(leader.refuse(1, at=10, hint=5)) == []
+    assert leader.mode(1) == "probe"
+    assert chunks(leader.refuse(2, at=10, hint=4)) == [(2, 0, b"")]
+    assert leader.mode(2) == "snapshot"
+
+
+def test_an_acceptance_of_what_the_log_begins_after_ends_it() -> None:
+    """The message that told of the installation was lost: the next heartbeat shows it."""
+    leader = Leader()
+    leader.refuse(1)
+    leader.holds(1, 0)
+    effects = leader.receive(AppendReply(leader.replica.epoch, True, 10, 0, NO_EPOCH, 1, 0))
+    assert leader.mode(1) == "replicate"
+    assert [m.prev_index for _, m in effects.send if isinstance(m, Append)] == [10]
+
+
+def test_an_acceptance_of_less_does_not() -> None:
+    leader = Leader()
+    leader.refuse(1)
+    leader.receive(AppendReply(leader.replica.epoch, True, 9, 0, NO_EPOCH, 1, 0))
+    assert leader.mode(1) == "snapshot"
+
+
+def test_heartbeats_go_on_and_name_what_the_log_begins_after() -> None:
+    leader = Leader()
+    leader.refuse(1)
+    leader.now += 100 * MILLISECOND
+    beats = [m for to, m in leader.drain().send if to == 1 and isinstance(m, Append)]
+    assert [(m.prev_index, m.prev_epoch, m.entries) for m in beats] == [(10, Epoch(1, 0), ())]
+
+
+def test_nothing_is_read_for_a_follower_that_is_silent() -> None:
+    leader = Leader()
+    leader.refuse(1)
+    leader.asleep(2 * TIMEOUT)
+    leader.replica.connection_closed(leader.now, 1, refused=False)
+    assert chunks(leader.drain()) == []
+    assert chunks(leader.refuse(1)) == [(1, 0, b"")]
+
+
+def test_answers_for_another_snapshot_move_nothing() -> None:
+    leader = Leader()
+    leader.refuse(1)
+    assert chunks(leader.holds(1, 3, index=8)) == []
+    assert chunks(leader.holds(1, 3)) == [(1, 3, b"def")]
+
+
+def test_a_snapshot_that_the_log_does_not_follow_from_is_not_sent() -> None:
+    """The log was compacted under the machine's own store, past the newest file: a follower would be left with a
+    gap (catalogue N09). The driver is asked for a newer one."""
+    leader = Leader(base=5)
+    leader.take(8, size=0)
+    assert leader.replica.first_index == 9
+    effects = leader.refuse(1, at=10, hint=1)
+    assert chunks(effects) == []
+    assert effects.snapshot_wanted
+    leader.take(10)
+    assert leader.mode(1) == "snapshot"
+    assert not leader.drain().snapshot_wanted
+
+
+def test_who_claims_to_have_installed_more_than_there_is_raises_the_alarm() -> None:
+    leader = Leader()
+    effects = leader.holds(1, BYTES, installed=True, index=12)
+    assert effects.alarm is not None
+    assert "Leader Completeness" in effects.alarm.rule
+
+
+def test_a_leader_is_deposed_by_a_newer_epoch_in_an_answer() -> None:
+    leader = Leader()
+    leader.receive(InstallSnapshotReply(Epoch(9, 0), 10, 0, False, 1, 0))
+    assert leader.replica.leader == 0
+    assert leader.replica.progress(leader.now) == ()
+
+
+@pytest.mark.parametrize("sender", [1, 9])
+def test_answers_of_strangers_and_of_rounds_to_come_are_ignored(sender: MemberId) -> None:
+    leader = Leader()
+    leader.refuse(1)
+    far = 1 << 30 if sender == 1 else 1
+    leader.receive(InstallSnapshotReply(leader.replica.epoch, 10, 3, True, far, 0), sender)
+    assert leader.mode(1) == "snapshot"
+
+
+def test_a_leader_that_an_earlier_snapshot_contradicts_raises_the_alarm() -> None:
+    """It was elected without an entry that was committed."""
+    node = OneMember((first(ALONE),), base=BEGINNING, applied=1)
+    assert node.offer(snapshot(9, membership=ALONE)).chunks != []
+    while node.replica.leader != 3:
+        node.now = node.drain().deadline
+        node.replica.wake(node.now)
+        node.drain()
+        node.stored()
+    node.replica.snapshot_received(node.now, snapshot(9, membership=ALONE))
+    alarm = node.drain().alarm
+    assert alarm is not None
+    assert "Leader Completeness" in alarm.rule

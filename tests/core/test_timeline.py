@@ -1,0 +1,35 @@
+"""A timeline is a list of changes: whatever is truncated or compacted, what is in force stays known."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from coterie.core.timeline import Timeline
+
+
+@given(st.lists(st.integers(1, 40), unique=True).map(sorted), st.integers(0, 40), st.integers(0, 41))
+def test_it_knows_what_is_in_force_after_compaction_and_truncation(changes: list[int], base: int, first: int) -> None:
+    timeline = Timeline(0, 0)
+    for index in changes:
+        timeline.append(index, index)
+    timeline.compact(base)
+    first = max(first, base + 1)
+    changed = timeline.truncate(first)
+    left = [index for index in changes if index < first]
+    assert changed == (left != changes)
+    assert timeline.newest == max(left, default=0)
+    for index in range(base, first):
+        assert timeline.at(index) == max((c for c in left if c <= index), default=0)
+    with pytest.raises(LookupError, match="compacted away"):
+        timeline.at(base - 1)
+
+
+def test_a_reset_leaves_the_snapshots_value_alone() -> None:
+    timeline = Timeline(0, "a")
+    timeline.append(3, "b")
+    timeline.reset(9, "c")
+    assert (timeline.newest, timeline.newest_index, timeline.at(9)) == ("c", 9, "c")
+    with pytest.raises(LookupError):
+        timeline.at(8)
