@@ -30,14 +30,16 @@ class Transport:
         rng: random.Random,
         on_closed: Callable[[MemberId, bool], None],
         on_expelled: Callable[[str], None] = lambda reason: None,
+        on_copied: Callable[[str], None] = lambda reason: None,
     ) -> None:
-        """`on_closed(peer, refused)`, `on_expelled(reason)`: see `PeerLink`."""
+        """`on_closed(peer, refused)`, `on_expelled(reason)`, `on_copied(reason)`: see `PeerLink`."""
         self._own = own
         self._limits = limits
         self._lines = lines
         self._rng = rng
         self._on_closed = on_closed
         self._on_expelled = on_expelled
+        self._on_copied = on_copied
         self._loop = asyncio.get_running_loop()
         self._wanted: set[MemberId] = set()
         self._links: dict[MemberId, PeerLink] = {}
@@ -69,6 +71,7 @@ class Transport:
                     rng=self._rng,
                     on_closed=self._on_closed,
                     on_expelled=self._on_expelled,
+                    on_copied=self._on_copied,
                 )
 
     def _end(self, member: MemberId) -> None:
