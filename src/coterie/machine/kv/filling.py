@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from itertools import chain
 
+from coterie.machine.kv.blocks import blocks, lone_block
 from coterie.machine.kv.counts import counted
 from coterie.machine.kv.data import FIRST_REVISION, NEVER
 from coterie.machine.kv.protocol import Item, encoder
-from coterie.machine.kv.records import FORMAT, STATE_KEY, State, blocks, index_pair, lone_block, places
+from coterie.machine.kv.records import FORMAT, STATE_KEY, State, index_pair, places
 from coterie.machine.stores.interface import Change, OrderedStore
 
 BATCH_ITEMS = 16_384

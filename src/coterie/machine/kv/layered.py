@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from heapq import merge
 from typing import cast
 
+from coterie.machine.kv.blocks import Blocks, blocks, blocks_of
 from coterie.machine.kv.counts import Counts
 from coterie.machine.kv.data import FIRST_REVISION, NEVER, TO_THE_LAST, tombstone
 from coterie.machine.kv.filling import fill
@@ -25,16 +26,12 @@ from coterie.machine.kv.records import (
     STATE_KEY,
     Place,
     State,
-    blocks,
-    blocks_of,
     find,
     find_newest,
     index_pair,
     index_rows,
     places,
     puts_pair,
-    read_events,
-    read_item,
     read_state,
     without_value,
 )
@@ -123,6 +120,7 @@ class LayeredStore:
     def _open(self) -> None:
         """Become what the store holds."""
         self._view = self._store.view()
+        self._blocks = Blocks(self._view)
         state = read_state(self._view) or State(FORMAT, FIRST_REVISION, NEVER, FIRST_REVISION, [], [])
         self.revision = state.revision
         self.compacted = state.compacted
@@ -173,7 +171,7 @@ class LayeredStore:
         place = find(self._view, key, revision) if revision else find_newest(self._view, key)
         if place is None or not place.version:
             return None
-        return read_item(self._view, place) if values else without_value(place)
+        return self._blocks.item(place) if values else without_value(place)
 
     def range(self, key: bytes, end: bytes, revision: int = 0, *, values: bool = True) -> Iterator[Item]:
         """See `Data`."""
@@ -206,7 +204,7 @@ class LayeredStore:
             place = next(stored, None)
 
     def _item(self, place: Place, values: bool) -> Item:
-        return read_item(self._view, place) if values else without_value(place)
+        return self._blocks.item(place) if values else without_value(place)
 
     def _keys(self, start: bytes, end: bytes | None) -> Iterator[bytes]:
         """The layers' keys in order, each once."""
@@ -235,7 +233,7 @@ class LayeredStore:
             return self._active.event(revision)
         if self._frozen is not None and revision >= self._frozen.first:
             return self._frozen.event(revision)
-        return read_events(self._view, revision)
+        return self._blocks.events(revision)
 
     # Writing
 
@@ -340,6 +338,7 @@ class LayeredStore:
         assert self._frozen is not None
         self._view.close()
         self._view = self._store.view()
+        self._blocks = Blocks(self._view)
         self._stored = self._active.first - 1
         self._swept = flush.sweep.swept
         if self._recent_layer is not None:
