@@ -296,6 +296,7 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blocks, "BLOCK_BYTES", 70)
     monkeypatch.setattr(records, "ROW_PLACES", 3)
     monkeypatch.setattr(layered, "ROW_PLACES", 3)
+    monkeypatch.setattr(layered, "CROWD", 2)
     monkeypatch.setattr(layered, "PIECE_REVISIONS", 4)
     monkeypatch.setattr(sweeping, "GROUP_REVISIONS", 2)
     monkeypatch.setattr(sweeping, "SWEEP_ITEMS", 3)

@@ -30,6 +30,7 @@ from coterie.machine.kv.records import (
     find_newest,
     index_pair,
     index_rows,
+    living_keys,
     places,
     puts_pair,
     read_state,
@@ -40,6 +41,8 @@ from coterie.machine.stores.interface import Change, OrderedStore, Pair, Reading
 
 NEWEST = 1 << 62
 """As a revision: whatever is the last."""
+CROWD = 64
+"""One block of keys is cut after each batch, and one more for so many that wait: a cut visits hundreds of keys."""
 PIECE_REVISIONS = 1024
 """Revisions that a flush makes blocks of at a time; faster where each wrote one item, as most do."""
 
@@ -129,7 +132,7 @@ class LayeredStore:
         self._swept = state.swept
         self._counts = Counts(state.bounds, state.counts)
         self._crowded: list[bytes] = []
-        """Keys whose blocks are to be cut."""
+        """Keys whose blocks are to be cut; many times the same block, perhaps."""
         self._active = Layer(self.revision + 1)
         self._frozen: Layer | None = None
         self._recent: dict[bytes, Item] = {}
@@ -218,8 +221,22 @@ class LayeredStore:
             before = key
 
     def _living(self, start: bytes, end: bytes | None) -> Iterator[bytes]:
-        for item in self._scan(start, end, NEWEST, False):
-            yield item.key
+        stored = living_keys(self._view, start, end)
+        key = next(stored, None)
+        for each in self._keys(start, end):
+            while key is not None and key < each:
+                yield key
+                key = next(stored, None)
+            item = self._in_layers(each, NEWEST)
+            if key == each:
+                key = next(stored, None)
+                if item is None:
+                    yield each  # it was written, and that was taken back
+            if item is not None and item.version:
+                yield each
+        if key is not None:
+            yield key
+            yield from stored
 
     def count(self, key: bytes, end: bytes) -> int:
         """See `Data`."""
@@ -305,10 +322,10 @@ class LayeredStore:
     def end_batch(self) -> None:
         """See `Data`."""
         self._active.sort()
-        if self._crowded:
-            for key in self._crowded:
-                self._counts.cut(key, self._living)
-            self._crowded.clear()
+        crowded = self._crowded
+        if crowded:
+            for _ in range(1 + len(crowded) // CROWD):
+                self._counts.cut(crowded.pop(), self._living)
 
     # Flushing
 

@@ -39,6 +39,7 @@ _STEPS = 8
 """Older revisions of a key that are read past; beyond, the next key is looked for."""
 
 _inverse = struct.Struct(">Q")
+_index_end = struct.Struct(">xQ")
 
 Run: TypeAlias = list[int]
 """Version, creation, position; then revisions, newest first: the version is the first one's, and each item before
@@ -78,7 +79,7 @@ def index_prefix(key: bytes) -> bytes:
 
 def index_key(key: bytes, revision: int) -> bytes:
     """Where the index has the key's places of which this revision is the oldest."""
-    return b"%b%b\0%b" % (INDEX, key.replace(b"\0", b"\0\xff"), _inverse.pack(_INVERSE - revision))
+    return INDEX + key.replace(b"\0", b"\0\xff") + _index_end.pack(_INVERSE - revision)
 
 
 # Writing
@@ -190,6 +191,17 @@ def places(view: Reading, start: bytes, end: bytes | None, revision: int) -> Ite
                 break
         else:
             return
+
+
+def living_keys(view: Reading, start: bytes, end: bytes | None) -> Iterator[bytes]:
+    """The keys with start <= key < end (None: to the last) whose last place is no tombstone, in order."""
+    passed = b""
+    for name, row in view.range(index_prefix(start), INDEX_END if end is None else index_prefix(end)):
+        prefix = name[:-8]
+        if prefix != passed:
+            passed = prefix
+            if _row_decoder.decode(row)[0][0]:
+                yield prefix[2:-1].replace(b"\0\xff", b"\0")
 
 
 def superseded(view: Reading, key: bytes, bound: int) -> Iterator[tuple[Change, list[Where]]]:
