@@ -30,6 +30,7 @@ class Transport:
         rng: random.Random,
         on_closed: Callable[[MemberId, bool], None],
         on_expelled: Callable[[str], None] = lambda reason: None,
+        farewell_s: float = FAREWELL_S,
     ) -> None:
         """`on_closed(peer, refused)`, `on_expelled(reason)`: see `PeerLink`."""
         self._own = own
@@ -38,6 +39,7 @@ class Transport:
         self._rng = rng
         self._on_closed = on_closed
         self._on_expelled = on_expelled
+        self._farewell_s = farewell_s
         self._loop = asyncio.get_running_loop()
         self._wanted: set[MemberId] = set()
         self._links: dict[MemberId, PeerLink] = {}
@@ -53,7 +55,7 @@ class Transport:
         for member in list(self._links):
             link = self._links[member]
             if member not in wanted:
-                self._loop.call_later(FAREWELL_S, self._end, member)
+                self._loop.call_later(self._farewell_s, self._end, member)
             elif wanted[member][1] != link.address:
                 link.close()
                 del self._links[member]
