@@ -53,6 +53,11 @@ class PeerHello(msgspec.Struct, frozen=True, array_like=True, tag=1):
     target: MemberId
     claim: int = 0
     """64 random bits of a data directory that joined; 0: a first member's."""
+    address: str = ""
+    """Where members reach the dialler: one that has just joined, or is behind, does not know from its log."""
+    starts: tuple[int, ...] = ()
+    """64 random bits of each of the dialler's last starts, the present one last: a copy that was started apart from
+    the true directory has others."""
 
 
 class PeerWelcome(msgspec.Struct, frozen=True, array_like=True, tag=2):
@@ -128,6 +133,8 @@ class PeerIdentity(msgspec.Struct, frozen=True, kw_only=True):
     process: int
     protocol: str
     claim: int = 0
+    address: str = ""
+    starts: tuple[int, ...] = ()
 
     def hello(self, target: MemberId) -> PeerHello:
         """What to open a stream to `target` with."""
@@ -142,6 +149,8 @@ class PeerIdentity(msgspec.Struct, frozen=True, kw_only=True):
             self.protocol,
             target,
             self.claim,
+            self.address,
+            self.starts,
         )
 
     def welcome(self) -> PeerWelcome:
@@ -163,9 +172,10 @@ class Boots:
         self._seen: Seen = dict(seen or {})
         self._on_change = on_change
 
-    def check(self, name: str, member: MemberId, boot: int, process: int) -> None:
+    def check(self, name: str, member: MemberId, boot: int, process: int, starts: tuple[int, ...] = ()) -> None:
         """Note this start of a member. Raises `HandshakeRefused` if a later one was seen, or another process
-        of the same one: then its disk is a copy, and what it promised since is forgotten in it."""
+        of the same one, or one that is not among its earlier `starts`: then its disk is a copy, and what it promised
+        since is forgotten in it."""
         seen = self._seen.get(member)
         if seen is not None:
             if boot < seen[0]:
@@ -180,6 +190,13 @@ class Boots:
                     RefusalCode.OLD_BOOT,
                     f"two processes run as {name} (id {member:016x}) with boot {boot}: one has a copy of the other's "
                     "data directory. Stop the copy",
+                )
+            if 0 < boot - seen[0] < len(starts) and starts[-1 - (boot - seen[0])] != seen[1]:
+                raise HandshakeRefused(
+                    RefusalCode.OLD_BOOT,
+                    f"{name} (id {member:016x}) comes with boot {boot}, and its data directory does not know of the "
+                    f"process that was seen with boot {seen[0]}: it is a copy that was started apart from it. Stop it; "
+                    "if the true one is lost, remove the member from the cluster, then add it again",
                 )
         elif len(self._seen) >= MAX_REMEMBERED_MEMBERS:
             del self._seen[next(iter(self._seen))]
@@ -226,7 +243,7 @@ def check_hello(own: PeerIdentity, hello: PeerHello, boots: Boots, register: Reg
         )
     if register is not None:
         _check_register(who, hello, register)
-    boots.check(hello.name, hello.member, hello.boot, hello.process)
+    boots.check(hello.name, hello.member, hello.boot, hello.process, hello.starts)
 
 
 def _check_register(who: str, hello: PeerHello, register: Register) -> None:

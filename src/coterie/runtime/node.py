@@ -154,9 +154,11 @@ class Node:
             member=disk.member,
             name=config.name,
             boot=disk.boot,
-            process=secrets.randbits(64),
+            process=disk.starts[-1],
             protocol=config.protocol,
             claim=disk.claim,
+            address=config.peer,
+            starts=disk.starts,
         )
         transport = Transport(
             own=own_side,
@@ -215,7 +217,7 @@ class Node:
         )
         self._local = LocalClient(shell)
         self._open.callback(self._local.end)
-        peers.open(own_side, shell, disk.boots(self._lines), register)
+        peers.open(own_side, shell, disk.boots(self._lines), register, transport)
         for listener in client_sockets:
             self._serve(await loop.create_server(self._clients.protocol, sock=listener))
         self._running = True
