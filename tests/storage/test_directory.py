@@ -18,7 +18,7 @@ from coterie.core.types import Member
 from coterie.storage.directory import DataDirectory, DirectoryRefused, Refusal
 from coterie.storage.disk import DiskFile, DiskFiles
 from coterie.storage.files import File, Lock
-from coterie.storage.identity import decode_identity
+from coterie.storage.identity import MAX_STARTS, decode_identity
 
 SOURCE = Path(__file__).parents[2] / "src"
 
@@ -60,9 +60,10 @@ def test_a_member_keeps_its_id_and_every_start_counts(tmp_path: Path) -> None:
 
 
 def test_an_id_is_never_zero_and_never_more_than_64_bits(tmp_path: Path) -> None:
-    draws = iter([0, 0, 2**64 - 1])
+    draws = iter([0, 0, 2**64 - 1, 0, 5])
     directory = DataDirectory.open(DiskFiles(), str(tmp_path / "a"), "n1", "raft", mint=lambda: next(draws))
     assert directory.member_id == 2**64 - 1
+    assert directory.starts == (5,)
     directory.close()
     assert open_directory(tmp_path / "a").member_id == 2**64 - 1
     with pytest.raises(ValueError, match="64 bits"):
@@ -152,6 +153,11 @@ def test_every_flipped_bit_and_every_cut_of_the_identity_is_found(tmp_path: Path
         b'{"name":"n1","protocol":"raft","member_id":5,"boot":0}',
         b'{"name":"n1","protocol":"raft","member_id":5,"boot":1,"more":1}',
         b'{"name":"n1","protocol":"raft","member_id":5}',
+        b'{"name":"n1","protocol":"raft","member_id":5,"boot":1,"claim":18446744073709551616}',
+        b'{"name":"n1","protocol":"raft","member_id":5,"boot":1,"cluster":3,"joining":true}',
+        b'{"name":"n1","protocol":"raft","member_id":5,"boot":1,"claim":3,"joining":true}',
+        b'{"name":"n1","protocol":"raft","member_id":5,"boot":1,"starts":[1,2]}',
+        b'{"name":"n1","protocol":"raft","member_id":5,"boot":1,"starts":[0]}',
     ],
 )
 def test_an_identity_that_makes_no_sense_is_damage(tmp_path: Path, body: bytes) -> None:
@@ -250,6 +256,96 @@ def test_a_closed_directory_writes_no_more(tmp_path: Path) -> None:
     with refused(Refusal.CLOSED, "closed"):
         directory.mark_started(7)
     assert (tmp_path / "identity").read_bytes() == before
+
+
+# Joining a cluster that runs
+
+
+def join_directory(
+    path: Path, files: DiskFiles | None = None, *, name: str = "n1", member: int = 77, cluster: int = 5, claim: int = 99
+) -> DataDirectory:
+    return DataDirectory.join(
+        files or DiskFiles(), str(path), name, "raft", member=member, cluster=cluster, claim=claim
+    )
+
+
+def test_a_directory_that_joins_keeps_the_id_it_was_given_and_its_claim(tmp_path: Path) -> None:
+    for boot in (1, 2):
+        directory = join_directory(tmp_path)
+        assert (directory.member_id, directory.cluster, directory.claim, directory.boot) == (77, 5, 99, boot)
+        assert directory.joining
+        directory.close()
+    directory = open_directory(tmp_path)
+    assert (directory.member_id, directory.cluster, directory.claim, directory.boot) == (77, 5, 99, 3)
+    assert directory.joining, "what was begun is told to a start that only opens it, too"
+    directory.mark_started(5)
+    directory.close()
+    for again in (join_directory, open_directory):
+        directory = again(tmp_path)
+        assert (directory.member_id, directory.cluster, directory.claim, directory.joining) == (77, 5, 99, False)
+        directory.close()
+
+
+def test_a_directory_that_joins_takes_part_in_nothing_else(tmp_path: Path) -> None:
+    directory = join_directory(tmp_path)
+    with refused(Refusal.FIXED, "takes no first members"):
+        directory.fix_first_members(others(directory))
+    with refused(Refusal.FIXED, "belongs to cluster 0000000000000005"):
+        directory.mark_started(6)
+    directory.close()
+    for wrong, words in (
+        ({"claim": 98}, "another claim"),
+        ({"member": 78}, "not 000000000000004e: it was removed and added again"),
+        ({"cluster": 6}, "was made for a member of cluster 0000000000000005"),
+        ({"name": "n2"}, "belongs to member 'n1'"),
+    ):
+        with refused(Refusal.OTHER_MEMBER, words):
+            join_directory(tmp_path, **wrong)
+    assert open_directory(tmp_path).boot == 2, "a refused start must not count"
+    open_directory(tmp_path / "own").close()
+    with refused(Refusal.OTHER_MEMBER, "begin a cluster of its own"):
+        join_directory(tmp_path / "own")
+    for number in ("member", "cluster", "claim"):
+        for bits in (0, -1, 2**64):
+            with pytest.raises(ValueError, match="64 bits"):
+                join_directory(tmp_path / "new", **{number: bits})  # type: ignore[arg-type]  # as above
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_death_at_any_change_of_joining_leaves_a_directory_that_joins_with_the_same_claim(tmp_path: Path) -> None:
+    lives = FailingFiles()
+    join_directory(tmp_path / "whole", lives).close()
+    assert len(lives.changes) >= 8
+    for at in range(1, len(lives.changes) + 1):
+        path = tmp_path / str(at) / "data"
+        path.parent.mkdir()
+        with pytest.raises(Died):
+            join_directory(path, FailingFiles(at))
+        directory = join_directory(path)
+        assert (directory.member_id, directory.cluster, directory.claim, directory.joining) == (77, 5, 99, True)
+        directory.close()
+
+
+def test_a_directory_of_an_older_version_is_read(tmp_path: Path) -> None:
+    body = b'{"name":"n1","protocol":"raft","member_id":5,"boot":4,"first_members":[[5,"n1","h:1","h:2"]],"cluster":9}'
+    (tmp_path / "identity").write_bytes(sealed(b"coterie data directory, format 1\n" + body + b"\n"))
+    directory = open_directory(tmp_path)
+    assert (directory.member_id, directory.boot, directory.cluster, directory.claim) == (5, 5, 9, 0)
+    assert directory.first_members == (Member(5, "n1", "h:1", "h:2"),)
+    assert not directory.joining
+    assert len(directory.starts) == 1
+    directory.close()
+
+
+def test_every_start_leaves_bits_of_its_own_and_so_many_are_kept(tmp_path: Path) -> None:
+    seen: list[int] = []
+    for boot in range(1, MAX_STARTS + 4):
+        directory = open_directory(tmp_path)
+        seen.append(directory.starts[-1])
+        assert directory.starts == tuple(seen[-MAX_STARTS:])
+        assert directory.boot == boot
+        directory.close()
+    assert len(set(seen)) == len(seen)
 
 
 # Disks that fail, processes that die

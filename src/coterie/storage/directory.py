@@ -63,7 +63,8 @@ class DataDirectory:
 
         All of it is durable on return: a boot that was told to a peer never comes again, and so the
         ids made from it do not (the engine's command ids are (member, boot, n)). `mint`: 64 random
-        bits for a new member's id; 0 is drawn again. Raises `DirectoryRefused`; then no lock is held.
+        bits, for a new member's id and for this start; 0 is drawn again. Raises `DirectoryRefused`; then no
+        lock is held.
         """
         return cls._open(files, path, name, protocol, lambda: {"member_id": _draw(mint)}, mint)
 
