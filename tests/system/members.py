@@ -46,9 +46,7 @@ def coterie(home: Path, endpoints: str, *arguments: str) -> Ended:
     """Run one command against the cluster at these endpoints."""
     command = [sys.executable, "-m", "coterie", *arguments, "--endpoints", endpoints]
     return Ended(
-        subprocess.run(
-            command, cwd=home, env=environment(), capture_output=True, text=True, timeout=120, check=False
-        )
+        subprocess.run(command, cwd=home, env=environment(), capture_output=True, text=True, timeout=120, check=False)
     )
 
 
