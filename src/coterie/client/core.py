@@ -221,7 +221,7 @@ class ClientCore:
     @property
     def endpoints(self) -> str:
         """Every member's address that is known, with commas between."""
-        return ",".join(str(place.endpoint) for place in self._routes.book.places())
+        return self._routes.book.listed()
 
     @property
     def under_way(self) -> int:
@@ -316,9 +316,10 @@ class ClientCore:
     # Sessions
 
     def _open_session(self, now: Nanos) -> None:
-        if not self._session.id and not self._session.opening:
+        session = self._session
+        if not session.id and not session.opening:
             request = self._ledger.open(Kind.OPEN_SESSION)
-            self._session.opening = request.id
+            session.opening = request.id
             self._dispatch(now, request)
 
     def _session_outcome(self, outcome: Outcome) -> None:
