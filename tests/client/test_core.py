@@ -182,6 +182,38 @@ def test_a_late_request_goes_to_another_member_too_and_the_first_answer_counts()
     assert len(world.outcomes["x"]) == 1
 
 
+def test_a_member_that_says_nothing_at_all_is_soon_passed_over() -> None:
+    world = World(1)
+    ready(world)
+    world.put("x", exactly_once=True, timeout=9000)
+    world.turn()
+    world.advance(410 * MILLISECOND)
+    second = greet(world)
+    assert isinstance(world.wires[second].pending[0], Submit)
+    world.put("y", exactly_once=True, timeout=9000)
+    world.turn()
+    assert len(world.wires[second].pending) == 2
+
+
+def test_a_member_that_answers_others_is_given_more_time() -> None:
+    world = World(1)
+    first = ready(world)
+    world.put("slow", exactly_once=True, timeout=9000)
+    world.turn()
+    (slow,) = world.wires[first].pending
+    for round in range(6):
+        world.ask(f"q{round}", timeout=9000)
+        world.turn()
+        world.advance(300 * MILLISECOND)
+        world.wires[first].pending.remove(slow)
+        serve_all(world, first)
+        world.wires[first].pending.append(slow)
+    assert not world.dials
+    assert list(world.wires) == [first]
+    world.advance(410 * MILLISECOND)
+    assert world.dials
+
+
 def test_a_late_command_without_session_is_not_sent_twice() -> None:
     world = World(1)
     first = ready(world)

@@ -67,6 +67,20 @@ def test_flexible_quorums_meet_when_their_sizes_exceed_the_voters(count: int, da
         assert a & b
 
 
+@given(st.integers(0, 5), st.integers(0, 6), st.integers(0, 6))
+def test_sizes_have_no_flaw_exactly_when_every_two_quorums_that_must_meet_do(
+    count: int, first: int, second: int
+) -> None:
+    voters = MEMBERS[:count]
+    membership = Membership((), voters, phase_1=first, phase_2=second)
+    electing, committing = quorum.phase_1(membership), quorum.phase_2(membership)
+    some = [set(chosen) for size in range(count + 1) for chosen in combinations(voters, size)]
+    elects = [chosen for chosen in some if electing.reached(chosen)]
+    commits = [chosen for chosen in some if committing.reached(chosen)]
+    meet = all(a & b for a in elects for b in commits + elects)
+    assert (quorum.flaw(count, first, second) == "") == (meet and bool(elects) and bool(commits))
+
+
 @given(memberships(joint=True), members)
 def test_a_joint_quorum_is_a_quorum_of_both_halves(membership: Membership, votes: set[int]) -> None:
     family = quorum.phase_1(membership)

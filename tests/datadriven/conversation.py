@@ -154,7 +154,7 @@ class Conversation:
         """campaign n1: its clock, and no other, jumps to the end of its election timer."""
         seat = self.seats[number(words[0])]
         assert seat.running.role is not Role.LEADER, "a leader has no election timer"
-        seat.ahead = max(seat.ahead, seat.deadline - self.now)
+        seat.ahead += max(0, seat.deadline - self.clock(number(words[0])))
         self.do_wake(words, options)
 
     def do_wait(self, words: list[str], options: dict[str, str]) -> None:
@@ -194,6 +194,13 @@ class Conversation:
         for word in words:
             self.seats[number(word)].disk.hangs = False
             self.sync(number(word), batches=int(options.get("batches", "0")))
+
+    def do_drift(self, words: list[str], options: dict[str, str]) -> None:
+        """drift n1 20: from now on its clock runs so many thousandths faster than true time (slower, if negative)."""
+        member = number(words[0])
+        before = self.clock(member)
+        self.seats[member].drift = int(words[1])
+        self.seats[member].ahead += before - self.clock(member)
 
     def do_hang(self, words: list[str], options: dict[str, str]) -> None:
         """hang n1: its disk finishes nothing until `sync n1`."""
@@ -342,14 +349,6 @@ class Conversation:
             text = membership_words(replica.membership) or "not known"
             self.say(f"{word}: {text}" + (", removed" if replica.removed else ""))
 
-    def do_behind(self, words: list[str], options: dict[str, str]) -> None:
-        """behind n1: how far the others are behind this leader, and who could be promoted."""
-        member = number(words[0])
-        for other in self.seats[member].running.progress(self.clock(member)):
-            behind = self.seats[member].running.last_index - other.match
-            text = "caught up" if other.caught_up else "not caught up"
-            self.say(f"{name(other.id)}: {other.mode}, {behind} behind, {text}")
-
     def described(self, member: int, options: dict[str, str]) -> Member:
         label = options.get("name", name(member))
         peer = options.get("peer", f"{name(member)}:2380")
@@ -387,7 +386,8 @@ class Conversation:
         replica = self.seats[number(words[0])].running
         for p in replica.progress(self.clock(number(words[0]))):
             offset = f" offset={p.snapshot_offset}" if p.mode == "snapshot" else ""
-            self.say(f"{name(p.id)}: {p.mode} match={p.match}{offset}")
+            text = "caught up" if p.caught_up else "not caught up"
+            self.say(f"{name(p.id)}: {p.mode} match={p.match}{offset}, {replica.last_index - p.match} behind, {text}")
         self.say(f"{words[0]} log begins with {replica.first_index}")
 
     def do_age(self, words: list[str], options: dict[str, str]) -> None:
@@ -412,7 +412,8 @@ class Conversation:
             self.lines.append(line)
 
     def clock(self, member: int) -> int:
-        return self.now + self.seats[member].ahead
+        seat = self.seats[member]
+        return self.now * (1000 + seat.drift) // 1000 + seat.ahead
 
     def start(self, member: int) -> None:
         seat = self.seats[member]
@@ -445,7 +446,7 @@ class Conversation:
         """(time, member) of the first timer to run, of the members named or of all."""
         awake = [number(word) for word in words] or list(self.seats)
         seats = [(i, self.seats[i]) for i in awake]
-        due = [(seat.deadline - seat.ahead, i) for i, seat in seats if seat.replica is not None and not seat.asleep]
+        due = [(seat.due, i) for i, seat in seats if seat.replica is not None and not seat.asleep]
         return min(due, default=None)
 
     def wake(self, member: int) -> None:

@@ -21,6 +21,8 @@ class Seat:
         """Its process does not run: messages wait in its sockets, its timers wait too."""
         self.ahead = 0
         """How much this member's clock is ahead of the others', in nanoseconds."""
+        self.drift = 0
+        """By how many thousandths it runs faster than true time."""
         self.deadline = 0
         self.stored_mark = 0
         self.held: list[tuple[int, int, Message]] = []
@@ -44,6 +46,11 @@ class Seat:
 
     def restore(self, snapshot: tuple[SnapshotMeta, bytes]) -> None:
         self.applied, self.machine = snapshot
+
+    @property
+    def due(self) -> int:
+        """When, in true time, its clock shows the deadline."""
+        return -((self.ahead - self.deadline) * 1000 // (1000 + self.drift))
 
     @property
     def running(self) -> Replica:

@@ -403,11 +403,8 @@ CONTROLS: Final = (
             ),
             (
                 LEADER,
-                "        progress.sent_commit = state.commit\n",
-                (
-                    "        state.outbox.send.append(state.outbox.send[-1])\n"
-                    "        progress.sent_commit = state.commit\n"
-                ),
+                "        # A follower commits only what the message vouches for (L05): more it was not told.\n",
+                "        state.outbox.send.append(state.outbox.send[-1])\n",
             ),
         ],
         frozenset(),

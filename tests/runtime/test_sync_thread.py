@@ -15,13 +15,21 @@ from tests.runtime.conftest import run, until
 
 from coterie.core.records import StoreBatch
 from coterie.runtime.log_lines import Lines
-from coterie.runtime.sync_thread import SyncThread
+from coterie.runtime.sync_thread import (
+    KERNEL_SYNC_MIN_BYTES,
+    QUICK_STREAK,
+    QUICK_SYNC,
+    SLOW_SYNC,
+    QuickDisk,
+    SyncThread,
+)
 
 
 class Disk:
     """Writes into a list, when it is let."""
 
-    def __init__(self) -> None:
+    def __init__(self, size: int) -> None:
+        self.size = size
         self.written: list[list[int]] = []
         self.attempts: list[list[int]] = []
         self.gate = threading.Event()
@@ -45,8 +53,7 @@ class Pending:
     def __init__(self, disk: Disk, marks: list[int]) -> None:
         self.disk = disk
         self.marks = marks
-
-    size = 1 << 20
+        self.size = disk.size
 
     def begin(self) -> int | None:
         return None
@@ -63,8 +70,8 @@ class Pending:
 
 
 class Bench:
-    def __init__(self) -> None:
-        self.disk = Disk()
+    def __init__(self, size: int = 1 << 20) -> None:
+        self.disk = Disk(size)
         self.stored: list[int] = []
         self.failed: list[int] = []
         self.ended: list[BaseException] = []
@@ -75,11 +82,13 @@ class Bench:
             on_stored=self.stored.append,
             on_no_space=self.failed.append,
             on_disk_error=lambda error, where: self.ended.append(error),
+            clock=lambda: 0,
         )
 
-
-def batch(mark: int) -> StoreBatch:
-    return StoreBatch(mark, ())
+    def store(self, mark: int) -> int | None:
+        """Give it a batch, and let it begin; the mark of what was written at once."""
+        self.sync.store(StoreBatch(mark, ()))
+        return self.sync.begin()
 
 
 def test_batches_that_come_during_a_write_become_one_write() -> None:
@@ -87,7 +96,7 @@ def test_batches_that_come_during_a_write_become_one_write() -> None:
         bench = Bench()
         bench.disk.gate.clear()
         for mark in range(1, 6):
-            bench.sync.store(batch(mark))
+            bench.store(mark)
         await until(lambda: bench.disk.attempts)
         assert bench.stored == []
         bench.disk.gate.set()
@@ -105,9 +114,9 @@ def test_a_full_disk_is_tried_again_with_the_same_bytes(number: int, lines: Call
     async def work() -> None:
         bench = Bench()
         bench.disk.errors = [OSError(number, os.strerror(number)) for _ in range(2)]
-        bench.sync.store(batch(1))
+        bench.store(1)
         await until(lambda: bench.failed)
-        bench.sync.store(batch(2))
+        bench.store(2)
         assert bench.stored == []
         await until(lambda: bench.stored == [1, 2])
         assert bench.failed == [1, 1]
@@ -124,8 +133,8 @@ def test_any_other_error_is_never_tried_again_nor_acknowledged() -> None:
     async def work() -> None:
         bench = Bench()
         bench.disk.errors = [OSError(errno.EIO, "input/output error")]
-        bench.sync.store(batch(1))
-        bench.sync.store(batch(2))
+        bench.store(1)
+        bench.store(2)
         await until(lambda: bench.ended)
         bench.sync.stop()
         assert bench.stored == []
@@ -138,14 +147,95 @@ def test_stopping_waits_for_the_write_under_way_and_drops_the_rest() -> None:
     async def work() -> None:
         bench = Bench()
         bench.disk.gate.clear()
-        bench.sync.store(batch(1))
-        bench.sync.store(batch(2))
+        bench.store(1)
+        bench.store(2)
         await until(lambda: bench.disk.attempts)
         threading.Timer(0.05, bench.disk.gate.set).start()
         bench.sync.stop()
         assert bench.disk.written == [[1]]
 
     run(work)
+
+
+async def earn_trust(bench: Bench) -> int:
+    """Quick writes until the disk is trusted; the next mark."""
+    for mark in range(1, QUICK_STREAK + 1):
+        assert bench.store(mark) is None
+        await until(lambda expected=mark: bench.stored[-1:] == [expected])  # type: ignore[misc]
+    return QUICK_STREAK + 1
+
+
+def test_a_small_write_to_a_disk_that_has_shown_to_be_quick_is_durable_on_return() -> None:
+    async def work() -> None:
+        bench = Bench(size=KERNEL_SYNC_MIN_BYTES - 1)
+        mark = await earn_trust(bench)
+        told = len(bench.stored)
+        assert bench.store(mark) == mark
+        assert bench.disk.written[-1] == [mark]
+        assert len(bench.stored) == told
+        bench.sync.stop()
+
+    run(work)
+
+
+def test_a_large_write_never_holds_up_the_loop() -> None:
+    async def work() -> None:
+        bench = Bench(size=KERNEL_SYNC_MIN_BYTES)
+        mark = await earn_trust(bench)
+        bench.disk.gate.clear()
+        assert bench.store(mark) is None
+        bench.disk.gate.set()
+        await until(lambda: bench.stored[-1] == mark)
+        bench.sync.stop()
+
+    run(work)
+
+
+def test_no_space_in_a_write_that_was_waited_for_leaves_it_to_the_thread() -> None:
+    async def work() -> None:
+        bench = Bench(size=100)
+        mark = await earn_trust(bench)
+        bench.disk.errors = [OSError(errno.ENOSPC, "no space") for _ in range(2)]
+        assert bench.store(mark) is None
+        await until(lambda: bench.stored[-1] == mark)
+        assert bench.failed == [mark]
+        bench.sync.stop()
+
+    run(work)
+
+
+def test_an_error_of_a_write_that_was_waited_for_ends_the_process_and_acknowledges_nothing() -> None:
+    async def work() -> None:
+        bench = Bench(size=100)
+        mark = await earn_trust(bench)
+        bench.disk.errors = [OSError(errno.EIO, "input/output error")]
+        assert bench.store(mark) is None
+        assert [type(error) for error in bench.ended] == [OSError]
+        bench.store(mark + 1)
+        bench.sync.stop()
+        assert bench.stored[-1] == mark - 1
+        assert bench.disk.attempts[-1] == [mark]
+
+    run(work)
+
+
+def test_one_slow_write_ends_the_trust_in_a_disk_and_a_long_row_of_quick_ones_restores_it() -> None:
+    disk = QuickDisk()
+    trusted = []
+    for duration in [QUICK_SYNC] * QUICK_STREAK + [SLOW_SYNC + 1] + [QUICK_SYNC] * QUICK_STREAK:
+        disk.took(duration)
+        trusted.append(disk.trusted)
+    earning = [False] * (QUICK_STREAK - 1) + [True]
+    assert trusted == [*earning, False, *earning]
+
+
+def test_a_disk_that_is_often_not_quick_is_not_trusted() -> None:
+    disk = QuickDisk()
+    for _ in range(100):
+        for _ in range(7):
+            disk.took(QUICK_SYNC)
+        disk.took(QUICK_SYNC + 1)
+    assert not disk.trusted
 
 
 PROGRAM = """
@@ -167,6 +257,7 @@ async def main():
     sync = SyncThread(store=Disk(), lines=Lines("a"), where="/data/a",
         on_stored=lambda mark: print("stored", mark, flush=True), on_no_space=print)
     sync.store(StoreBatch(1, ()))
+    sync.begin()
     await asyncio.sleep(60)
 
 asyncio.run(main())
@@ -192,16 +283,16 @@ def test_a_failed_sync_ends_the_process_at_once_with_the_reason() -> None:
 def test_files_that_are_not_needed_are_removed_when_a_write_is_done_and_by_the_thread() -> None:
     async def work() -> None:
         bench = Bench()
-        bench.sync.store(batch(1))
+        bench.store(1)
         await bench.sync.drain()
         assert bench.disk.trims == 0
         bench.disk.trimmable = True
         for mark in (2, 3):
-            bench.sync.store(batch(mark))
+            bench.store(mark)
         await until(lambda: bench.stored == [1, 2, 3])
         await until(lambda: bench.disk.trims == 1)
         bench.disk.trimmable = True
-        bench.sync.store(batch(4))
+        bench.store(4)
         await until(lambda: bench.disk.trims == 2)
         bench.sync.stop()
 
@@ -215,7 +306,7 @@ def test_a_failure_to_remove_files_ends_the_process() -> None:
         bench = Bench()
         bench.disk.trimmable = True
         bench.disk.trim_error = OSError(errno.EIO, "input/output error")
-        bench.sync.store(batch(1))
+        bench.store(1)
         await until(lambda: bench.ended)
         assert bench.stored == [1]
         bench.sync.stop()

@@ -23,6 +23,9 @@ class ClientConfig(msgspec.Struct, frozen=True, kw_only=True):
     """While no member serves us, another is dialled beside one that has not answered for this long."""
     attempt_timeout: Nanos = 2000 * MILLISECOND
     """A request without answer for this long is also sent to another member, where that is safe."""
+    quiet_timeout: Nanos = 400 * MILLISECOND
+    """The same, if its connection says nothing at all meanwhile: whoever is stopped or cut off answers nobody,
+    while one that has much to do answers others. Shorter than an election, so that nobody waits for that alone."""
     silent_timeout: Nanos = 6000 * MILLISECOND
     """A connection that owes answers and says nothing for this long is closed. Longer than the members'
     own request timeout (5 s), so that one that is only slow gets to say so."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
+from coterie.client.config import ClientConfig
 from coterie.client.endpoints import Endpoint, Place
 from coterie.client.frames import FrameBuffer
 from coterie.core.types import NOBODY, MemberId, Nanos
@@ -59,7 +60,7 @@ class Connection:
         self.quiet_since: Nanos = now
         """When it was last heard, or began to owe an answer."""
         self.suspect = False
-        """It owes answers and has said nothing for an attempt's time: nothing new is sent here."""
+        """It owes answers and has said nothing for some time (`quiet_timeout`): nothing new is sent here."""
         self.demoted: Nanos = 0
         """When it last refused to serve: others come first."""
 
@@ -100,12 +101,13 @@ class Connection:
             self.overdue[attempt] = self.outstanding.pop(attempt)
         return found
 
-    def next_check(self, attempt_timeout: Nanos, silent_timeout: Nanos) -> Nanos:
+    def next_check(self, config: ClientConfig) -> Nanos:
         """When something here can next become late, or the silence too long; 0: never."""
         due: list[Nanos] = []
         for request in self.outstanding.values():
-            due.append(request.sent_at + attempt_timeout)
+            quiet = max(request.sent_at, self.quiet_since) + config.quiet_timeout
+            due.append(min(request.sent_at + config.attempt_timeout, quiet))
             break
         if self.overdue:
-            due.append(self.quiet_since + (silent_timeout if self.suspect else attempt_timeout))
+            due.append(self.quiet_since + (config.silent_timeout if self.suspect else config.quiet_timeout))
         return min(due, default=0)

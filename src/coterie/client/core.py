@@ -288,7 +288,7 @@ class ClientCore:
         request.sent = True
         request.sent_at = now
         if not connection.outstanding:
-            connection.owes_from(now, now + self._config.attempt_timeout)
+            connection.owes_from(now, now + self._config.quiet_timeout)
         connection.outstanding[attempt] = request
         connection.out.append(len(body).to_bytes(4, "big"))
         connection.out.append(body)
@@ -423,16 +423,18 @@ class ClientCore:
     def _check(self, now: Nanos, connection: Connection) -> None:
         """Send what waits too long for its answer to another member, too; give up a silent connection."""
         config = self._config
-        late = connection.late(now - config.attempt_timeout)
         quiet = now - connection.quiet_since
+        late = connection.late(
+            now - (config.quiet_timeout if quiet >= config.quiet_timeout else config.attempt_timeout)
+        )
         if connection.overdue and quiet >= config.silent_timeout:
             self._abandon(now, connection, "it answers nothing")
             return
-        if connection.overdue and quiet >= config.attempt_timeout and not connection.suspect:
+        if connection.overdue and quiet >= config.quiet_timeout and not connection.suspect:
             connection.suspect = True
             connection.place.reason = "it does not answer"
             self._routes.rank()
-        connection.check_at = connection.next_check(config.attempt_timeout, config.silent_timeout)
+        connection.check_at = connection.next_check(config)
         for request in late:
             if request.repeatable:
                 self._routes.want_another = True

@@ -80,7 +80,11 @@ class Request(msgspec.Struct, eq=False):
 
     def ended(self, connection: Connection) -> None:
         """The attempt on this connection has its answer, or will never have one."""
-        self.attempts = tuple(attempt for attempt in self.attempts if attempt[0] is not connection)
+        attempts = self.attempts
+        if len(attempts) == 1 and attempts[0][0] is connection:
+            self.attempts = ()
+        else:
+            self.attempts = tuple(attempt for attempt in attempts if attempt[0] is not connection)
 
     def effect(self) -> Effect:
         """Whether it took effect, when it is given up now and no attempt was answered with success."""

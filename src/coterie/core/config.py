@@ -16,7 +16,7 @@ class ReplicaConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What a replica needs to know besides its own disk. Times in nanoseconds, sizes in bytes."""
 
     election_timeout: Nanos = 1000 * MILLISECOND
-    """A follower that hears nothing from a leader for a time drawn from [T, 2T) calls an election;
+    """A follower that hears nothing from a leader for a time drawn from [T, T + T/4) calls an election;
     a leader that its quorum has not confirmed for T, or whose disk hangs for T, gives up."""
     heartbeat_interval: Nanos = 100 * MILLISECOND
     commit_notice_delay: Nanos = 1 * MILLISECOND

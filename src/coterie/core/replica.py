@@ -46,7 +46,9 @@ A replica decides; its driver acts. Both protocols (Raft, Multi-Paxos) stand beh
 5.  *Membership, settings, transfer.* `change_membership` and `change_settings` append an entry, or refuse
     with the reason in words; both are `Accepted` like a proposal. A membership takes effect when it is
     appended (4.1), settings when their entry is committed (see the mechanism that uses them).
-    `transfer_leadership` ends in `Transferred` or `Refused`.
+    `transfer_leadership` ends in `Transferred` or `Refused`; meanwhile proposals are refused with NOT_NOW.
+    A member that was removed, by a committed entry, learns it by `RoleChange.removed`, and may end. Its
+    driver should keep the connections of members that left for a while: the leader goes on sending to them.
 
 6.  *Losing messages is allowed, always*: the replica repeats what matters. So is reordering and
     duplication. Losing a store batch that `stored` was called for is not: it breaks safety.

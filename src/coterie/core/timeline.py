@@ -30,8 +30,8 @@ class Timeline(Generic[T]):
         """From where on the newest value holds."""
         return self._points[-1][0]
 
-    def backwards(self) -> Iterator[tuple[Index, T]]:
-        """Each value and from where on it holds, the newest first."""
+    def newest_first(self) -> Iterator[tuple[Index, T]]:
+        """Every value that the log still knows of, with the index from which it holds."""
         return reversed(self._points)
 
     def at(self, index: Index) -> T:

@@ -189,11 +189,20 @@ class Engine:
         self._intake.take(now, client, request)
 
     def stored(self, now: Nanos, mark: Mark) -> bool:
-        """Store batches up to `mark` are durable. Returns whether a flush is needed, as `receive` does."""
+        """Store batches up to `mark` are durable: what waited for that leaves at once. Returns whether a flush is
+        needed, as `receive` does."""
         self._stored_mark = max(self._stored_mark, mark)
         self._disk_full = False
         self.replica.stored(now, mark)
-        return bool(self._held) or not self.replica.settled
+        self._release_held()
+        return not self.replica.settled
+
+    def _release_held(self) -> None:
+        """Votes, promises, acknowledgements: what waited for the disk may leave."""
+        held = self._held
+        while held and held[0][0] <= self._stored_mark:
+            _, to, message = held.popleft()
+            self._ports.send(to, message)
 
     def store_failed(self, now: Nanos, mark: Mark) -> None:
         """No space for the batch; the shell keeps trying."""
@@ -257,9 +266,6 @@ class Engine:
         """
         self._intake.flush(now)
         self._intake.overloaded_until = self._proposals.overloaded_until
-        while self._held and self._held[0][0] <= self._stored_mark:
-            _, to, message = self._held.popleft()
-            self._ports.send(to, message)
         self._submissions.expire(now, f" (the disk of {self.identity.name} is full)" if self._disk_full else "")
         self._queries.expire(now)
         self._administration.expire(now)

@@ -42,6 +42,9 @@ CLOSED_HINT_S = 0.5
 """A refused connection so soon after a stream closed says that the peer's process is gone. (A dying process
 may still accept one in between: its listening socket is closed last.)"""
 
+AFTER_RESET_S = 0.002
+"""Between two dials while a peer that has just closed a stream accepts and resets others."""
+
 
 _FAILURES = (OSError, TimeoutError, UnicodeError, AddressError, FrameError, HandshakeRefused, msgspec.DecodeError)
 """All that can go wrong between resolving an address and a welcome; each leads to another attempt."""
@@ -285,6 +288,10 @@ class PeerLink:
             if isinstance(problem, ConnectionRefusedError) and self._loop.time() < hint_until:
                 self._on_closed(self.target, True)
                 hint_until = 0.0
+            elif isinstance(problem, ConnectionResetError) and self._loop.time() < hint_until:
+                # A dying process accepted it and went: what it says next is what counts.
+                await asyncio.sleep(AFTER_RESET_S)
+                continue
             self._tell(problem)
             if isinstance(problem, HandshakeRefused) and problem.code == RefusalCode.REMOVED:
                 self._on_expelled(str(problem))

@@ -1,8 +1,9 @@
-"""The one thread that waits for the disk.
+"""Who waits for the disk: the kernel, one thread, or, for a moment, the event loop.
 
 Store batches that arrive while a write is under way are prepared together as the next write, so that
-one sync covers them all (group commit). The event loop never waits for a sync; where the kernel can sync by
-itself, larger writes need no thread either (`kernel_sync`).
+one sync covers them all (group commit). Larger writes are synced by the kernel where it can do that by itself
+(`kernel_sync`), all others by the one thread; but on a disk that has shown to be quick, a small write is synced
+where it is (`QuickDisk`): handing it to a thread and back would take as long as the sync.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ import os
 import queue
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from coterie.core.records import Put, StoreBatch
-from coterie.core.types import Mark
+from coterie.core.types import Mark, Nanos
 from coterie.runtime.kernel_sync import KernelSync, kernel_sync
 from coterie.runtime.log_lines import Lines, logger
 
@@ -32,6 +34,12 @@ STOP_TIMEOUT_S = 5.0
 KERNEL_SYNC_MIN_BYTES = 4096
 """Smaller writes are left to the thread: few wait for them, and the thread has them done sooner by about
 0.1 ms; for larger ones the kernel costs a quarter less CPU (docs/decisions/0002-kernel-sync.md)."""
+QUICK_SYNC: Nanos = 1_000_000
+"""A write that is on the disk within this time, in nanoseconds, is a quick one."""
+SLOW_SYNC: Nanos = 10_000_000
+"""One that took longer makes the disk a slow one at once: a tenth of a heartbeat interval."""
+QUICK_STREAK = 64
+"""So many writes in a row must have been quick before the event loop waits for one."""
 SWITCH_INTERVAL_S = 0.0005
 """After a sync the thread must wait until the event loop's thread gives up the interpreter lock: at most this
 long (Python's default is 5 ms, which a disk that syncs in 1 ms would feel)."""
@@ -108,12 +116,42 @@ def _group(batches: list[StoreBatch]) -> tuple[list[StoreBatch], list[StoreBatch
     return batches, []
 
 
+class QuickDisk:
+    """Whether the disk is quick enough for the event loop to wait for it (docs/decisions/0004-quick-disk.md).
+
+    What breaks without it: on a slow disk, or one that hangs, a loop that waits answers nobody, sends no
+    heartbeat and loses leases that it could have kept (catalogue A07). So only a long row of quick writes earns
+    trust, and one slow write loses it. A disk that hangs all of a sudden, in the one write that is waited for,
+    stops its process for that long, as SIGSTOP would: the others elect another leader.
+    """
+
+    __slots__ = ("_streak",)
+
+    def __init__(self) -> None:
+        self._streak = 0
+
+    @property
+    def trusted(self) -> bool:
+        """Whether a small write may be waited for."""
+        return self._streak >= QUICK_STREAK
+
+    def took(self, duration: Nanos) -> None:
+        """A write, sync included, took so long."""
+        if duration <= QUICK_SYNC:
+            self._streak += 1
+        elif duration > SLOW_SYNC:
+            self._streak = 0
+        else:
+            # Busy, not slow: trust goes step by step. One such in ten is borne.
+            self._streak = max(0, min(self._streak, 2 * QUICK_STREAK) - QUICK_STREAK // 8)
+
+
 class _Trim:
     """Work for the thread: let the store remove files."""
 
 
 class SyncThread:
-    """Performs writes one after another, off the event loop."""
+    """Performs writes one after another; see the module's text for where."""
 
     def __init__(
         self,
@@ -124,6 +162,7 @@ class SyncThread:
         on_stored: Callable[[Mark], None],
         on_no_space: Callable[[Mark], None],
         on_disk_error: Callable[[BaseException, str], None] = end_process,
+        clock: Callable[[], Nanos] = time.monotonic_ns,
     ) -> None:
         """`where` names the directory in messages. The callbacks run in the event loop, but
         `on_disk_error`, which must not return, runs in the thread."""
@@ -133,14 +172,17 @@ class SyncThread:
         self._on_stored = on_stored
         self._on_no_space = on_no_space
         self._on_disk_error = on_disk_error
+        self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._waiting: list[StoreBatch] = []
         self._busy = False
         self._full = False
         self._idle: asyncio.Future[None] | None = None
+        self._disk = QuickDisk()
+        """Told of a write by whoever performed it: one is under way at a time."""
         self._kernel = kernel_sync(self._loop, self._kernel_done)
-        self._under_way: tuple[PreparedWrite, Mark] | None = None
-        """The write that the kernel syncs."""
+        self._under_way: tuple[PreparedWrite, Mark, Nanos] | None = None
+        """The write that the kernel syncs, and when it began."""
         self._work: queue.SimpleQueue[tuple[PreparedWrite, Mark] | _Trim | None] = queue.SimpleQueue()
         self._trimming = False
         self._stopping = threading.Event()
@@ -148,10 +190,16 @@ class SyncThread:
         self._thread.start()
 
     def store(self, batch: StoreBatch) -> None:
-        """Write this batch after all earlier ones."""
+        """Write this batch after all earlier ones, once `begin` is called."""
         self._waiting.append(batch)
-        if not self._busy:
-            self._begin()
+
+    def begin(self) -> Mark | None:
+        """Begin to write what waits, unless a write is under way (then it follows by itself). Returns the mark that is
+        durable already, if the write was done at once; `on_stored` is not called for that. Call it when
+        whatever may leave before the disk is done has left."""
+        if self._busy or not self._waiting:
+            return None
+        return self._begin()
 
     @property
     def busy(self) -> bool:
@@ -160,6 +208,7 @@ class SyncThread:
 
     async def drain(self) -> None:
         """Wait until everything is written."""
+        self.begin()
         while self._busy:
             if self._idle is None:
                 self._idle = self._loop.create_future()
@@ -182,18 +231,34 @@ class SyncThread:
         """The thread is gone. Until then its files must stay open: their descriptors would be used again."""
         return not self._thread.is_alive()
 
-    def _begin(self) -> None:
+    def _begin(self) -> Mark | None:
         batches, self._waiting = _group(self._waiting)
         self._busy = True
         write, mark = self._store.prepare(batches), batches[-1].mark
+        if write.size < KERNEL_SYNC_MIN_BYTES and self._disk.trusted and not self._full:
+            start = self._clock()
+            try:
+                write.perform()
+            except OSError as error:
+                if not is_no_space(error):
+                    self._on_disk_error(error, self._where)
+                    return None  # busy for ever: nothing is written after a failure
+            else:
+                self._disk.took(self._clock() - start)
+                self._busy = False
+                self._tell_idle()
+                self._trim()
+                return mark
         if self._kernel is None or not self._begin_in_kernel(self._kernel, write, mark):
             self._work.put((write, mark))
+        return None
 
     def _begin_in_kernel(self, kernel: KernelSync, write: PreparedWrite, mark: Mark) -> bool:
         """Write here (into memory: the write before it is on the disk) and let the kernel sync. False if
         the thread must do it: a small write, a new segment, no space, or a kernel that has no room for the request."""
         if write.size < KERNEL_SYNC_MIN_BYTES:
             return False
+        start = self._clock()
         try:
             descriptor = write.begin()
         except OSError as error:
@@ -207,18 +272,19 @@ class SyncThread:
             kernel.begin(descriptor)
         except OSError:
             return False
-        self._under_way = write, mark
+        self._under_way = write, mark, start
         return True
 
     def _kernel_done(self, error: OSError | None) -> None:
         if self._under_way is None:
             return
-        write, mark = self._under_way
+        write, mark, start = self._under_way
         self._under_way = None
         if error is not None:
             self._on_disk_error(error, self._where)
             return
         write.finish()
+        self._disk.took(self._clock() - start)
         self._done(mark)
 
     def _done(self, mark: Mark) -> None:
@@ -226,20 +292,26 @@ class SyncThread:
         if self._full:
             self._full = False
             self._lines.info("disk-has-space-again", directory=self._where)
-        if self._waiting:
-            try:
-                self._begin()
-            except Exception as error:
-                self._on_disk_error(error, self._where)
-                return
-        elif self._idle is not None:
+        try:
+            while self._waiting and not self._busy:
+                mark = self._begin() or mark
+        except Exception as error:
+            self._on_disk_error(error, self._where)
+            return
+        self._tell_idle()
+        self._trim()
+        self._on_stored(mark)
+
+    def _tell_idle(self) -> None:
+        if self._idle is not None and not self._busy and not self._waiting:
             self._idle.set_result(None)
             self._idle = None
+
+    def _trim(self) -> None:
+        """Have files removed that nobody needs: after the next write, if there is one. Nobody waits for this."""
         if self._store.trimmable and not self._trimming:
-            # After the next write, if there is one: nobody waits for this.
             self._trimming = True
             self._work.put(_Trim())
-        self._on_stored(mark)
 
     def _no_space(self, mark: Mark, error: OSError) -> None:
         if not self._full:
@@ -261,9 +333,11 @@ class SyncThread:
                 self._trimming = False
                 continue
             write, mark = work
+            start = self._clock()
             while True:
                 try:
                     write.perform()
+                    self._disk.took(self._clock() - start)
                     break
                 except OSError as error:
                     if not is_no_space(error):

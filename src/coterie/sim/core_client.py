@@ -43,6 +43,7 @@ class CoreClient:
             connect_timeout=timeout,
             dial_stagger=timeout // 2,
             attempt_timeout=timeout * 2,
+            quiet_timeout=timeout,
             silent_timeout=timeout * self._rng.choice((3, 12)),
             backoff_first=timeout // 20,
             backoff_longest=timeout,

@@ -13,6 +13,9 @@ HINT_ATTEMPTS = 6
 with each, so that a network of any latency gets a whole one before the ordinary timeout is back."""
 HINT_DELAY: Nanos = 15 * MILLISECOND
 """Range of the first delay after that hint; two members rarely draw the same."""
+SPREAD = 4
+"""Election timeouts are drawn from [T, T + T/4). Raft takes [T, 2T) to keep two members from calling an election at
+once; here one of two that do yields to the other (`_yields_to`), so a range so wide would only cost time."""
 OVERSLEPT_HEARTBEATS = 2
 """A timer that fires this many heartbeat intervals late says that this process slept: its sockets
 may hold what the leader sent meanwhile, so it reads them before it calls an election."""
@@ -31,23 +34,43 @@ class Election:
         self._votes: set[MemberId] = set()
         self._own_vote_mark: Mark | None = None
         self._hints_left = 0
+        self._attempts = 0
+        """Elections called since a leader was last heard."""
         self._draw_timeout()
 
     # -- time --------------------------------------------------------------------------------
 
     def _draw_timeout(self) -> None:
-        """A fresh timeout from [T, 2T): equal ones would split the vote again and again (Raft 5.2)."""
+        """A fresh timeout from [T, T + T/4): equal ones would split the vote again and again (Raft 5.2; R13)."""
         base = self._state.config.election_timeout
-        self._timeout = base + self._state.rng.randrange(base)
+        self._timeout = base + self._state.rng.randrange(max(1, base // SPREAD))
 
-    def _restart_timer(self, now: Nanos) -> None:
+    def _wait(self, now: Nanos, delay: Nanos) -> None:
+        """The next election is called between one and two `delay`s from now, or after a whole timeout."""
         self._since = now
-        if self._hints_left > 0:
-            delay = HINT_DELAY << (HINT_ATTEMPTS - self._hints_left)
-            self._timeout = delay + self._state.rng.randrange(delay)
-            self._hints_left -= 1
+        if delay < self._state.config.election_timeout:
+            self._timeout = delay + self._state.rng.randrange(max(1, delay))
         else:
             self._draw_timeout()
+
+    def _next_hint(self) -> Nanos:
+        """How long to wait for whoever is being elected, while the leader's process is known to be gone."""
+        self._hints_left -= 1
+        return HINT_DELAY << (HINT_ATTEMPTS - 1 - self._hints_left)
+
+    def _wait_for_outcome(self, now: Nanos) -> None:
+        """An election of ours begins. Nobody leads, so another attempt comes soon, but each waits twice as
+        long as the one before: a network of any latency gets the time that it needs at last."""
+        if self._hints_left > 0:
+            self._wait(now, self._next_hint())
+            return
+        whole = self._state.config.election_timeout
+        self._wait(now, (whole // SPREAD) << min(self._attempts, SPREAD))
+        self._attempts += 1
+
+    def _wait_whole(self, now: Nanos) -> None:
+        """A leader, or another candidate, has a whole timeout to be heard."""
+        self._wait(now, self._next_hint() if self._hints_left > 0 else self._state.config.election_timeout)
 
     @property
     def deadline(self) -> Nanos:
@@ -99,7 +122,7 @@ class Election:
         self._votes = set()
         self._own_vote_mark = None
         if leader != NOBODY:
-            self._hints_left = 0
+            self._hints_left = self._attempts = 0
             self._heard_at = now
             self._promise.heard(now)
             self._since = now
@@ -130,7 +153,7 @@ class Election:
         if now < self.deadline:
             return False
         if not state.may_campaign:
-            self._restart_timer(now)
+            self._wait_whole(now)
             return False
         if self._promise.binds(now):
             # To campaign is to vote for oneself: it has to wait like any other vote (after a restart above all).
@@ -144,7 +167,7 @@ class Election:
             return False
         if state.no_space or state.disk_is_stuck(now, state.config.election_timeout // 2):
             # It could not store its own vote: an epoch that nobody can win helps nobody.
-            self._restart_timer(now)
+            self._wait_whole(now)
             return False
         return self._pre_campaign(now)
 
@@ -159,7 +182,7 @@ class Election:
         state.leader = NOBODY
         self._votes = {state.own}
         self._own_vote_mark = None
-        self._restart_timer(now)
+        self._wait_for_outcome(now)
         asked = Epoch(state.epoch.round + 1, 0)
         for member in state.electors:
             state.outbox.post(member, PreVote(asked, state.log.last_index, state.log.last_epoch))
@@ -179,7 +202,7 @@ class Election:
         state.role = Role.CANDIDATE
         self.campaign_began = now
         self._votes = set()
-        self._restart_timer(now)
+        self._wait_for_outcome(now)
         request = RequestVote(state.epoch, state.log.last_index, state.log.last_epoch, transfer)
         for member in state.electors:
             state.outbox.promise(member, request)
@@ -219,7 +242,19 @@ class Election:
         granted = (
             m.epoch > state.epoch and state.newer_log(m.last_epoch, m.last_index) and not self._leader_is_alive(now)
         )
+        if granted and state.role is Role.PRE_CANDIDATE and self._yields_to(sender, m):
+            self.follow(now, NOBODY, f"{state.name(sender)} calls an election, too, and goes first")
+            self._wait_whole(now)
         state.outbox.post(sender, PreVoteReply(state.epoch, m.epoch, granted))
+
+    def _yields_to(self, sender: MemberId, m: PreVote) -> bool:
+        """Of two that call an election at once, the one with the better log, then the higher id, goes first.
+
+        Otherwise each would vote for itself, and both would have to wait for another try. It is a courtesy
+        that safety does not rest on: no vote is given or taken back.
+        """
+        log = self._state.log
+        return (m.last_epoch, m.last_index, sender) > (log.last_epoch, log.last_index, self._state.own)
 
     def handle_pre_vote_reply(self, now: Nanos, sender: MemberId, m: PreVoteReply) -> None:
         """Count grants of the pre-vote under way; then campaign."""
@@ -250,7 +285,7 @@ class Election:
         if state.vote == NOBODY:
             state.vote = sender
             state.save_hard_state()
-        self._restart_timer(now)
+        self._wait_whole(now)
         state.outbox.promise(sender, VoteReply(state.epoch, True))
 
     def handle_vote_reply(self, now: Nanos, sender: MemberId, m: VoteReply) -> bool:

@@ -5,8 +5,6 @@ from __future__ import annotations
 
 from collections import deque
 
-import msgspec
-
 from coterie.core.messages import Append, AppendReply, InstallSnapshotReply, TimeoutNow
 from coterie.core.raft import membership as rules
 from coterie.core.raft.confirmation import Confirmation
@@ -170,6 +168,9 @@ class Leadership:
             commit = state.commit
             if progress.accepted(m.index):
                 self._commit_what_is_agreed(now)
+                if progress.sent_commit < commit and self._commit_notice is None:
+                    # It missed the notice, for its log was not known to reach so far.
+                    self._commit_notice = now + state.config.commit_notice_delay
             if progress.mode is Mode.SNAPSHOT and progress.match >= state.log.base_index:
                 self._end_snapshot(sender, progress)
             return confirmed or state.commit > commit or progress.next <= state.log.last_index or self.handing_over
@@ -184,7 +185,7 @@ class Leadership:
         leader's log holds them.
         """
         state = self._state
-        progress = self.progress.get(sender)
+        progress = self.roster.everyone(now).get(sender)
         if progress is None or m.round > self.confirmation.round:
             return
         if m.installed and m.index > state.log.last_index:
@@ -198,7 +199,7 @@ class Leadership:
         if not m.installed:
             self.snapshots.answered(now, sender, m.index, m.offset)
             return
-        if progress.accepted(m.index):
+        if progress.accepted(m.index) and sender in self.progress:
             self._commit_what_is_agreed(now)
         if progress.mode is Mode.SNAPSHOT:
             self._end_snapshot(sender, progress)
@@ -238,12 +239,9 @@ class Leadership:
             if now - p.heard_at <= timeout
         ]
 
-    def report(self, now: Nanos) -> tuple[MemberProgress, ...]:
+    def known(self, now: Nanos) -> tuple[MemberProgress, ...]:
         """See `Replica.progress`."""
-        return tuple(
-            msgspec.structs.replace(known, snapshot_offset=self.snapshots.offset(known.id))
-            for known in self.roster.known(now)
-        )
+        return self.roster.known(now, self.snapshots.offset)
 
     # -- reads -------------------------------------------------------------------------------
 
@@ -314,14 +312,20 @@ class Leadership:
         notice = self._commit_notice is not None and now >= self._commit_notice
         if notice:
             self._commit_notice = None
-        for member, progress in self.roster.everyone(now):
+        all_told = True
+        everyone = self.roster.everyone(now)
+        for member, progress in everyone.items():
             if heartbeat and progress.mode is Mode.PROBE:
                 progress.probing = False
             sent = self._send_entries(now, member, progress)
             if not sent and (heartbeat or ask or (notice and progress.sent_commit < self._state.commit)):
                 self._send(now, member, progress, ())
+            all_told = all_told and progress.sent_commit >= self._state.commit
+        if all_told:
+            # Entries carried it. Left in place, the notice would come due just when the next commit is new.
+            self._commit_notice = None
         if self.snapshots.active:
-            self.snapshots.send(now, self.progress, confirmation.round)
+            self.snapshots.send(now, everyone, confirmation.round)
 
     def _send_entries(self, now: Nanos, member: MemberId, progress: Progress) -> bool:
         """Send entries as far as the window allows. A follower that is silent gets none: reading old
@@ -333,9 +337,7 @@ class Leadership:
         while progress.next <= state.log.last_index and progress.open:
             if progress.next <= state.log.base_index:
                 # Never from the first entry that is left: a log with a gap matches nothing (catalogue L15).
-                # (One that has left hears of it when it dials again.)
-                if member in self.progress:
-                    self.snapshots.begin(member, progress)
+                self.snapshots.begin(member, progress)
                 return sent
             entries = state.log.entries(progress.next, state.log.last_index, state.config.max_append_bytes)
             self._send(now, member, progress, entries)
@@ -368,7 +370,8 @@ class Leadership:
                 lag,
             ),
         )
-        progress.sent_commit = state.commit
+        # A follower commits only what the message vouches for (L05): more it was not told.
+        progress.sent_commit = min(state.commit, prev + len(entries))
 
     def call_successor(self, now: Nanos) -> None:
         """Before giving up by itself: let whoever is most advanced campaign at once, if it answers. While our disk
@@ -392,7 +395,7 @@ class Leadership:
         if since is not None:
             deadline = min(deadline, since + timeout + 1)
         if self.snapshots.active:
-            chunk = self.snapshots.deadline(now, self.progress)
+            chunk = self.snapshots.deadline(now, self.roster.everyone(now))
             if chunk is not None:
                 deadline = min(deadline, chunk)
         return deadline

@@ -45,7 +45,8 @@ def plan(now: Membership, change: MembershipChange) -> Membership | Rejection:
     renewed = {member.id: member for member in change.update}
     staying = [renewed.get(member.id, member) for member in now.members if member.id not in change.remove]
     members = (*staying, *change.add)
-    problem = _ambiguous(members)
+    leaving = tuple(member for member in now.members if member.id in change.remove and member.id in now.voters)
+    problem = _ambiguous((*members, *leaving))
     if problem:
         return Rejection(Refusal.INVALID, problem)
     voters = (*(v for v in now.voters if v not in change.remove), *change.promote)
@@ -58,7 +59,6 @@ def plan(now: Membership, change: MembershipChange) -> Membership | Rejection:
     problem = quorum.flaw(len(voters), now.phase_1, now.phase_2)
     if problem:
         return Rejection(Refusal.UNSAFE, problem)
-    leaving = tuple(member for member in now.members if member.id in change.remove and member.id in now.voters)
     return Membership((*members, *leaving), voters, now.voters, learners, now.phase_1, now.phase_2)
 
 

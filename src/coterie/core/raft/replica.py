@@ -173,8 +173,10 @@ class Raft(Replica):
             self._leadership.stored(now)
             self._settled = self._settled and state.commit == commit
             return
-        self._settled = False
+        if self._receiver.installing:
+            self._settled = False
         if self._election.stored(mark):
+            self._settled = False
             self._lead(now)
 
     def store_failed(self, now: Nanos, mark: Mark) -> None:
@@ -354,7 +356,7 @@ class Raft(Replica):
 
     def progress(self, now: Nanos) -> tuple[MemberProgress, ...]:
         """See `Replica.progress`."""
-        return self._leadership.report(now) if self._leadership is not None else ()
+        return self._leadership.known(now) if self._leadership is not None else ()
 
     def drain(self, now: Nanos) -> Effects:
         """See `Replica.drain`."""
@@ -364,12 +366,9 @@ class Raft(Replica):
         if outbox.alarm is not None:
             return Effects(deadline=now, alarm=outbox.alarm)
         if leadership is not None:
+            self._answer_reads(now, leadership)  # first: the round of those that came meanwhile may begin now
             leadership.send_all(now)
-            for member, token, index in leadership.answered_reads(now):
-                if member == NOBODY:
-                    outbox.reads.append(ReadReady(token, index))
-                else:
-                    outbox.post(member, ReadIndexReply(state.epoch, token, index))
+            self._answer_reads(now, leadership)  # a single voter's round is over at once
             if leadership.handing_over:
                 self._hand_over(now, leadership)
         if self._transfers.current is not None:
@@ -399,6 +398,14 @@ class Raft(Replica):
             effects.snapshot_wanted, leadership.snapshots.wanted = True, False
         outbox.send, outbox.send_after, outbox.reads, outbox.outcomes = [], [], [], []
         return effects
+
+    def _answer_reads(self, now: Nanos, leadership: Leadership) -> None:
+        outbox = self._state.outbox
+        for member, token, index in leadership.answered_reads(now):
+            if member == NOBODY:
+                outbox.reads.append(ReadReady(token, index))
+            else:
+                outbox.post(member, ReadIndexReply(self._state.epoch, token, index))
 
     def _hand_over(self, now: Nanos, leadership: Leadership) -> None:
         if self._transfers.current is None and leadership.retires_at is not None:

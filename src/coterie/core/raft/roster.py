@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Mapping
 
 from coterie.core.messages import AppendReply
 from coterie.core.raft.catch_up import CatchUp
@@ -64,15 +64,15 @@ class Roster:
         self.departures.answered(sender, m, newest_round)
         return True
 
-    def everyone(self, now: Nanos) -> Iterable[tuple[MemberId, Progress]]:
+    def everyone(self, now: Nanos) -> Mapping[MemberId, Progress]:
         """All that something is sent to."""
         departed = self.departures.members
         if not departed:
-            return self.progress.items()
+            return self.progress
         self.departures.expire(now)
-        return [*self.progress.items(), *((member, departure.progress) for member, departure in departed.items())]
+        return self.progress | {member: departure.progress for member, departure in departed.items()}
 
-    def known(self, now: Nanos) -> tuple[MemberProgress, ...]:
+    def known(self, now: Nanos, snapshot_offset: Callable[[MemberId], int]) -> tuple[MemberProgress, ...]:
         """See `Replica.progress`."""
         last = self._state.log.last_index
         return tuple(
@@ -81,6 +81,7 @@ class Roster:
                 match=p.match,
                 heard_at=p.heard_at,
                 mode=p.mode.name.lower(),
+                snapshot_offset=snapshot_offset(member),
                 caught_up=not self.catch_up.shortfall(now, member, p, last),
             )
             for member, p in self.progress.items()

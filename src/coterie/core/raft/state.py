@@ -73,13 +73,13 @@ class State:
             )
         base = recovered.base
         self._memberships = Timeline(base.index, base.membership)
-        self._settings = Timeline(base.index, base.settings)
-        self.membership_reason = "started"
-        """What the newest change of the membership was, for people."""
         for entry in recovered.memberships:
             self._memberships.append(entry.index, _membership_decoder.decode(entry.payload))
+        self._settings = Timeline(base.index, base.settings)
         for entry in recovered.settings:
             self._settings.append(entry.index, _settings_decoder.decode(entry.payload))
+        self.membership_reason = "started"
+        """What the newest change of the membership was, for people."""
         self._belonged = False
         if self.membership.members and self.commit == 0:
             # The first entry is the membership that all initial members fixed before they
@@ -140,7 +140,7 @@ class State:
         be elected and none but it can commit the entry (4.2.2, figure 4.6; catalogue M12). It does not count itself.
         Learners, members not yet added, and those whose removal is committed never campaign (4.2.1; M09).
         """
-        for index, membership in self._memberships.backwards():
+        for index, membership in self._memberships.newest_first():
             if self.own in membership.voters or self.own in membership.outgoing:
                 return True
             if index <= self.commit:
@@ -160,7 +160,7 @@ class State:
         or be in use already (see `raft/lease.py`).
         """
         longest = 0
-        for index, settings in self._settings.backwards():
+        for index, settings in self._settings.newest_first():
             if settings.lease_reads:
                 longest = max(longest, settings.lease_ms * MILLISECOND)
             if index <= self.commit:
@@ -182,13 +182,16 @@ class State:
         that was added by an entry that was undone has not been removed, and one that has just joined is not yet.)"""
         self._belonged = self._belonged or any(
             index <= self.commit and membership.member(self.own) is not None
-            for index, membership in self._memberships.backwards()
+            for index, membership in self._memberships.newest_first()
         )
 
     def name(self, member: MemberId) -> str:
-        """The member's name, for people; its id if it is not known."""
-        known = self.membership.member(member)
-        return known.name if known is not None else f"member {member:016x}"
+        """The member's name, for people, also of one that has left; its id if it is not known."""
+        for _, membership in self._memberships.newest_first():
+            known = membership.member(member)
+            if known is not None:
+                return known.name
+        return f"member {member:016x}"
 
     def append(self, entries: tuple[Entry, ...]) -> None:
         """Append to the log; a membership takes effect at once, before it is committed (4.1).
@@ -242,7 +245,6 @@ class State:
         membership = self.membership if meta.membership == self.membership else meta.membership
         self._memberships.reset(meta.index, membership)
         self._settings.reset(meta.index, meta.settings)
-        self.membership_reason = f"the log was reset to a snapshot at {meta.index}"
         self.commit = max(self.commit, meta.index)
         self._refresh_quorums()
 

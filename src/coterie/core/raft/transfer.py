@@ -88,6 +88,8 @@ class Transfers:
         state, transfer = self._state, self.current
         if transfer is None or now < transfer.next_send:
             return
+        if transfer.sent:
+            transfer.next_send = now + state.config.heartbeat_interval
         progress = leadership.progress.get(transfer.to)
         if progress is None or progress.match < state.log.last_index:
             return

@@ -34,7 +34,7 @@ def fill(store: OrderedStore, revision: int, compacted: int, items: Iterable[Ite
         counts = counted(living)
     finally:
         view.close()
-    swept = max(compacted, FIRST_REVISION)
+    swept = max(compacted - 1, FIRST_REVISION)  # its own deletions are still in the index
     state = State(FORMAT, revision, compacted, swept, counts.bounds, counts.counts)
     store.write([(STATE_KEY, encoder.encode(state))])
 

@@ -23,7 +23,7 @@ _mod = attrgetter("mod")
 class Layer:
     """Items, tombstones included, of revisions `first` to `first` + len(log) - 1."""
 
-    __slots__ = ("_runs", "_unsorted", "extra", "first", "log", "newest", "older")
+    __slots__ = ("_runs", "extra", "first", "log", "newest", "older", "unsorted")
 
     def __init__(self, first: int) -> None:
         self.first = first
@@ -35,7 +35,8 @@ class Layer:
         """The items of a key before its last, in order, if it has more than one."""
         self.extra = 0
         """Items beyond one a revision."""
-        self._unsorted: list[bytes] = []
+        self.unsorted: list[bytes] = []
+        """New keys since the last `sort`."""
         self._runs: list[list[bytes]] = []
 
     def get(self, key: bytes, revision: int) -> Item | None:
@@ -59,18 +60,26 @@ class Layer:
         key = item.key
         old = self.newest.get(key)
         if old is None:
-            self._unsorted.append(key)
+            self.unsorted.append(key)
         else:
-            self.older.setdefault(key, []).append(old)
+            self.supersede(old)
         self.newest[key] = item
+
+    def supersede(self, item: Item) -> None:
+        """The key's last item will be so no longer."""
+        older = self.older.get(item.key)
+        if older is None:
+            self.older[item.key] = [item]
+        else:
+            older.append(item)
 
     def remove(self, key: bytes) -> None:
         """Take back the last `add` of the key."""
         older = self.older.get(key)
         if older is None:
             del self.newest[key]
-            if self._unsorted and self._unsorted[-1] == key:
-                self._unsorted.pop()
+            if self.unsorted and self.unsorted[-1] == key:
+                self.unsorted.pop()
             return
         self.newest[key] = older.pop()
         if not older:
@@ -78,22 +87,22 @@ class Layer:
 
     def sort(self) -> None:
         """Bring the new keys into order, if there are enough of them."""
-        if len(self._unsorted) >= RUN_KEYS:
+        if len(self.unsorted) >= RUN_KEYS:
             self._sort()
 
     def _sort(self) -> None:
-        unsorted = self._unsorted
+        unsorted = self.unsorted
         for start in range(0, len(unsorted), RUN_KEYS):
             run = sorted(unsorted[start : start + RUN_KEYS])
             while self._runs and len(self._runs[-1]) <= len(run) < MAX_MERGED_RUN:
                 run = sorted(self._runs.pop() + run)  # two runs: their merge, in linear time
             self._runs.append(run)
-        self._unsorted = []
+        self.unsorted = []
 
     def keys(self, start: bytes, end: bytes | None) -> Iterator[bytes]:
         """Keys with start <= key < end (None: all from `start`) in order. One that was taken back may be among
         them, one that was added again may be there twice."""
-        if self._unsorted:
+        if self.unsorted:
             self._sort()
         pieces = []
         for run in self._runs:

@@ -204,23 +204,27 @@ class LayeredStore:
         """See `Data`."""
         revision = self.revision + 1
         active = self._active
-        old = active.newest.get(key)
-        if old is None:
-            old = self.get(key, values=want_previous)
-            if old is None:
-                item = Item(key, value, revision, revision, 1)
-                if self._counts.add(key):
-                    self._crowded.append(key)
-            else:
-                item = Item(key, value, old.create, revision, old.version + 1)
-        elif old.version:
-            item = Item(old.key, value, old.create, revision, old.version + 1)  # one copy of the key
+        newest = active.newest
+        old = newest.get(key)
+        if old is not None:
+            active.supersede(old)
+            key = old.key  # one copy of the key
+            if not old.version:
+                old = None
         else:
-            old = None
+            active.unsorted.append(key)
+            old = self._recent.get(key) if self._frozen is None else self._frozen.newest.get(key)
+            if old is None:
+                old = self.get(key, values=want_previous)
+            elif not old.version:
+                old = None
+        if old is None:
             item = Item(key, value, revision, revision, 1)
             if self._counts.add(key):
                 self._crowded.append(key)
-        active.add(item)
+        else:
+            item = Item(key, value, old.create, revision, old.version + 1)
+        newest[key] = item
         self._changes.append(item)
         return old
 

@@ -35,7 +35,7 @@ class Sweep:
         revision = self._from
         while revision <= last and looked_at < SWEEP_ITEMS:
             for position, item in numbered_events(view, revision):
-                looked_at += 1
+                looked_at += revision > self._from  # or one with many changes would be looked at for ever
                 for key in superseded(view, item):
                     yield key, None
                 if not item.version:

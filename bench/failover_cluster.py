@@ -1,0 +1,213 @@
+"""Three processes that faults befall: started, killed, stopped, started again; who leads; whether all is whole.
+
+What differs between systems (the command, the question after the state, a write) is in `failover_coterie.py` and
+`failover_etcd.py`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from measure import free_port_block, wait_until
+
+NODES = 3
+WHOLE_TIMEOUT_S = 60.0
+AGREED_TIMEOUT_S = 20.0
+STOPPED_TIMEOUT_S = 5.0
+LOG_LINES = 5
+_POLL_S = 0.0005
+
+
+class Host(msgspec.Struct, frozen=True):
+    """Where a member runs."""
+
+    address: str
+    client_port: int
+    peer_port: int
+    enter: tuple[str, ...] = ()
+    """What a command begins with to run there."""
+
+    @property
+    def client(self) -> str:
+        return f"{self.address}:{self.client_port}"
+
+    @property
+    def peer(self) -> str:
+        return f"{self.address}:{self.peer_port}"
+
+
+def local_hosts() -> tuple[Host, ...]:
+    """This machine, three times, with ports that nobody listens on."""
+    first = free_port_block(2 * NODES)
+    return tuple(Host("127.0.0.1", first + 2 * i, first + 2 * i + 1) for i in range(NODES))
+
+
+class View(msgspec.Struct, frozen=True):
+    """What a member says of itself."""
+
+    member: int
+    leader: int
+    """0: it knows none."""
+    commit: int
+    applied: int
+
+
+class WriteFailed(Exception):
+    """The write was refused, or its outcome is unknown."""
+
+
+class Writer(Protocol):
+    """Writes through one member, and no other."""
+
+    async def put(self, key: bytes, value: bytes) -> None:
+        """Return when the write is acknowledged. Raises `WriteFailed`."""
+        ...
+
+    async def close(self) -> None:
+        """Close the connection; writes under way fail."""
+        ...
+
+
+class Cluster(ABC):
+    """Three members, one process each."""
+
+    name: str
+
+    def __init__(self) -> None:
+        self.hosts: tuple[Host, ...] = ()
+        self.scratch = Path()
+        self._processes: list[subprocess.Popen[bytes]] = []
+
+    @abstractmethod
+    def command(self, i: int) -> list[str]:
+        """What starts member `i`, for the first time and again. Raises `Missing`."""
+
+    @abstractmethod
+    def view(self, i: int) -> View | None:
+        """What member `i` says of itself, or None if it does not answer within a second."""
+
+    @abstractmethod
+    async def writer(self, i: int) -> Writer:
+        """A writer through member `i`; it need not be connected yet."""
+
+    @abstractmethod
+    def native_writer(self) -> Writer | None:
+        """The system's own client with the endpoints of all members, if it is measured beside the probes."""
+
+    @abstractmethod
+    def read(self, first: bytes, end: bytes) -> dict[bytes, bytes]:
+        """Every key in [first, end) and its value, linearizable."""
+
+    def start(self, scratch: Path, hosts: Sequence[Host]) -> None:
+        """Start all members and wait until they are whole."""
+        self.hosts, self.scratch = tuple(hosts), scratch
+        for i in range(NODES):
+            self._processes.append(self._launch(i))
+        self.wait_whole()
+
+    def _launch(self, i: int) -> subprocess.Popen[bytes]:
+        """Start a member in a session of its own (Ctrl-C is for us), to end with this process if it is killed."""
+        mortal = ("setpriv", "--pdeathsig", "KILL", "--") if shutil.which("setpriv") else ()
+        environment = {key: value for key, value in os.environ.items() if not key.startswith(("COTERIE_", "ETCD_"))}
+        with self._log(i).open("ab") as log:
+            return subprocess.Popen(
+                [*self.hosts[i].enter, *mortal, *self.command(i)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=self.scratch,
+                env=environment,
+                start_new_session=True,
+            )
+
+    def _log(self, i: int) -> Path:
+        return self.scratch / f"{self.name}{i + 1}.log"
+
+    def leader(self) -> int:
+        """Who leads, as all members say. Raises `TimeoutError` if they do not come to agree."""
+        found: list[int] = []
+
+        def agreed() -> bool:
+            views = [self.view(i) for i in range(NODES)]
+            said = {view.leader if view is not None else 0 for view in views}
+            found.extend(i for i, view in enumerate(views) if view is not None and said == {view.member})
+            return bool(found)
+
+        wait_until(agreed, AGREED_TIMEOUT_S, f"{self.name}: all members agree on the leader")
+        return found[0]
+
+    def wait_whole(self) -> None:
+        """Wait until every member answers, all name the same leader, and all have applied what was committed when
+        they first did. Raises `TimeoutError`, and `RuntimeError` if a process has ended."""
+        target: int | None = None
+
+        def whole() -> bool:
+            nonlocal target
+            for i, process in enumerate(self._processes):
+                if process.poll() is not None:
+                    raise RuntimeError(f"{self.name}: a member ended by itself:\n{self._last_words(i)}")
+            views = [view for i in range(NODES) if (view := self.view(i)) is not None]
+            said = {view.leader for view in views}
+            if len(views) < NODES or len(said) > 1 or not said & {view.member for view in views}:
+                return False
+            if target is None:
+                target = max(view.commit for view in views)
+            return min(view.applied for view in views) >= target
+
+        wait_until(whole, WHOLE_TIMEOUT_S, f"{self.name}: all members agree and are up to date")
+
+    def _last_words(self, i: int) -> str:
+        lines = self._log(i).read_text(encoding="utf-8", errors="replace").splitlines()
+        return "\n".join(lines[-LOG_LINES:])
+
+    def kill(self, i: int) -> None:
+        """SIGKILL; does not wait."""
+        self._processes[i].kill()
+
+    def restart(self, i: int) -> None:
+        """Start a member that was killed."""
+        self._processes[i].wait()
+        self._processes[i] = self._launch(i)
+
+    def pause(self, i: int) -> None:
+        """SIGSTOP; returns when no thread of the member runs any more."""
+        pid = self._processes[i].pid
+        os.kill(pid, signal.SIGSTOP)
+        deadline = time.monotonic() + STOPPED_TIMEOUT_S
+        while not _stopped(pid):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{self.name}: a member runs on after SIGSTOP")
+            time.sleep(_POLL_S)
+
+    def resume(self, i: int) -> None:
+        """SIGCONT."""
+        os.kill(self._processes[i].pid, signal.SIGCONT)
+
+    def stop(self) -> None:
+        """End every member, also one that is stopped. The data are thrown away, so without ceremony."""
+        for process in self._processes:
+            process.kill()
+        for process in self._processes:
+            process.wait()
+        self._processes.clear()
+
+
+def _stopped(pid: int) -> bool:
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        try:
+            state = (task / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
+        except OSError:
+            continue  # the thread has ended
+        if state != "T":
+            return False
+    return True
