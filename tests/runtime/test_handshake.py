@@ -74,6 +74,7 @@ class Side:
             rng=random.Random(1),
             on_closed=lambda peer, refused: self.closed.append((peer, refused)),
             on_copied=on_copied,
+            farewell_s=0.0,
         )
         self.address = ""
         self.server: asyncio.Server | None = None
@@ -354,7 +355,7 @@ def test_a_member_that_moves_is_dialled_at_its_new_address() -> None:
         await until(lambda: moved.inbox.got)
         assert not b.inbox.got
         a.transport.members([])
-        assert a.transport.link(2) is None
+        await until(lambda: a.transport.link(2) is None)
         a.end()
         b.end()
         moved.end()

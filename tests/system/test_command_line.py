@@ -21,7 +21,7 @@ from coterie.client.blocking import connect
 from coterie.client.errors import CommandRejected
 
 ITEM = {"key", "value", "encoding", "create", "mod", "version", "age_ms"}
-MEMBER = {"name", "id", "pid", "role", "epoch", "commit", "applied", "peer", "client", "healthy"}
+MEMBER = {"name", "id", "pid", "role", "epoch", "commit", "applied", "voter", "peer", "client", "healthy"}
 
 
 class Done:
