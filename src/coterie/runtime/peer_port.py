@@ -72,6 +72,8 @@ class _Incoming(asyncio.Protocol):
         self._from = "?"
         self.sender: MemberId = 0
         """0 before the handshake."""
+        self.process = 0
+        """As the greeting said."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport = cast("asyncio.Transport", transport)
@@ -151,6 +153,7 @@ class _Incoming(asyncio.Protocol):
             self._stop_timer()
             self._splitter = FrameSplitter(MAX_PEER_FRAME_BYTES)
             self.sender = question.member
+            self.process = question.process
             self._port.welcomed(self, question)
         else:
             self._transport.close()
@@ -237,7 +240,9 @@ class PeerPort:
             raise FrameError("a stream opens with a greeting, not with an answer to one")
         if self._own is None:
             raise HandshakeRefused(RefusalCode.NOT_STARTED, "this member has not started yet: try again")
-        check_hello(self._own, question, self._boots, self._register)
+        present = self._by_sender.get(question.member)
+        connected = present.process if present is not None else None
+        check_hello(self._own, question, self._boots, self._register, connected)
         return self._own.welcome()
 
     def end(self, member: MemberId) -> None:

@@ -33,15 +33,17 @@ class Transport:
         rng: random.Random,
         on_closed: Callable[[MemberId, bool], None],
         on_expelled: Callable[[str], None] = lambda reason: None,
+        on_copied: Callable[[str], None] = lambda reason: None,
         farewell_s: float = FAREWELL_S,
     ) -> None:
-        """`on_closed(peer, refused)`, `on_expelled(reason)`: see `PeerLink`."""
+        """`on_closed(peer, refused)`, `on_expelled(reason)`, `on_copied(reason)`: see `PeerLink`."""
         self._own = own
         self._limits = limits
         self._lines = lines
         self._rng = rng
         self._on_closed = on_closed
         self._on_expelled = on_expelled
+        self._on_copied = on_copied
         self._farewell_s = farewell_s
         self._loop = asyncio.get_running_loop()
         self._wanted: set[MemberId] = set()
@@ -83,6 +85,7 @@ class Transport:
             rng=self._rng,
             on_closed=self._on_closed,
             on_expelled=self._on_expelled,
+            on_copied=self._on_copied,
         )
 
     def meet(self, member: MemberId, name: str, address: str) -> None:
