@@ -35,6 +35,7 @@ from coterie.runtime.log_lines import Lines
 from coterie.runtime.peer_link import LinkLimits
 from coterie.runtime.peer_port import PeerPort
 from coterie.runtime.transport import Transport
+from coterie.sim.disk import DiskErrors, SimulatedFiles
 from coterie.storage.disk import DiskFiles
 
 A = PeerIdentity(cluster=7, member=1, name="a", boot=3, process=11, protocol="raft")
@@ -56,7 +57,12 @@ class Inbox:
 class Side:
     """One member: port, transport, inbox, and the closings that it was told of."""
 
-    def __init__(self, own: PeerIdentity, limits: LinkLimits = QUICK) -> None:
+    def __init__(
+        self,
+        own: PeerIdentity,
+        limits: LinkLimits = QUICK,
+        on_copied: Callable[[str], None] = lambda reason: None,
+    ) -> None:
         self.own = own
         self.closed: list[tuple[MemberId, bool]] = []
         self.inbox = Inbox()
@@ -67,6 +73,8 @@ class Side:
             lines=Lines(own.name),
             rng=random.Random(1),
             on_closed=lambda peer, refused: self.closed.append((peer, refused)),
+            on_copied=on_copied,
+            farewell_s=0.0,
         )
         self.address = ""
         self.server: asyncio.Server | None = None
@@ -129,23 +137,124 @@ def test_two_processes_with_one_boot_are_copies() -> None:
     boots = Boots()
     check_hello(B, A.hello(2), boots)
     check_hello(B, A.hello(2), boots)
-    with pytest.raises(HandshakeRefused, match="two processes run as a"):
+    with pytest.raises(HandshakeRefused, match="two processes ran as a"):
         check_hello(B, hello_with(process=99).hello(2), boots)
+
+
+def test_an_old_copy_is_known_by_its_history_however_often_it_is_started() -> None:
+    """Each start raises its counter, so by the counter alone it would be let in before long."""
+    boots = Boots()
+    check_hello(B, hello_with(boot=5, process=15, starts=(11, 12, 13, 14, 15)).hello(2), boots)
+    own = [11, 12]
+    for boot in range(3, 60):
+        own.append(1000 + boot)
+        with pytest.raises(HandshakeRefused) as caught:
+            check_hello(B, hello_with(boot=boot, process=own[-1], starts=tuple(own)).hello(2), boots)
+        assert caught.value.code is RefusalCode.OLD_BOOT
+        assert "Stop it and every copy. Remove the member from the cluster, then add it again" in str(caught.value)
+    assert boots.seen == {1: (5, 15)}
+
+
+def test_a_member_that_was_started_often_unseen_is_let_in() -> None:
+    boots = Boots()
+    check_hello(B, hello_with(boot=5, process=15, starts=(14, 15)).hello(2), boots)
+    check_hello(B, hello_with(boot=8, process=18, starts=(14, 15, 16, 17, 18)).hello(2), boots)
+    check_hello(B, hello_with(boot=90, process=100, starts=(99, 100)).hello(2), boots)
+    check_hello(B, hello_with(boot=91, process=101).hello(2), boots)
+    assert boots.seen == {1: (91, 101)}
+
+
+def test_a_copy_of_a_directory_in_use_is_kept_out_and_its_start_is_not_noted() -> None:
+    boots = Boots()
+    check_hello(B, hello_with(boot=5, process=15, starts=(14, 15)).hello(2), boots)
+    copy = hello_with(boot=6, process=99, starts=(14, 15, 99)).hello(2)
+    with pytest.raises(HandshakeRefused, match=r"another process of a .* is still connected") as caught:
+        check_hello(B, copy, boots, connected=15)
+    assert caught.value.code is RefusalCode.STILL_CONNECTED
+    check_hello(B, hello_with(boot=5, process=15, starts=(14, 15)).hello(2), boots, connected=15)
+    assert boots.seen == {1: (5, 15)}
+
+
+def test_two_that_run_with_one_identity_do_not_both_come_in() -> None:
+    """The second is a start more than the first, so its counter is good; but the first has not hung up."""
+
+    async def work() -> None:
+        told: list[str] = []
+        b = Side(B)
+        await b.serve()
+        first = Side(hello_with(process=11, starts=(10, 11)))
+        first.transport.members([(2, "b", b.address)])
+        await until(lambda: first.connected(2))
+        copy = Side(hello_with(boot=4, process=99, starts=(10, 11, 99)), on_copied=told.append)
+        copy.transport.members([(2, "b", b.address)])
+        old = Side(hello_with(boot=2, process=98, starts=(98,)), on_copied=told.append)
+        old.transport.members([(2, "b", b.address)])
+        await until(lambda: told)
+        assert "comes with boot 2, after boot 3 was seen" in told[0]
+        assert first.connected(2)
+        assert not copy.connected(2)
+        old.end()
+        first.end()
+        await until(lambda: copy.connected(2))
+        assert all("boot 2" in reason for reason in told)
+        for side in (b, copy):
+            side.end()
+
+    run(work)
 
 
 def test_boots_outlive_the_node_that_saw_them(tmp_path: Path, lines: Callable[[], list[str]]) -> None:
     def load() -> Boots:
-        return BootsFile(DiskFiles(), str(tmp_path), Lines("b")).load()
+        file = BootsFile(DiskFiles(), str(tmp_path), Lines("b"))
+        files.append(file)
+        return file.load()
 
-    check_hello(B, hello_with(boot=4, process=12).hello(2), load())
-    check_hello(B, hello_with(boot=4, process=12).hello(2), load())
+    def see(identity: PeerIdentity) -> None:
+        check_hello(B, identity.hello(2), load())
+        files[-1].close()
+
+    files: list[BootsFile] = []
+    for _ in range(2):
+        see(hello_with(boot=4, process=12))
     with pytest.raises(HandshakeRefused, match="boot 3, after boot 4"):
-        check_hello(B, A.hello(2), load())
-    (tmp_path / "boots").write_bytes(b"not json")
-    check_hello(B, A.hello(2), load())
-    assert any(line.startswith("boots-unreadable") for line in lines())
+        see(A)
+    good = (tmp_path / "boots").read_bytes()
+    for damage in (b"not json", good[:-1], good.replace(b"4", b"5", 1)):
+        (tmp_path / "boots").write_bytes(damage)
+        assert load().seen == {}
+    assert len([line for line in lines() if line.startswith("boots-unreadable")]) == 3
+    see(A)
     with pytest.raises(HandshakeRefused, match="two processes"):
-        check_hello(B, hello_with(process=12).hello(2), load())
+        see(hello_with(process=12))
+    (tmp_path / "boots").write_bytes(b'{"0000000000000001":[7,8]}')
+    assert load().seen == {1: (7, 8)}, "as older versions wrote it"
+
+
+def test_what_was_seen_is_durable_when_the_file_is_closed() -> None:
+    files = SimulatedFiles()
+    files.make_directory("data")
+    files.sync_all()
+    for boot in (4, 5, 6):
+        file = BootsFile(files, "data", Lines("b"))
+        boots = file.load()
+        boots.note(1, boot, 12)
+        boots.note(2, boot, 13)
+        file.close()
+        file.close()
+        files.crash(random.Random(boot), power=True)
+        assert BootsFile(files, "data", Lines("b")).load().seen == {1: (boot, 12), 2: (boot, 13)}
+
+
+def test_a_disk_that_cannot_keep_boots_costs_a_line_and_nothing_else(lines: Callable[[], list[str]]) -> None:
+    errors = DiskErrors(full=True)
+    files = SimulatedFiles(errors=errors)
+    files.make_directory("data")
+    file = BootsFile(files, "data", Lines("b"))
+    boots = file.load()
+    boots.note(1, 4, 12)
+    file.close()
+    assert [line for line in lines() if line.startswith("boots-unwritten")]
+    assert boots.seen == {1: (4, 12)}
 
 
 def test_the_dialler_checks_the_answer_too() -> None:
@@ -246,7 +355,7 @@ def test_a_member_that_moves_is_dialled_at_its_new_address() -> None:
         await until(lambda: moved.inbox.got)
         assert not b.inbox.got
         a.transport.members([])
-        assert a.transport.link(2) is None
+        await until(lambda: a.transport.link(2) is None)
         a.end()
         b.end()
         moved.end()

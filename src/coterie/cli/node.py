@@ -14,6 +14,7 @@ import typer
 
 from coterie.core.errors import ConfigurationError, CoterieError
 from coterie.runtime.configuration import KEYS, NodeConfiguration, configure
+from coterie.runtime.errors import DirectoryCopied
 from coterie.runtime.event_loop import new_event_loop
 from coterie.runtime.log_lines import log_to
 from coterie.runtime.node import Node
@@ -112,7 +113,9 @@ async def _serve(configuration: NodeConfiguration) -> int:
     ended = asyncio.ensure_future(member.wait_ended())
     await asyncio.wait([ended, stopped], return_when=asyncio.FIRST_COMPLETED)
     stopped.cancel()
-    if ended.done() and ended.exception() is not None:
+    if ended.done() and (problem := ended.exception()) is not None:
+        if isinstance(problem, DirectoryCopied):
+            raise _failure(problem, EXIT_NOT_STARTED)
         return EXIT_FAILED
     await member.stop()
     await asyncio.wait([ended])

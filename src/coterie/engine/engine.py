@@ -10,17 +10,15 @@ import random
 from collections import deque
 from collections.abc import Sequence
 
-import msgspec
-
-from coterie.core.config import MIB, MILLISECOND, ReplicaConfig
 from coterie.core.errors import SafetyViolation
 from coterie.core.messages import Forward, ForwardRefused, Message, StateDigest
 from coterie.core.protocols import make_replica
 from coterie.core.records import Recovered
 from coterie.core.replica import Accepted, Effects, LogReader, ReadReady, RoleChange
-from coterie.core.settings import LATEST_VERSION
 from coterie.core.types import NOBODY, Entry, EntryKind, Mark, MemberId, Nanos, Role, SnapshotMeta, Token
 from coterie.engine.administration import Administration
+from coterie.engine.config import EngineConfig as EngineConfig
+from coterie.engine.config import Identity as Identity
 from coterie.engine.divergence import DivergenceCheck
 from coterie.engine.group import Group
 from coterie.engine.history import History, memberships_up_to
@@ -41,39 +39,6 @@ from coterie.storage.snapshots import SnapshotDirectory
 
 MAX_ELECTIONS_REMEMBERED = 16
 NEVER: Nanos = 1 << 62
-
-
-class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """Limits of the engine; the replica's own are in `replica`."""
-
-    replica: ReplicaConfig = ReplicaConfig()
-    request_timeout: Nanos = 5000 * MILLISECOND
-    """A request that has no outcome by then fails with TIMEOUT, effect unknown."""
-    max_batch_bytes: int = 1 * MIB
-    """Command bytes in one log entry (one command may exceed it and then travels alone)."""
-    max_batch_commands: int = 8192
-    max_pending_requests: int = 65536
-    """Requests taken and not yet answered; one more is refused with OVERLOADED."""
-    batch_delay: Nanos = 2 * MILLISECOND
-    """While entries are on their way to their quorum, further commands gather for at most this long,
-    doubled for each such entry, so that many share the next one. An idle leader proposes at once."""
-    resend_interval: Nanos = 500 * MILLISECOND
-    """Commands forwarded to a leader and not applied by then are sent to it again."""
-    supported_version: int = LATEST_VERSION
-    """The newest cluster version that this program supports."""
-
-
-class Identity(msgspec.Struct, frozen=True, kw_only=True):
-    """Who this node is: from its data directory."""
-
-    cluster: int
-    """64 bits, made from the first entry of the log."""
-    member: MemberId
-    name: str
-    boot: int
-    """How often this data directory was started; durable before the node speaks."""
-    version: str = "0"
-    pid: int = 0
 
 
 class Engine:

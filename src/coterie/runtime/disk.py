@@ -71,6 +71,7 @@ class OpenDisk:
             )
         self._log: LogStore | None = None
         self._snapshots: SnapshotDirectory | None = None
+        self._boots: BootsFile | None = None
 
     @property
     def member(self) -> MemberId:
@@ -142,7 +143,8 @@ class OpenDisk:
 
     def boots(self, lines: Lines) -> Boots:
         """The boots of other members, as far as this directory remembers them."""
-        return BootsFile(self._files, self._config.data, lines).load()
+        self._boots = BootsFile(self._files, self._config.data, lines)
+        return self._boots.load()
 
     def close(self) -> None:
         """Close the log and unlock the directory."""
@@ -152,6 +154,9 @@ class OpenDisk:
         if self._snapshots is not None:
             self._snapshots.close()
             self._snapshots = None
+        if self._boots is not None:
+            self._boots.close()
+            self._boots = None
         self.directory.close()
 
     def _attempt(self, work: Callable[[], T]) -> T:

@@ -35,3 +35,8 @@ class NodeStopped(CoterieError):
 
 class StartFailed(CoterieError):
     """The node could not start; nothing of it runs."""
+
+
+class DirectoryCopied(CoterieError):
+    """This node's data directory is a copy of another, or another was made of it: it may have forgotten what its
+    member promised, so the node has ended."""

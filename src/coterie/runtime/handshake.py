@@ -9,7 +9,7 @@ and the message. Each member dials every other, so a pair has two streams.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import IntEnum
 from typing import TypeAlias
 
@@ -53,6 +53,10 @@ class PeerHello(msgspec.Struct, frozen=True, array_like=True, tag=1):
     target: MemberId
     claim: int = 0
     """64 random bits of a data directory that joined; 0: a first member's."""
+    address: str = ""
+    """Where members reach the dialler: one that has just joined, or is behind, does not know from its log."""
+    starts: tuple[int, ...] = ()
+    """`process` of each of the directory's last starts, this one last: its history, which no other copy shares."""
 
 
 class PeerWelcome(msgspec.Struct, frozen=True, array_like=True, tag=2):
@@ -85,6 +89,8 @@ class RefusalCode(IntEnum):
     """The dialler was removed from the group, for certain and for ever."""
     OTHER_CLAIM = 10
     """Another data directory has joined with the dialler's id."""
+    STILL_CONNECTED = 11
+    """An earlier process with the dialler's id has not hung up: try again. It ended just now, or one is a copy."""
 
 
 class PeerRefused(msgspec.Struct, frozen=True, array_like=True, tag=3):
@@ -128,6 +134,8 @@ class PeerIdentity(msgspec.Struct, frozen=True, kw_only=True):
     process: int
     protocol: str
     claim: int = 0
+    address: str = ""
+    starts: tuple[int, ...] = ()
 
     def hello(self, target: MemberId) -> PeerHello:
         """What to open a stream to `target` with."""
@@ -142,6 +150,8 @@ class PeerIdentity(msgspec.Struct, frozen=True, kw_only=True):
             self.protocol,
             target,
             self.claim,
+            self.address,
+            self.starts,
         )
 
     def welcome(self) -> PeerWelcome:
@@ -155,6 +165,15 @@ MAX_REMEMBERED_MEMBERS = 1024
 """Members whose boot is remembered; the one seen first is forgotten for one more."""
 
 
+def _copied(what: str) -> HandshakeRefused:
+    return HandshakeRefused(
+        RefusalCode.OLD_BOOT,
+        f"{what}: its data directory is an old copy, or there is a copy of it, and the one has forgotten what the "
+        "other promised. Stop it and every copy. Remove the member from the cluster, then add it again and start it "
+        "with an empty directory",
+    )
+
+
 class Boots:
     """The highest boot seen of each member, and the process that it was seen from."""
 
@@ -163,34 +182,51 @@ class Boots:
         self._seen: Seen = dict(seen or {})
         self._on_change = on_change
 
-    def check(self, name: str, member: MemberId, boot: int, process: int) -> None:
-        """Note this start of a member. Raises `HandshakeRefused` if a later one was seen, or another process
-        of the same one: then its disk is a copy, and what it promised since is forgotten in it."""
+    @property
+    def seen(self) -> Seen:
+        """What was seen of each member."""
+        return dict(self._seen)
+
+    def check(self, name: str, member: MemberId, boot: int, process: int, starts: Sequence[int] = ()) -> None:
+        """Look at this start of a member. Raises `HandshakeRefused` if its disk is a copy: then what it promised since
+        the copy was made is forgotten in it.
+
+        It is one if a later boot was seen, or another process with the same boot; or if its history, `starts`, has
+        another process at the boot that was seen: an old copy that was started so often that its counter caught up.
+        """
         seen = self._seen.get(member)
         if seen is not None:
+            who = f"{name} (id {member:016x})"
             if boot < seen[0]:
-                raise HandshakeRefused(
-                    RefusalCode.OLD_BOOT,
-                    f"{name} (id {member:016x}) comes with boot {boot}, after boot {seen[0]} was seen: its data "
-                    "directory is an old copy, which has forgotten promises. Remove the member from the cluster, "
-                    "then add it again",
-                )
-            if boot == seen[0] and process != seen[1]:
-                raise HandshakeRefused(
-                    RefusalCode.OLD_BOOT,
-                    f"two processes run as {name} (id {member:016x}) with boot {boot}: one has a copy of the other's "
-                    "data directory. Stop the copy",
-                )
-        elif len(self._seen) >= MAX_REMEMBERED_MEMBERS:
+                raise _copied(f"{who} comes with boot {boot}, after boot {seen[0]} was seen")
+            at = len(starts) - 1 - (boot - seen[0])
+            if (boot == seen[0] and process != seen[1]) or (at >= 0 and starts[at] != seen[1]):
+                raise _copied(f"two processes ran as {who} with boot {seen[0]}")
+
+    def note(self, member: MemberId, boot: int, process: int) -> None:
+        """This start, which was checked, is let in."""
+        seen = self._seen.get(member)
+        if seen == (boot, process):
+            return
+        if seen is None and len(self._seen) >= MAX_REMEMBERED_MEMBERS:
             del self._seen[next(iter(self._seen))]
-        if seen != (boot, process):
-            self._seen[member] = (boot, process)
-            if self._on_change is not None:
-                self._on_change(self._seen)
+        self._seen[member] = (boot, process)
+        if self._on_change is not None:
+            self._on_change(self._seen)
 
 
-def check_hello(own: PeerIdentity, hello: PeerHello, boots: Boots, register: Register | None = None) -> None:
-    """Raises `HandshakeRefused` if the dialler must not be let in.
+def check_hello(
+    own: PeerIdentity,
+    hello: PeerHello,
+    boots: Boots,
+    register: Register | None = None,
+    connected: int | None = None,
+) -> None:
+    """Raises `HandshakeRefused` if the dialler must not be let in; if it is, its start is noted.
+
+    `connected`: the process whose stream, in this member's name, is open. While one is, no other is let in: it may
+    be a copy of a directory that is in use, with a boot counter as good as the true one's. The stream of a process
+    that has ended closes at once, that of a host that is gone after some seconds (`peer_link.tune_socket`).
 
     A member that is not in the membership as this node knows it *is* let in: the one who refuses may be
     the one who is behind (dissertation 4.1).
@@ -226,7 +262,14 @@ def check_hello(own: PeerIdentity, hello: PeerHello, boots: Boots, register: Reg
         )
     if register is not None:
         _check_register(who, hello, register)
-    boots.check(hello.name, hello.member, hello.boot, hello.process)
+    boots.check(hello.name, hello.member, hello.boot, hello.process, hello.starts)
+    if connected not in (None, hello.process):
+        raise HandshakeRefused(
+            RefusalCode.STILL_CONNECTED,
+            f"another process of {who} is still connected. If it runs, one of the two has a copy of the other's data "
+            "directory: stop the copy. If it has ended, wait",
+        )
+    boots.note(hello.member, hello.boot, hello.process)
 
 
 def _check_register(who: str, hello: PeerHello, register: Register) -> None:

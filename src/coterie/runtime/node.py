@@ -22,7 +22,7 @@ from coterie.runtime.addresses import listen
 from coterie.runtime.client_port import ClientPort
 from coterie.runtime.configuration import NodeConfiguration
 from coterie.runtime.disk import OpenDisk, Place
-from coterie.runtime.errors import NodeStopped
+from coterie.runtime.errors import DirectoryCopied, NodeStopped
 from coterie.runtime.first_start import agree_on_first_members, not_started, started_answer
 from coterie.runtime.handshake import PeerIdentity
 from coterie.runtime.joining import confirm_place, find_place
@@ -154,9 +154,11 @@ class Node:
             member=disk.member,
             name=config.name,
             boot=disk.boot,
-            process=secrets.randbits(64),
+            process=disk.starts[-1],
             protocol=config.protocol,
             claim=disk.claim,
+            address=config.peer,
+            starts=disk.starts,
         )
         transport = Transport(
             own=own_side,
@@ -165,6 +167,7 @@ class Node:
             rng=self._rng,
             on_closed=shell.connection_closed,
             on_expelled=shell.expelled,
+            on_copied=self._was_copied,
         )
         self._open.callback(transport.close)
         self._sync = SyncThread(
@@ -215,7 +218,7 @@ class Node:
         )
         self._local = LocalClient(shell)
         self._open.callback(self._local.end)
-        peers.open(own_side, shell, disk.boots(self._lines), register)
+        peers.open(own_side, shell, disk.boots(self._lines), register, transport)
         for listener in client_sockets:
             self._serve(await loop.create_server(self._clients.protocol, sock=listener))
         self._running = True
@@ -289,6 +292,18 @@ class Node:
         )
         self._lines.warning("removed", text=self.removed)
         self._ending = asyncio.get_running_loop().create_task(self.stop())
+
+    def _was_copied(self, reason: str) -> None:
+        """Nothing that this node says can be trusted: it ends at once, and acknowledges nothing more."""
+        if self._running and not self._stopping:
+            self._lines.error("copied", text=reason)
+            self._failed(
+                DirectoryCopied(
+                    f"another member refuses this one: {reason}",
+                    effect=Effect.UNKNOWN,
+                    advice=f"do not use the data directory {self.config.data} again, nor any copy of it",
+                )
+            )
 
     def _failed(self, error: BaseException) -> None:
         """The engine raised: the node ends at once and says nothing more; the disk stays as it is."""

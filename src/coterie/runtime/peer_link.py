@@ -175,9 +175,11 @@ class PeerLink:
         rng: random.Random,
         on_closed: Callable[[MemberId, bool], None],
         on_expelled: Callable[[str], None],
+        on_copied: Callable[[str], None],
     ) -> None:
         """`on_closed(target, refused)`: the stream closed; `refused`: and dialling at once was refused.
-        `on_expelled(reason)`: the other says that this member was removed from the group."""
+        `on_expelled(reason)`: the other says that this member was removed from the group.
+        `on_copied(reason)`: the other has seen another history of this member: there are two copies of its disk."""
         self.own = own
         self.target = target
         self.name = name
@@ -189,6 +191,7 @@ class PeerLink:
         self._rng = rng
         self._on_closed = on_closed
         self._on_expelled = on_expelled
+        self._on_copied = on_copied
         self._loop = asyncio.get_running_loop()
         self._stream: _Stream | None = None
         self._transport: asyncio.Transport | None = None
@@ -292,6 +295,8 @@ class PeerLink:
             self._tell(problem)
             if isinstance(problem, HandshakeRefused) and problem.code == RefusalCode.REMOVED:
                 self._on_expelled(str(problem))
+            if isinstance(problem, HandshakeRefused) and problem.code == RefusalCode.OLD_BOOT:
+                self._on_copied(str(problem))
             await asyncio.sleep(delay * self._rng.randint(500, 1000) / 1000)
             delay = min(delay * 2, self._limits.max_delay_s)
 

@@ -211,6 +211,7 @@ class Walk(Conversation):
                 self.run(f"restart {name(member)}")
         self.run(f"run {QUIET_MS}ms")
         leaders = [member for member in self.up() if self.seats[member].running.role is Role.LEADER]
+        assert leaders, "nobody leads, though everything works"
         self.step_propose(name(leaders[0]))
         self.run("run 1000ms")
         leader = self.seats[leaders[0]].running

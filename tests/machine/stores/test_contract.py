@@ -55,6 +55,7 @@ def compare(view: Reading, state: State, bounds: list[bytes]) -> None:
             assert list(view.range(start, end)) == wanted
             assert list(view.range(start, end, 2)) == wanted[:2]
             assert view.first(start, end) == (wanted[0] if wanted else None)
+            assert view.last(start, end) == (wanted[-1] if wanted else None)
 
 
 class Contract(RuleBasedStateMachine):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from coterie.core.raft.state import State
 from coterie.core.replica import RoleChange
-from coterie.core.types import Role
+from coterie.core.types import Epoch, MemberId, Membership, Role
 
 PASSIVE = frozenset({Role.FOLLOWER, Role.LEARNER})
 """Roles between which only the membership decides."""
@@ -16,6 +16,8 @@ class Announcement:
     def __init__(self, state: State) -> None:
         self._state = state
         self._last: RoleChange | None = None
+        self._seen: tuple[Role, MemberId, Epoch, Membership] | None = None
+        """What the last answer was made from: looked at after every batch of inputs, so it must be cheap."""
 
     @property
     def role(self) -> Role:
@@ -30,7 +32,12 @@ class Announcement:
 
     def change(self) -> RoleChange | None:
         """What is new since the last call; None if nothing is."""
-        state, last, role = self._state, self._last, self.role
+        state, last = self._state, self._last
+        seen = (state.role, state.leader, state.epoch, state.membership)
+        if seen == self._seen and (state.is_member or (last is not None and last.removed)):
+            return None
+        self._seen = seen
+        role = self.role
         removed = not state.is_member and self.removed
         reason = state.reason
         if last is not None:

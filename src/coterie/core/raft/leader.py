@@ -4,6 +4,7 @@ membership (4.3); what followers need that is compacted away goes through `Snaps
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 
 from coterie.core.messages import Append, AppendReply, InstallSnapshotReply, TimeoutNow
 from coterie.core.raft import membership as rules
@@ -259,10 +260,12 @@ class Leadership:
         self.lease.confirmed(self.confirmation, self.progress)
         return True
 
-    def answered_reads(self, now: Nanos) -> list[tuple[MemberId, Token, Index]]:
+    def answered_reads(self, now: Nanos) -> Sequence[tuple[MemberId, Token, Index]]:
         """Reads that may be answered now, each with the index that it must wait for: those of a confirmed round, and
         with a lease all that wait."""
         reads, index = self.reads, self.reads.index
+        if not (reads.asked or reads.waiting):
+            return ()
         answered = [(read.member, read.token, index) for read in reads.answered(self.confirmation.confirmed_round)]
         if reads.waiting and self._leased(now):
             commit = self._state.commit
@@ -275,6 +278,12 @@ class Leadership:
         return self.has_committed and self.lease.holds(now)
 
     # -- time and sending --------------------------------------------------------------------
+
+    def age_bound(self, now: Nanos, applied: Index) -> Nanos:
+        """See `Replica.age_bound`."""
+        if not self.has_committed or applied < self._state.commit:
+            return -1
+        return max(0, now - self.confirmation.confirmed_at)
 
     def resignation(self, now: Nanos) -> str | None:
         """Why this leader should give up, if it should: it can't commit, so another must try.

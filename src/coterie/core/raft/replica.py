@@ -25,7 +25,7 @@ from coterie.core.raft.compaction import compaction_index
 from coterie.core.raft.election import Election
 from coterie.core.raft.follower import Follower
 from coterie.core.raft.leader import Leadership
-from coterie.core.raft.reads import RemoteReads
+from coterie.core.raft.relay import Relay
 from coterie.core.raft.snapshot_receiver import SnapshotReceiver
 from coterie.core.raft.state import State
 from coterie.core.raft.transfer import Transfers
@@ -81,7 +81,7 @@ class Raft(Replica):
         self._leadership: Leadership | None = None
         self._changes = Changes(self._state)
         self._transfers = Transfers(self._state)
-        self._remote_reads = RemoteReads(config.max_pending_reads)
+        self._relay = Relay(self._state)
         self._announcement = Announcement(self._state)
         self._settled = False
 
@@ -106,7 +106,7 @@ class Raft(Replica):
         elif isinstance(message, ReadIndex):
             self._on_read_index(now, sender, message)
         elif isinstance(message, ReadIndexReply):
-            self._on_read_index_reply(message)
+            self._relay.answered(message)
         elif isinstance(message, PreVote):
             self._election.handle_pre_vote(now, sender, message)
             if self._leadership is not None:
@@ -132,7 +132,7 @@ class Raft(Replica):
         if leadership is None:
             if self._election.wake(now):
                 self._lead(now)
-            self._repeat_remote_reads(now)
+            self._relay.repeat(now)
             return
         resignation = leadership.resignation(now)
         if resignation is not None:
@@ -157,10 +157,8 @@ class Raft(Replica):
                 outbox.outcomes.append(Refused(token, Refusal.OVERLOADED, self._state.own))
         elif self._state.leader == NOBODY:
             outbox.outcomes.append(self._refusal(token))
-        elif self._remote_reads.add(self._state.leader, token, now):
-            outbox.post(self._state.leader, ReadIndex(self._state.epoch, token))
         else:
-            outbox.outcomes.append(Refused(token, Refusal.OVERLOADED, self._state.leader))
+            self._relay.ask(now, token)
 
     def stored(self, now: Nanos, mark: Mark) -> None:
         """See `Replica.stored`."""
@@ -240,7 +238,7 @@ class Raft(Replica):
     def _on_install_snapshot_reply(self, now: Nanos, sender: MemberId, m: InstallSnapshotReply) -> None:
         state = self._state
         if m.epoch > state.epoch:
-            self._election.step_down(now, m.epoch, f"{state.name(sender)} is in a newer epoch")
+            self._election.newer_epoch_seen(now, sender, m.epoch)
         elif m.epoch == state.epoch and self._leadership is not None:
             self._leadership.handle_install_reply(now, sender, m)
 
@@ -248,14 +246,6 @@ class Raft(Replica):
         state = self._state
         if self._leadership is None or not self._leadership.read(sender, m.token):
             state.outbox.post(sender, ReadIndexReply(state.epoch, m.token, 0))
-
-    def _on_read_index_reply(self, m: ReadIndexReply) -> None:
-        if not self._remote_reads.take(m.token):
-            return
-        if m.index > 0:
-            self._state.outbox.reads.append(ReadReady(m.token, m.index))
-        else:
-            self._state.outbox.outcomes.append(Lost(m.token, self._state.leader))
 
     # -- changes of role ---------------------------------------------------------------------
 
@@ -291,12 +281,6 @@ class Raft(Replica):
             else:
                 state.outbox.post(member, ReadIndexReply(state.epoch, token, 0))
         self._leadership = None
-
-    def _repeat_remote_reads(self, now: Nanos) -> None:
-        state = self._state
-        for token in self._remote_reads.due(now, 2 * state.config.heartbeat_interval):
-            if state.leader != NOBODY:
-                state.outbox.post(state.leader, ReadIndex(state.epoch, token))
 
     # -- drain -------------------------------------------------------------------------------
 
@@ -370,12 +354,11 @@ class Raft(Replica):
             leadership.send_all(now)
             self._answer_reads(now, leadership)  # a single voter's round is over at once
             if leadership.handing_over:
-                self._hand_over(now, leadership)
+                self._transfers.advance(now, leadership)
         if self._transfers.current is not None:
             self._transfers.settle(now, leadership)
         self._follower.release()
-        if self._remote_reads.pending and state.leader != self._remote_reads.leader:
-            outbox.outcomes.extend(Lost(token, state.leader) for token in self._remote_reads.abandon())
+        self._relay.settle()
         store = outbox.close_batch(now)
         if store is not None:
             state.log.batch_closed(store.mark)
@@ -400,28 +383,21 @@ class Raft(Replica):
         return effects
 
     def _answer_reads(self, now: Nanos, leadership: Leadership) -> None:
-        outbox = self._state.outbox
+        state = self._state
         for member, token, index in leadership.answered_reads(now):
             if member == NOBODY:
-                outbox.reads.append(ReadReady(token, index))
+                state.outbox.reads.append(ReadReady(token, index))
             else:
-                outbox.post(member, ReadIndexReply(self._state.epoch, token, index))
-
-    def _hand_over(self, now: Nanos, leadership: Leadership) -> None:
-        if self._transfers.current is None and leadership.retires_at is not None:
-            self._transfers.retire(now, leadership)
-        self._transfers.advance(now, leadership)
+                state.outbox.post(member, ReadIndexReply(state.epoch, token, index))
 
     def _deadline(self, now: Nanos) -> Nanos:
-        deadline = self._election.deadline if self._leadership is None else self._leadership.deadline(now)
-        if self._transfers.current is not None:
-            leads = self._leadership is not None
-            deadline = min(deadline, self._transfers.deadline(self._transfers.current, leads))
         if self._leadership is not None:
-            return deadline
-        if self._remote_reads.pending:
-            repeat = self._remote_reads.next_due(2 * self._state.config.heartbeat_interval)
-            deadline = min(deadline, repeat)
+            deadline = self._leadership.deadline(now)
+        else:
+            deadline = min(self._election.deadline, self._relay.deadline())
+        transfer = self._transfers.current
+        if transfer is not None:
+            deadline = min(deadline, self._transfers.deadline(transfer, self._leadership is not None))
         return deadline
 
     # -- what others may look at -------------------------------------------------------------
@@ -463,12 +439,9 @@ class Raft(Replica):
 
     def age_bound(self, now: Nanos, applied: Index) -> Nanos:
         """See `Replica.age_bound`."""
-        leadership = self._leadership
-        if leadership is None:
+        if self._leadership is None:
             return self._follower.age_bound(now, applied)
-        if not leadership.has_committed or applied < self._state.commit:
-            return -1
-        return max(0, now - leadership.confirmation.confirmed_at)
+        return self._leadership.age_bound(now, applied)
 
     def confirmed_elapsed(self) -> Nanos:
         """See `Replica.confirmed_elapsed`."""

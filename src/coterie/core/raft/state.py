@@ -201,7 +201,7 @@ class State:
         """
         self.log.append(entries)
         for entry in entries:
-            if entry.kind is EntryKind.MEMBERSHIP or entry.kind is EntryKind.SETTINGS:
+            if entry.kind is not EntryKind.COMMANDS and entry.kind is not EntryKind.NOOP:
                 self._take_up(entry)
 
     def _take_up(self, entry: Entry) -> None:

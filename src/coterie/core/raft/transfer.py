@@ -54,7 +54,7 @@ class Transfers:
             return
         self._begin(now, token, to or leadership.roster.best_voter(now), leadership)
 
-    def retire(self, now: Nanos, leadership: Leadership) -> None:
+    def _retire(self, now: Nanos, leadership: Leadership) -> None:
         """This leader has left the group, and that is committed: hand over to whoever is most advanced (4.2.2)."""
         self._begin(now, NO_TOKEN, leadership.roster.best_voter(now), leadership)
 
@@ -85,6 +85,8 @@ class Transfers:
 
     def advance(self, now: Nanos, leadership: Leadership) -> None:
         """Send TimeoutNow once the successor has all of the log; again with each heartbeat, should it be lost."""
+        if self.current is None and leadership.retires_at is not None:
+            self._retire(now, leadership)
         state, transfer = self._state, self.current
         if transfer is None or now < transfer.next_send:
             return

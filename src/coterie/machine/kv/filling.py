@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import chain
 
 from coterie.machine.kv.counts import counted
 from coterie.machine.kv.data import FIRST_REVISION, NEVER
 from coterie.machine.kv.protocol import Item, encoder
-from coterie.machine.kv.records import FORMAT, STATE_KEY, State, item_pairs, places
+from coterie.machine.kv.records import FORMAT, STATE_KEY, State, blocks, index_pair, lone_block, places
 from coterie.machine.stores.interface import Change, OrderedStore
 
-BATCH_ITEMS = 8192
-"""Items in one batch."""
+BATCH_ITEMS = 16_384
+"""Changes in one batch."""
 
 
 def fill(store: OrderedStore, revision: int, compacted: int, items: Iterable[Item]) -> None:
@@ -22,9 +23,10 @@ def fill(store: OrderedStore, revision: int, compacted: int, items: Iterable[Ite
     if revision < FIRST_REVISION or not NEVER <= compacted <= revision:
         raise ValueError(f"a snapshot at revision {revision}, compacted at {compacted}")
     batch: list[Change] = []
-    for item, position in _placed(revision, compacted, items):
-        batch += item_pairs(item, position)
-        if len(batch) >= 2 * BATCH_ITEMS:
+    placed = _placed(revision, compacted, items)
+    for change in _changes(placed, max(compacted, FIRST_REVISION + 1)):
+        batch.append(change)
+        if len(batch) >= BATCH_ITEMS:
             store.write(batch)
             batch = []
     store.write(batch)
@@ -39,19 +41,42 @@ def fill(store: OrderedStore, revision: int, compacted: int, items: Iterable[Ite
     store.write([(STATE_KEY, encoder.encode(state))])
 
 
+def _changes(placed: Iterator[tuple[Item, int]], first: int) -> Iterator[Change]:
+    """Blocks and places. Items before revision `first` may come in any order: each is a block of its own."""
+    for item, position in placed:
+        if item.mod >= first:
+            yield from _events(chain([(item, position)], placed))
+            return
+        yield lone_block(item, position)
+        yield index_pair(item, position)
+
+
+def _events(placed: Iterator[tuple[Item, int]]) -> Iterator[Change]:
+    index: list[Change] = []
+
+    def indexed() -> Iterator[tuple[Item, int]]:
+        for item, position in placed:
+            index.append(index_pair(item, position))
+            yield item, position
+
+    for block in blocks(indexed()):
+        yield block
+        yield from index
+        index.clear()
+    yield from index
+
+
 def _placed(revision: int, compacted: int, items: Iterable[Item]) -> Iterator[tuple[Item, int]]:
-    """The items with their positions. Those older than the first event come by key and are numbered through:
-    all that matters is that no two share revision and position."""
+    """The items with their positions. Those older than the first event are numbered through: all that
+    matters is that no two share revision and position."""
     first = max(compacted, FIRST_REVISION + 1)
     at = first - 1
     position = 0
-    before = b""
     for item in items:
         if item.mod < first:
-            out_of_place = at >= first or item.key <= before
+            out_of_place = at >= first
             if out_of_place or not item.version or item.mod <= FIRST_REVISION:
                 raise ValueError(f"the snapshot has revision {item.mod} of {item.key!r} out of place")
-            before = item.key
             position += 1
         elif item.mod == at:
             position += 1

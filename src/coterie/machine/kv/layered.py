@@ -23,9 +23,11 @@ from coterie.machine.kv.records import (
     STATE_KEY,
     Place,
     State,
+    blocks,
     find,
     find_newest,
-    item_pairs,
+    index_pair,
+    index_row,
     places,
     read_events,
     read_item,
@@ -47,6 +49,8 @@ class LayeredFlush:
         self._state = state
         self.sweep = sweep
         self._discarded = discarded
+        self._positions: dict[tuple[bytes, int], int] = {}
+        """By key and revision: the positions that are not 0."""
 
     def changes(self, view: Reading) -> Iterator[Change]:
         """See `MachineFlush`."""
@@ -54,12 +58,14 @@ class LayeredFlush:
             for _ in self._discarded[-1].discard():
                 pass
             self._discarded.pop()
-        for event in self._layer.log:
-            if isinstance(event, tuple):
-                for position, item in enumerate(event):
-                    yield from item_pairs(item, position)
+        layer = self._layer
+        yield from blocks(self._placed())
+        older, positions = layer.older, self._positions
+        for key, item in layer.newest.items():
+            if key in older:
+                yield index_row([*older[key], item], positions)
             else:
-                yield from item_pairs(event, 0)
+                yield index_pair(item, positions.get((key, item.mod), 0) if positions else 0)
         yield from self.sweep.changes(view)
         state = self._state
         yield (
@@ -68,6 +74,16 @@ class LayeredFlush:
                 State(FORMAT, state.revision, state.compacted, self.sweep.swept, state.bounds, state.counts)
             ),
         )
+
+    def _placed(self) -> Iterator[tuple[Item, int]]:
+        for event in self._layer.log:
+            if isinstance(event, tuple):
+                for position, item in enumerate(event):
+                    if position:
+                        self._positions[item.key, item.mod] = position
+                    yield item, position
+            else:
+                yield event, 0
 
 
 class LayeredStore:

@@ -9,7 +9,7 @@ import msgspec
 from coterie.machine.kv.data import FIRST_REVISION
 from coterie.machine.kv.protocol import Item, encoder
 from coterie.machine.kv.reading import item_size
-from coterie.machine.kv.records import EVENTS_END, event_key, places, read_raw, read_state
+from coterie.machine.kv.records import blocks_from, decode_block, event_key, find, raw_blocks, read_state
 from coterie.machine.stores.interface import Reading
 
 SNAPSHOT_FORMAT = 1
@@ -30,10 +30,8 @@ class _Group(msgspec.Struct, frozen=True, array_like=True, tag=2):
     items: list[Item]
 
 
-class _RawGroup(msgspec.Struct, frozen=True, array_like=True, tag=2):
-    """A group of items that are encoded already."""
-
-    items: list[msgspec.Raw]
+_GROUP_OF = b"\x92\x02"
+"""How a group begins, before its encoded list of items."""
 
 
 class _End(msgspec.Struct, frozen=True, array_like=True, tag=3):
@@ -74,28 +72,44 @@ def stored_records(view: Reading) -> Iterator[bytes]:
         yield encoder.encode(_End(0))
         return
     yield encoder.encode(header_of(state.revision, state.compacted))
-    group: list[msgspec.Raw] = []
-    size = count = 0
-    for raw in _raw_items(view, state.compacted):
-        group.append(msgspec.Raw(raw))
-        count += 1
-        size += len(raw)
-        if size >= RECORD_BYTES:
-            yield encoder.encode(_RawGroup(group))
-            group, size = [], 0
-    if group:
-        yield encoder.encode(_RawGroup(group))
+    first = max(state.compacted, FIRST_REVISION + 1)
+    count = 0
+    for raw in _raw_groups(view, first, state.compacted):
+        count += _length(raw)
+        yield _GROUP_OF + raw
     yield encoder.encode(_End(count))
 
 
-def _raw_items(view: Reading, compacted: int) -> Iterator[bytes]:
-    first = max(compacted, FIRST_REVISION + 1)
+def _raw_groups(view: Reading, first: int, compacted: int) -> Iterator[bytes]:
+    """Blocks of the store as they are, where all of a block belongs to the snapshot."""
     if compacted > FIRST_REVISION:
-        for place in places(view, b"", None, compacted):
-            if place.version and place.mod < first:
-                yield read_raw(view, place)
-    for _, raw in view.range(event_key(first, 0), EVENTS_END):
-        yield raw
+        for _, items in blocks_from(view, FIRST_REVISION):
+            if items[0].mod >= first:
+                break
+            kept = [item for item in items if item.mod < first and item.version and _is_read(view, item, compacted)]
+            if kept:
+                yield encoder.encode(kept)
+    begin = event_key(first, 0)
+    for key, raw in raw_blocks(view, first):
+        if key >= begin:
+            yield raw
+        else:
+            kept = [item for item in decode_block(raw) if item.mod >= first]
+            if kept:
+                yield encoder.encode(kept)
+
+
+def _length(raw: bytes) -> int:
+    """Number of items in an encoded list."""
+    if raw[0] & 0xF0 == 0x90:
+        return raw[0] & 0x0F
+    return int.from_bytes(raw[1:3] if raw[0] == 0xDC else raw[1:5], "big")
+
+
+def _is_read(view: Reading, item: Item, revision: int) -> bool:
+    """Whether the item is its key's as of the revision: what compaction left may not be freed yet."""
+    place = find(view, item.key, revision)
+    return place is not None and place.mod == item.mod
 
 
 def read_header(found: Iterator[bytes]) -> Header:

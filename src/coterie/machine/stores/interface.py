@@ -50,6 +50,10 @@ class Reading(ABC):
         """The first pair with start <= key < end, or None."""
 
     @abstractmethod
+    def last(self, start: bytes, end: bytes) -> Pair | None:
+        """The last pair with start <= key < end, or None."""
+
+    @abstractmethod
     def range(self, start: bytes, end: bytes, limit: int = 0) -> Iterator[Pair]:
         """Pairs with start <= key < end in ascending order, at most `limit` (0: all)."""
 

@@ -43,6 +43,8 @@ class _Read(Reading):
 
     def __init__(self, transaction: lmdb.Transaction[bytes], path: str) -> None:
         self._transaction = transaction
+        self._cursor = transaction.cursor()
+        """For single lookups."""
         self._path = path
 
     def get(self, key: bytes) -> bytes | None:
@@ -58,13 +60,32 @@ class _Read(Reading):
     def first(self, start: bytes, end: bytes) -> Pair | None:
         """See `Reading`."""
         if len(start) <= SHORT_KEY_BYTES:
-            cursor = self._transaction.cursor()
+            cursor = self._cursor
             if not cursor.set_range(start):
                 return None
             key, stored = cursor.item()
             if len(key) <= SHORT_KEY_BYTES:
                 return (key, _checked(key, stored, self._path)) if key < end else None
         return next(self.range(start, end, 1), None)
+
+    def last(self, start: bytes, end: bytes) -> Pair | None:
+        """See `Reading`."""
+        cursor = self._cursor
+        if len(end) > SHORT_KEY_BYTES:
+            bucket = _read_bucket(self._transaction, end, self._path)
+            at = bisect_left(bucket, (end[SHORT_KEY_BYTES:],))
+            if at:
+                key = end[:SHORT_KEY_BYTES] + bucket[at - 1][0]
+                return (key, bucket[at - 1][1]) if key >= start else None
+            end = _bucket_key(end)
+        if not (cursor.prev() if cursor.set_range(end) else cursor.last()):
+            return None
+        key, stored = cursor.item()
+        value = _checked(key, stored, self._path)
+        if len(key) > SHORT_KEY_BYTES:
+            rest, value = _decode_bucket(value, self._path)[-1]
+            key = key[:SHORT_KEY_BYTES] + rest
+        return (key, value) if key >= start else None
 
     def range(self, start: bytes, end: bytes, limit: int = 0) -> Iterator[Pair]:
         """See `Reading`."""

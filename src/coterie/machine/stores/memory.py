@@ -25,6 +25,13 @@ class _Rows(Reading):
         """See `Reading`."""
         return next(self.range(start, end, 1), None)
 
+    def last(self, start: bytes, end: bytes) -> Pair | None:
+        """See `Reading`."""
+        if start < end:
+            for key in self._rows.irange(start, end, (True, False), reverse=True):
+                return key, self._rows[key]
+        return None
+
     def range(self, start: bytes, end: bytes, limit: int = 0) -> Iterator[Pair]:
         """See `Reading`."""
         if start < end:
