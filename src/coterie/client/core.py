@@ -436,7 +436,9 @@ class ClientCore:
             if not request.repeatable:
                 text = f"the connection to {connection.endpoint} closed ({reason}) before the answer came"
                 self._finish(request, ConnectionLost(text))
-            elif not request.attempts and request.id not in self._waiting:
+            elif not request.attempts:
+                # It may wait for a member that it was not sent to; now those that refused it are all there is.
+                self._waiting.pop(request.id, None)
                 self._dispatch(now, request)
         if self._config.give_up_unreachable and not self._routes.connections and self._routes.book.unreachable():
             self._give_up()

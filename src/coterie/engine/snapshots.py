@@ -166,6 +166,10 @@ class Snapshots:
 
     def install(self, meta: SnapshotMeta) -> None:
         """The log was reset to this snapshot: the machine must follow."""
+        assert self._directory is not None
+        if self._to_install is not None:
+            self._directory.release(self._to_install)
+        self._directory.hold(meta)  # newer ones may come before this one is in
         self._to_install = meta
 
     def worked(self, now: Nanos, job: Job, problem: Exception | None) -> SnapshotMeta | None:
@@ -360,6 +364,8 @@ class Snapshots:
         self._installing = None
         if problem is not None:
             raise problem
+        if self._directory is not None:
+            self._directory.release(job.meta)
         self._host.finish_restore(job.restoration)
         if self._to_install is not None:
             return None  # A newer one came meanwhile, and is next.

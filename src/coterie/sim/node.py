@@ -7,7 +7,7 @@ the middle: just before any such call.
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from coterie.core.config import MILLISECOND
@@ -15,6 +15,8 @@ from coterie.core.messages import Message
 from coterie.core.types import Entry, Member, MemberId, Nanos, Role
 from coterie.engine.engine import Engine, EngineConfig
 from coterie.engine.protocol import PROTOCOL_VERSION, Hello, Request, Welcome
+from coterie.engine.work import Lane
+from coterie.machine.stores.memory import MemoryStore
 from coterie.sim.chance import exponential, happens, stream
 from coterie.sim.clock import Clock
 from coterie.sim.disk import SimulatedFiles
@@ -32,6 +34,8 @@ from coterie.storage.refusal import DirectoryRefused
 DIRECTORY: Final = "data"
 SEGMENT_BYTES: Final = (4096, 40_000, 1 << 26)
 """Sizes of log segments that a member may have."""
+FLUSH_PERMILLE: Final = 10
+"""Steps in a thousand at which a member with a store begins to write it, due or not."""
 MAX_INBOX: Final = 20_000
 """Inputs that wait for a paused process; messages beyond that are lost, as in full socket buffers."""
 
@@ -41,7 +45,8 @@ Input = Callable[[Nanos], object]
 class Node:
     """A member: what outlives its process, and what can be done to it (`faults.Victim`)."""
 
-    def __init__(self, member: Member, first: Entry, config: EngineConfig, world: Surroundings) -> None:
+    def __init__(self, member: Member, first: Sequence[Entry], config: EngineConfig, world: Surroundings) -> None:
+        """`first`: what its log begins with."""
         self.id = member.id
         self.member = member
         self.config = config
@@ -52,6 +57,11 @@ class Node:
         self._clock = Clock(self.rng.randrange(1, 10**6) * SECOND, drift)
         self._disk = SimulatedFiles()
         self.frailty = FrailFiles(self._disk)
+        habits = stream(options.seed, f"habits {member.id}")
+        self._habits = habits
+        self.store = MemoryStore() if options.has("snapshot") and habits.getrandbits(1) else None
+        """Where its machine keeps its state; None: in memory."""
+        self._job_mean = habits.choice((1, 20, 200)) * MILLISECOND
         self.life = 0
         self._process: Process | None = None
         self._inbox: list[Input] = []
@@ -67,10 +77,10 @@ class Node:
         self.dies_in_write = False
         self.damaged = False
         """Its log was found damaged: it refuses to start, for ever."""
-        self.header = LogHeader(cluster_id(first), member.id, PROTOCOL)
+        self.header = LogHeader(cluster_id(first[0]), member.id, PROTOCOL)
         self._segment_bytes = self.rng.choice(SEGMENT_BYTES)
         directory = self._open_directory(self._disk)
-        LogStore.create(self._disk, directory.log_directory, self.header, (first,), segment_bytes=self._segment_bytes)
+        LogStore.create(self._disk, directory.log_directory, self.header, first, segment_bytes=self._segment_bytes)
         directory.mark_started(self.header.cluster)
         directory.close()
 
@@ -106,11 +116,11 @@ class Node:
     def _open_directory(self, files: Files) -> DataDirectory:
         return DataDirectory.open(files, DIRECTORY, self.member.name, PROTOCOL, mint=lambda: self.id)
 
-    def open_store(self) -> tuple[int, LogStore]:
-        """The number of this boot, and the log on its disk, recovered."""
+    def open_store(self) -> tuple[DataDirectory, LogStore]:
+        """Its data directory, and the log there, recovered."""
         directory = self._open_directory(self.frailty)
         store = LogStore.open(self.frailty, directory.log_directory, self.header, segment_bytes=self._segment_bytes)
-        return directory.boot, store
+        return directory, store
 
     def start(self) -> None:
         """Start the process on what the disk holds."""
@@ -161,6 +171,8 @@ class Node:
         self.frailty.disarm()
         self.dies_in_write = False
         self._disk.crash(self.rng, power=power)
+        if self.store is not None:
+            self.store.crash(self._habits.randrange(self.store.unsynced + 1) if power else 0)
         self.world.figures.crashes += 1
         self.world.member_died(self.id)
         scale = self.rng.choice((30, 100, 300, 1000, 2500))
@@ -228,6 +240,11 @@ class Node:
             return self._slow_latency
         latency = 50_000 + exponential(self.rng, self._sync_mean)
         return latency * 30 if self._spikes and happens(self.rng, 20) else latency
+
+    def job_latency(self, lane: Lane) -> Nanos:
+        """How long a job waits and takes; meanwhile the node goes on."""
+        hurried = not self.world.network.faulty
+        return 50_000 + exponential(self._habits, MILLISECOND if hurried else self._job_mean)
 
     # -- inputs -----------------------------------------------------------------------------------
 
@@ -297,6 +314,8 @@ class Node:
         inputs, self._inbox = self._inbox, []
         for give in inputs:
             give(now)
+        if self.store is not None and happens(self._habits, FLUSH_PERMILLE):
+            engine.flush_store(now)
         deadline = engine.flush(now)
         replica = engine.replica
         self.world.laws.observe(self.id, replica.epoch, replica.commit, replica.role)

@@ -10,7 +10,7 @@ import msgspec
 from coterie.core.config import MILLISECOND, ReplicaConfig
 from coterie.core.errors import SafetyViolation
 from coterie.core.messages import Message
-from coterie.core.types import NOBODY, Member, MemberId, Nanos, Role
+from coterie.core.types import NO_EPOCH, NOBODY, Entry, EntryKind, Member, MemberId, Nanos, Role
 from coterie.engine.engine import EngineConfig
 from coterie.engine.protocol import Request, Response, View, encoder, request_decoder, response_decoder
 from coterie.machine.kv import protocol as kv
@@ -20,6 +20,7 @@ from coterie.sim.core_client import CoreClient
 from coterie.sim.faults import Faults, Victim
 from coterie.sim.history import History
 from coterie.sim.laws import Laws
+from coterie.sim.machine import MakeMachine, honest
 from coterie.sim.network import Network
 from coterie.sim.node import Node
 from coterie.sim.options import Options
@@ -56,8 +57,9 @@ class Connection(msgspec.Struct):
 class World:
     """Builds the cluster that the options describe, and runs it."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, make_machine: MakeMachine = honest) -> None:
         self.options = options
+        self.make_machine = make_machine
         self.schedule = Schedule()
         self.figures = Figures()
         self.history = History(self.figures)
@@ -80,11 +82,16 @@ class World:
                 max_committed_bytes=self._rng.choice((2_000, 1 << 22)),
                 max_cached_bytes=self._rng.choice((1_000, 50_000, 1 << 25)),
                 max_uncommitted_bytes=self._rng.choice((60_000, 1 << 26)),
+                max_snapshot_chunk_bytes=options.chunk_bytes,
+                max_snapshot_bytes_per_s=options.snapshot_rate,
             ),
             request_timeout=options.election_timeout * 10,
             max_batch_commands=self._rng.choice((2, 8192)),
         )
-        first = first_entry(members)
+        first = [first_entry(members)]
+        if options.has("snapshot"):
+            payload = msgspec.msgpack.encode(options.settings)
+            first.append(Entry(2, NO_EPOCH, EntryKind.SETTINGS, 0, payload))
         self.nodes = {m.id: Node(m, first, config, self) for m in members}
         self.clients: list[Client] = []
         for number in range(options.clients):
