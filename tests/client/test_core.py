@@ -182,6 +182,28 @@ def test_a_late_request_goes_to_another_member_too_and_the_first_answer_counts()
     assert len(world.outcomes["x"]) == 1
 
 
+def test_who_refused_is_asked_again_when_the_other_that_was_asked_is_given_up() -> None:
+    world = World(1)
+    first = ready(world)
+    world.put("x", exactly_once=True, timeout=60_000)
+    world.turn()
+    world.advance(2100 * MILLISECOND)
+    second = greet(world)
+    (attempt,) = world.wires[second].pending
+    assert isinstance(attempt, Submit)
+    world.wires[second].pending.clear()
+    world.say(second, Failure(attempt.id, FailureCode.LEADER_LOST, Happened.UNKNOWN, "a snapshot was installed"))
+    world.turn()
+    assert not world.wires[second].pending
+    for connection in tuple(world.dials):
+        world.refuse(connection)
+    world.advance(7000 * MILLISECOND)
+    assert first not in world.wires
+    assert world.wires[second].pending
+    serve_all(world, second)
+    assert world.answer("x").body == b"x"
+
+
 def test_a_member_that_says_nothing_at_all_is_soon_passed_over() -> None:
     world = World(1)
     ready(world)

@@ -114,8 +114,8 @@ MUTANTS: Final = (
             (ELECTION, "self._votes = {state.own}", "self._votes = [state.own]"),
             (
                 ELECTION,
-                "        self._votes = set()\n        self._restart_timer(now)\n        request",
-                "        self._votes = []\n        self._restart_timer(now)\n        request",
+                "        self._votes = set()\n        self._wait_for_outcome(now)\n        request",
+                "        self._votes = []\n        self._wait_for_outcome(now)\n        request",
             ),
             (ELECTION, "self._votes.add(self._state.own)\n", "self._votes.append(self._state.own)\n"),
             (

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
-from coterie.core.messages import Append, AppendReply, RequestVote, VoteReply
-from coterie.core.records import Put, SaveHardState, StoreBatch, Truncate
-from coterie.core.types import NO_EPOCH, Entry, EntryKind, Epoch, HardState, Role
+from coterie.core.messages import Append, AppendReply, InstallSnapshotReply, RequestVote, VoteReply
+from coterie.core.records import Compact, Put, Reset, SaveHardState, StoreBatch, Truncate
+from coterie.core.types import (
+    NO_EPOCH,
+    Entry,
+    EntryKind,
+    Epoch,
+    HardState,
+    Member,
+    MemberId,
+    Membership,
+    Role,
+    SnapshotMeta,
+)
 from coterie.machine.interface import Batch
+from coterie.sim.configurations import quorums_meet
 from coterie.sim.laws import Laws
 from coterie.sim.shadow import ShadowLog, slot_of
 from coterie.sim.verdict import Figures, Violation
@@ -19,24 +32,57 @@ def entry(index: int, epoch: Epoch = ONE, payload: bytes = b"x") -> Entry:
     return Entry(index, epoch, EntryKind.COMMANDS, 0, payload)
 
 
+def group(*voters: MemberId, outgoing: tuple[MemberId, ...] = (), learners: tuple[MemberId, ...] = ()) -> Membership:
+    ids = sorted({*voters, *outgoing, *learners})
+    return Membership(tuple(Member(i, f"n{i}", f"n{i}:1", "") for i in ids), voters, outgoing, learners)
+
+
+def change(index: int, epoch: Epoch, membership: Membership) -> Entry:
+    return Entry(index, epoch, EntryKind.MEMBERSHIP, 0, msgspec.msgpack.encode(membership))
+
+
+def empty(*voters: MemberId) -> ShadowLog:
+    log = ShadowLog()
+    log.memberships = [(0, group(*voters))]
+    return log
+
+
 class Scene:
-    """Three members that have just started with empty disks."""
+    """Members 1, 2 and 3 are voters and have just started with empty disks; 4 is a stranger."""
 
     def __init__(self) -> None:
-        self.laws = Laws((1, 2, 3), Figures())
-        self._marks = dict.fromkeys((1, 2, 3), 0)
-        for member in (1, 2, 3):
-            self.laws.started(member, 1, ShadowLog())
+        self.laws = Laws((1, 2, 3, 4), Figures())
+        self._marks = dict.fromkeys((1, 2, 3, 4), 0)
+        for member in (1, 2, 3, 4):
+            self.laws.started(member, 1, empty(1, 2, 3))
 
-    def store(self, member: int, *records: Put | Truncate | SaveHardState, durable: bool = True) -> None:
+    def store(
+        self,
+        member: int,
+        *records: Put | Truncate | SaveHardState | Compact | Reset,
+        durable: bool = True,
+        leads: bool = False,
+        commit: int = 0,
+    ) -> None:
         self._marks[member] += 1
-        self.laws.store(member, StoreBatch(self._marks[member], records))
+        role = Role.LEADER if leads else Role.FOLLOWER
+        self.laws.store(member, StoreBatch(self._marks[member], records), role, commit)
         if durable:
             self.laws.stored(member, self._marks[member])
 
-    def leader(self, member: int, epoch: Epoch) -> None:
-        self.store(member, SaveHardState(HardState(epoch, member)))
-        self.laws.observe(member, epoch, 0, Role.LEADER)
+    def vote(self, member: int, epoch: Epoch, candidate: int) -> None:
+        self.store(member, SaveHardState(HardState(epoch, candidate)))
+        if member != candidate:
+            self.laws.sent(member, candidate, VoteReply(epoch, True))
+
+    def leader(self, member: int, epoch: Epoch, commit: int = 0) -> None:
+        self.vote(member, epoch, member)
+        self.vote(member % 3 + 1, epoch, member)
+        self.laws.observe(member, epoch, commit, Role.LEADER)
+
+
+def snapshot(index: int, epoch: Epoch = ONE) -> SnapshotMeta:
+    return SnapshotMeta(index, epoch, group(1, 2, 3))
 
 
 def append(epoch: Epoch) -> Append:
@@ -49,9 +95,7 @@ def ack(epoch: Epoch, index: int) -> AppendReply:
 
 def test_a_whole_round_of_replication_breaks_no_law() -> None:
     scene = Scene()
-    scene.store(2, SaveHardState(HardState(ONE, 1)))
     scene.leader(1, ONE)
-    scene.laws.sent(2, 1, VoteReply(ONE, True))
     scene.laws.sent(1, 2, append(ONE))
     scene.store(1, Put((entry(1),)))
     scene.store(2, Put((entry(1),)))
@@ -59,6 +103,11 @@ def test_a_whole_round_of_replication_breaks_no_law() -> None:
     scene.laws.observe(1, ONE, 1, Role.LEADER)
     scene.laws.observe(2, ONE, 1, Role.FOLLOWER)
     assert scene.laws.chosen == 1
+    scene.store(2, Compact(snapshot(1)), commit=1)
+    scene.store(3, Reset(snapshot(1)))
+    scene.laws.sent(3, 1, InstallSnapshotReply(ONE, 1, 10, True, 1, 0))
+    scene.laws.observe(3, ONE, 1, Role.FOLLOWER)
+    scene.laws.resumed(3, 1, b"state")
 
 
 def test_a_vote_may_leave_when_a_later_epoch_is_on_disk() -> None:
@@ -71,7 +120,7 @@ def test_a_vote_may_leave_when_a_later_epoch_is_on_disk() -> None:
 
 def two_leaders(scene: Scene) -> None:
     scene.leader(1, ONE)
-    scene.leader(2, ONE)
+    scene.laws.observe(2, ONE, 0, Role.LEADER)
 
 
 def two_votes(scene: Scene) -> None:
@@ -150,13 +199,101 @@ def an_acknowledgement_from_memory(scene: Scene) -> None:
 
 def a_disk_that_forgets(scene: Scene) -> None:
     scene.store(2, Put((entry(1),)))
-    scene.laws.started(2, 2, ShadowLog())
+    scene.laws.started(2, 2, empty(1, 2, 3))
 
 
 def a_disk_that_invents(scene: Scene) -> None:
-    found = ShadowLog()
+    found = empty(1, 2, 3)
     found.put(1, slot_of(entry(1)))
     scene.laws.started(2, 2, found)
+
+
+def a_leader_that_few_voted_for(scene: Scene) -> None:
+    scene.vote(1, ONE, 1)
+    scene.vote(4, ONE, 1)
+    scene.laws.observe(1, ONE, 0, Role.LEADER)
+
+
+def a_stranger_that_campaigns(scene: Scene) -> None:
+    scene.store(4, SaveHardState(HardState(ONE, 4)))
+    scene.laws.sent(4, 1, RequestVote(ONE, 0, NO_EPOCH))
+
+
+def a_copy_at_a_learner_that_counts(scene: Scene) -> None:
+    scene.leader(1, ONE)
+    scene.store(1, Put((entry(1),)))
+    scene.store(4, Put((entry(1),)))
+    scene.laws.observe(1, ONE, 1, Role.LEADER)
+
+
+def a_joint_commit_by_one_half(scene: Scene) -> None:
+    scene.leader(1, ONE)
+    joint = group(1, 4, outgoing=(1, 2, 3))
+    for member in (1, 4):
+        scene.store(member, Put((change(1, ONE, joint),)), leads=member == 1)
+    scene.laws.observe(1, ONE, 0, Role.LEADER)
+    scene.laws.observe(1, ONE, 1, Role.LEADER)
+
+
+def a_change_without_a_joint_phase(scene: Scene) -> None:
+    scene.leader(1, ONE)
+    scene.store(1, Put((change(1, ONE, group(1, 4)),)), leads=True)
+
+
+def a_change_upon_a_change(scene: Scene) -> None:
+    commit_one(scene)
+    scene.store(1, Put((change(2, ONE, group(1, 2, 3, 4)),)), leads=True, commit=1)
+    scene.store(1, Put((change(3, ONE, group(1, 2, 3)),)), leads=True, commit=1)
+
+
+def a_change_before_the_own_epoch(scene: Scene) -> None:
+    commit_one(scene)
+    scene.leader(2, TWO, 1)
+    scene.store(2, Put((change(2, TWO, group(1, 2, 3, 4)),)), leads=True, commit=1)
+
+
+def an_end_before_the_removal_is_committed(scene: Scene) -> None:
+    scene.leader(1, ONE)
+    for member in (1, 2):
+        scene.store(member, Put((change(1, ONE, group(1, 2, 3)),)), leads=member == 1)
+    scene.laws.observe(1, ONE, 1, Role.LEADER)
+    scene.store(1, Put((change(2, ONE, group(1, 2)),)), leads=True, commit=1)
+    scene.laws.removed(3, 1)
+
+
+def a_log_that_forgets_too_much(scene: Scene) -> None:
+    scene.store(2, Put((entry(1),)))
+    scene.store(2, Compact(snapshot(1)))
+
+
+def a_snapshot_of_what_was_not_chosen(scene: Scene) -> None:
+    scene.store(2, Reset(snapshot(7)))
+
+
+def a_snapshot_that_takes_back(scene: Scene) -> None:
+    commit_one(scene)
+    scene.store(1, Reset(snapshot(1)))
+
+
+def a_snapshot_that_is_not_there(scene: Scene) -> None:
+    scene.laws.sent(2, 1, InstallSnapshotReply(ONE, 1, 10, True, 1, 0))
+
+
+def states_that_differ(scene: Scene) -> None:
+    scene.laws.state(1, 1, b"a")
+    scene.laws.resumed(2, 1, b"b")
+
+
+def a_batch_left_out(scene: Scene) -> None:
+    scene.laws.applied(1, Batch(1, 0, (0,), (b"one",)), [b"yes"])
+    scene.laws.applied(1, Batch(2, 0, (0,), (b"two",)), [b"yes"])
+    scene.laws.applied(2, Batch(2, 0, (0,), (b"two",)), [b"yes"])
+
+
+def a_batch_that_a_snapshot_held_already(scene: Scene) -> None:
+    scene.laws.applied(1, Batch(1, 0, (0,), (b"one",)), [b"yes"])
+    scene.laws.resumed(2, 1, b"state")
+    scene.laws.applied(2, Batch(1, 0, (0,), (b"one",)), [b"yes"])
 
 
 def replies_that_differ(scene: Scene) -> None:
@@ -194,6 +331,21 @@ def an_uncommitted_entry_applied(scene: Scene) -> None:
         ("ack-durable", an_acknowledgement_from_memory),
         ("log-kept", a_disk_that_forgets),
         ("log-invented", a_disk_that_invents),
+        ("vote-quorum", a_leader_that_few_voted_for),
+        ("voter-leads", a_stranger_that_campaigns),
+        ("commit-quorum", a_copy_at_a_learner_that_counts),
+        ("commit-quorum", a_joint_commit_by_one_half),
+        ("quorums-meet", a_change_without_a_joint_phase),
+        ("one-change", a_change_upon_a_change),
+        ("change-own-epoch", a_change_before_the_own_epoch),
+        ("removed-committed", an_end_before_the_removal_is_committed),
+        ("log-forgets-applied", a_log_that_forgets_too_much),
+        ("snapshot-chosen", a_snapshot_of_what_was_not_chosen),
+        ("snapshot-newer", a_snapshot_that_takes_back),
+        ("ack-durable", a_snapshot_that_is_not_there),
+        ("same-state", states_that_differ),
+        ("applied-in-order", a_batch_left_out),
+        ("applied-in-order", a_batch_that_a_snapshot_held_already),
         ("same-applied", replies_that_differ),
         ("applied-once", a_command_that_runs_twice),
         ("applied-committed", an_uncommitted_entry_applied),
@@ -204,3 +356,11 @@ def test_each_crime_is_named(law: str, crime: object) -> None:
     with pytest.raises(Violation) as caught:
         crime(Scene())
     assert caught.value.check == law
+
+
+def test_quorums_meet_exactly_where_two_sets_cannot_decide_alone() -> None:
+    assert quorums_meet(group(1, 2, 3), group(1, 2, 3, 4))
+    assert not quorums_meet(group(1, 2, 3), group(1, 4, 5))
+    assert quorums_meet(group(1, 2, 3), group(1, 4, 5, outgoing=(1, 2, 3)))
+    assert quorums_meet(group(1, 4, 5, outgoing=(1, 2, 3)), group(1, 4, 5))
+    assert not quorums_meet(group(1, 2), group(3, 4))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -25,6 +27,7 @@ from tests.storage.logs import (
 from coterie.core.records import Compact, Put, Record, Reset, SaveHardState, StoreBatch, Truncate
 from coterie.core.types import EntryKind, Epoch, HardState, Member, Membership, SnapshotMeta
 from coterie.sim.disk import SimulatedFiles
+from coterie.storage.disk import DiskFiles
 from coterie.storage.errors import LogDamaged
 from coterie.storage.frame import encode_frame
 from coterie.storage.log_store import LogStore
@@ -184,6 +187,30 @@ def test_an_empty_log_has_a_hard_state_and_no_membership() -> None:
     store.trim()
     assert len(numbers(files)) == 1
     assert content(open_log(files)).entries == [entry(51)]
+
+
+def test_segments_are_removed_beside_writing_and_reading(tmp_path: Path) -> None:
+    """On the real disk, in a thread of its own, as the sync thread does it."""
+    store = LogStore.create(DiskFiles(), str(tmp_path / "log"), OWNER, (FIRST,), segment_bytes=SEGMENT_BYTES)
+    with ThreadPoolExecutor(1) as thread:
+        for index in range(2, 200):
+            records: list[Record] = [Put((entry(index, b"v" * 1000),))]
+            if index % 10 == 0:
+                records.append(Compact(base(index - 5)))
+            prepared = store.prepare([StoreBatch(index, tuple(records))])
+            writing = thread.submit(prepared.perform)
+            first = store.base.index + 1
+            assert indexes(store, first) == [*range(first, index)]
+            writing.result()
+            removal = thread.submit(store.trim)
+            assert indexes(store, first) == [*range(first, index + 1)]
+            if index % 3:
+                removal.result()
+    assert len(list((tmp_path / "log").iterdir())) < 5
+    store.close()
+    again = LogStore.open(DiskFiles(), str(tmp_path / "log"), OWNER, segment_bytes=SEGMENT_BYTES)
+    assert indexes(again, 186) == [*range(186, 200)]
+    again.close()
 
 
 # What cannot be

@@ -497,6 +497,20 @@ def test_a_transfer_under_way_keeps_its_file_while_newer_ones_are_taken() -> Non
         directory.chunk(10, 0, 100)
 
 
+def test_one_that_is_being_installed_stays_while_newer_ones_come() -> None:
+    directory = opened(new_disk())
+    first = take(directory, base(10), b"state")
+    directory.hold(first.meta)
+    for index in (20, 30, 40):
+        take(directory, base(index), b"a newer state")
+        directory.prune()
+    assert indexes(directory) == [40, 30, 10]
+    assert state(directory, first) == b"state"
+    directory.release(first.meta)
+    directory.prune()
+    assert indexes(directory) == [40, 30]
+
+
 def test_a_file_that_is_read_in_leaps_is_read_right() -> None:
     directory = opened(new_disk())
     snapshot = take(directory, base(10), bytes(range(256)) * 2000)

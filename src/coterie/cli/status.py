@@ -64,7 +64,6 @@ def _member(member: Seen) -> dict[str, object]:
         "epoch": {"round": said.epoch_round, "node": said.epoch_node} if said is not None else None,
         "commit": said.commit if said is not None else None,
         "applied": said.applied if said is not None else None,
-        "voter": member.voter,
         "peer": member.peer,
         "client": member.client,
         "healthy": member.healthy,

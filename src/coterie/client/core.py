@@ -20,41 +20,31 @@ from collections.abc import Iterable
 
 import msgspec
 
+from coterie.client.attempts import admin_kind, decode, encode, encode_other, farewell, greeting, session_of
 from coterie.client.config import ClientConfig
 from coterie.client.connection import Connection, Phase
 from coterie.client.endpoints import Endpoint, backoff
 from coterie.client.errors import ClientClosed, ConnectionLost, Unavailable, error_of
 from coterie.client.failures import BLAMES_MEMBER, Verdict, effect_of, judge, out_of_time
-from coterie.client.frames import FrameError, frame
+from coterie.client.frames import FrameError
 from coterie.client.ledger import Ledger
 from coterie.client.requests import NEVER, Drained, Kind, OnDone, Outcome, Request
 from coterie.client.routing import Routes
 from coterie.client.session import Session
 from coterie.core.types import MemberId, Nanos
-from coterie.engine.admin_requests import AdminRequest, AskMembers, AskSettings, ChangeMembers
+from coterie.engine.admin_requests import AdminRequest
 from coterie.engine.protocol import (
-    CLIENT_MAGIC,
-    PROTOCOL_VERSION,
     Answer,
-    AskStatus,
-    CloseSession,
     Failure,
     FailureCode,
     Happened,
-    Hello,
-    OpenSession,
     Query,
     ReadMode,
     Response,
     Submit,
     View,
     Welcome,
-    encoder,
-    response_decoder,
 )
-
-_encode = encoder.encode
-_decode = response_decoder.decode
 
 
 class ClientCore:
@@ -64,6 +54,7 @@ class ClientCore:
         self._config = config
         self._rng = rng
         self._routes = Routes(endpoints, config, rng)
+        self.book = self._routes.book
         self._session = Session(config.session_window)
         self._ledger = Ledger(config)
         self._requests = self._ledger.live
@@ -118,8 +109,7 @@ class ClientCore:
 
     def administer(self, now: Nanos, request: AdminRequest, on_done: OnDone, *, timeout: Nanos) -> int:
         """Ask the leader for a change or a look; returns the request's id. Raises as `submit` does."""
-        kind = Kind.LOOK if isinstance(request, AskMembers | AskSettings) else Kind.CHANGE
-        admitted = self._admit(kind, b"", on_done, now + timeout)
+        admitted = self._admit(admin_kind(request), b"", on_done, now + timeout)
         admitted.admin = request
         self._dispatch(now, admitted)
         return admitted.id
@@ -139,7 +129,7 @@ class ClientCore:
             if request.kind is not Kind.OPEN_SESSION:
                 self._finish(request, ClientClosed("the client was closed", effect=request.effect()))
         if self._session.id and best is not None:
-            self._write(best, frame(CloseSession(0, self._session.id)))
+            self._write(best, farewell(self._session.id))
         self._closed = True
         self._requests.clear()
         self._closing.extend(self._routes.connections)
@@ -153,7 +143,7 @@ class ClientCore:
         found = self._routes.connections.get(connection)
         if found is not None and found.phase is Phase.DIALLING:
             found.phase = Phase.GREETING
-            self._write(found, CLIENT_MAGIC + frame(Hello(PROTOCOL_VERSION, self._config.name)))
+            self._write(found, greeting(self._config.name))
 
     def closed(self, now: Nanos, connection: int, reason: str) -> None:
         """The dial failed, or the connection closed. `reason` is for people."""
@@ -172,7 +162,7 @@ class ClientCore:
             self._rerank(now)
         try:
             for body in found.frames.feed(data):
-                self._response(now, found, _decode(body))
+                self._response(now, found, decode(body))
         except (FrameError, msgspec.MsgspecError) as problem:
             if found.id in self._routes.connections:
                 self._abandon(now, found, f"does not speak the client protocol ({problem})")
@@ -225,11 +215,6 @@ class ClientCore:
         return self._routes.leader
 
     @property
-    def endpoints(self) -> str:
-        """Every member's address that is known, with commas between."""
-        return ",".join(str(place.endpoint) for place in self._routes.book.places())
-
-    @property
     def under_way(self) -> int:
         """Requests without an outcome."""
         return len(self._requests)
@@ -275,15 +260,11 @@ class ClientCore:
         kind = request.kind
         if kind is Kind.COMMAND:
             floor = self._session.floor_of(request.session)
-            body = _encode(Submit(attempt, request.session, request.seq, floor, request.payload))
+            body = encode(Submit(attempt, request.session, request.seq, floor, request.payload))
         elif kind is Kind.QUERY:
-            body = _encode(Query(attempt, request.mode, request.at_least, request.payload))
-        elif kind is Kind.STATUS:
-            body = _encode(AskStatus(attempt))
-        elif request.admin is not None:
-            body = _encode(_admin_attempt(request, attempt))
+            body = encode(Query(attempt, request.mode, request.at_least, request.payload))
         else:
-            body = _encode(OpenSession(attempt, self._config.session_ttl))
+            body = encode_other(request, attempt, self._config.session_ttl)
         request.attempts = (*request.attempts, (connection, attempt))
         request.sent = True
         request.sent_at = now
@@ -326,25 +307,23 @@ class ClientCore:
     # Sessions
 
     def _open_session(self, now: Nanos) -> None:
-        if not self._session.id and not self._session.opening:
+        session = self._session
+        if not session.id and not session.opening:
             request = self._ledger.open(Kind.OPEN_SESSION)
-            self._session.opening = request.id
+            session.opening = request.id
             self._dispatch(now, request)
 
     def _session_outcome(self, outcome: Outcome) -> None:
         session = self._session
         session.opening = 0
-        if isinstance(outcome, Answer):
-            try:
-                session.opened(msgspec.msgpack.decode(outcome.body, type=int))
-            except msgspec.MsgspecError as problem:
-                outcome = Unavailable(f"the answer to the opening of a session is not a session's id ({problem})")
-            else:
-                self._unblocked = True
-                return
+        opened = session_of(outcome)
+        if isinstance(opened, int):
+            session.opened(opened)
+            self._unblocked = True
+            return
         for request in tuple(session.waiting.values()):
-            error = type(outcome)(f"no session could be opened: {outcome}", effect=request.effect())
-            error.advice = outcome.advice
+            text = f"no session could be opened: {opened}"
+            error = type(opened)(text, effect=request.effect(), advice=opened.advice)
             self._finish(request, error)
 
     def _release(self, now: Nanos) -> None:
@@ -457,22 +436,15 @@ class ClientCore:
             if not request.repeatable:
                 text = f"the connection to {connection.endpoint} closed ({reason}) before the answer came"
                 self._finish(request, ConnectionLost(text))
-            elif not request.attempts and request.id not in self._waiting:
+            elif not request.attempts:
+                # It may wait for a member that it was not sent to; now those that refused it are all there is.
+                self._waiting.pop(request.id, None)
                 self._dispatch(now, request)
         if self._config.give_up_unreachable and not self._routes.connections and self._routes.book.unreachable():
             self._give_up()
 
     def _give_up(self) -> None:
+        text = f"no member can be reached ({self._routes.book.explain()})"
         for request in tuple(self._requests.values()):
             if request.kind is not Kind.OPEN_SESSION and request.id in self._requests:
-                text = f"no member can be reached ({self._routes.book.explain()})"
                 self._finish(request, Unavailable(text, effect=request.effect()))
-
-
-def _admin_attempt(request: Request, attempt: int) -> AdminRequest:
-    """What to send: a change that may have happened is marked so, and then finding it done is success."""
-    admin = request.admin
-    assert admin is not None
-    if isinstance(admin, ChangeMembers):
-        return msgspec.structs.replace(admin, id=attempt, again=request.unknown or bool(request.attempts))
-    return msgspec.structs.replace(admin, id=attempt)

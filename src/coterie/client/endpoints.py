@@ -110,6 +110,10 @@ class EndpointBook:
             if not place.given and not place.connection and place.member not in current:
                 del self._places[place.endpoint]
 
+    def listed(self) -> str:
+        """Every endpoint known, with commas between."""
+        return ",".join(str(endpoint) for endpoint in self._places)
+
     def of(self, member: MemberId) -> Place | None:
         """Where `member` is, connected or not."""
         found = None

@@ -10,17 +10,15 @@ import random
 from collections import deque
 from collections.abc import Sequence
 
-import msgspec
-
-from coterie.core.config import MIB, MILLISECOND, ReplicaConfig
 from coterie.core.errors import SafetyViolation
 from coterie.core.messages import Forward, ForwardRefused, Message, StateDigest
 from coterie.core.protocols import make_replica
 from coterie.core.records import Recovered
 from coterie.core.replica import Accepted, Effects, LogReader, ReadReady, RoleChange
-from coterie.core.settings import LATEST_VERSION
 from coterie.core.types import NOBODY, Entry, EntryKind, Mark, MemberId, Nanos, Role, SnapshotMeta, Token
 from coterie.engine.administration import Administration
+from coterie.engine.config import EngineConfig as EngineConfig
+from coterie.engine.config import Identity as Identity
 from coterie.engine.divergence import DivergenceCheck
 from coterie.engine.group import Group
 from coterie.engine.history import History, memberships_up_to
@@ -41,39 +39,6 @@ from coterie.storage.snapshots import SnapshotDirectory
 
 MAX_ELECTIONS_REMEMBERED = 16
 NEVER: Nanos = 1 << 62
-
-
-class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """Limits of the engine; the replica's own are in `replica`."""
-
-    replica: ReplicaConfig = ReplicaConfig()
-    request_timeout: Nanos = 5000 * MILLISECOND
-    """A request that has no outcome by then fails with TIMEOUT, effect unknown."""
-    max_batch_bytes: int = 1 * MIB
-    """Command bytes in one log entry (one command may exceed it and then travels alone)."""
-    max_batch_commands: int = 8192
-    max_pending_requests: int = 65536
-    """Requests taken and not yet answered; one more is refused with OVERLOADED."""
-    batch_delay: Nanos = 2 * MILLISECOND
-    """While entries are on their way to their quorum, further commands gather for at most this long,
-    doubled for each such entry, so that many share the next one. An idle leader proposes at once."""
-    resend_interval: Nanos = 500 * MILLISECOND
-    """Commands forwarded to a leader and not applied by then are sent to it again."""
-    supported_version: int = LATEST_VERSION
-    """The newest cluster version that this program supports."""
-
-
-class Identity(msgspec.Struct, frozen=True, kw_only=True):
-    """Who this node is: from its data directory."""
-
-    cluster: int
-    """64 bits, made from the first entry of the log."""
-    member: MemberId
-    name: str
-    boot: int
-    """How often this data directory was started; durable before the node speaks."""
-    version: str = "0"
-    pid: int = 0
 
 
 class Engine:
@@ -163,6 +128,7 @@ class Engine:
         self._role: RoleChange | None = None
         self._elections: deque[str] = deque(maxlen=MAX_ELECTIONS_REMEMBERED)
         self._retry_reads_at: Nanos = NEVER
+        self._look_at: Nanos = now  # the deadline that the last flush returned
 
     def _new_token(self) -> Token:
         self._last_token += 1
@@ -266,9 +232,11 @@ class Engine:
         """
         self._intake.flush(now)
         self._intake.overloaded_until = self._proposals.overloaded_until
-        self._submissions.expire(now, f" (the disk of {self.identity.name} is full)" if self._disk_full else "")
-        self._queries.expire(now)
-        self._administration.expire(now)
+        if now >= self._look_at:
+            # Whatever came since the last flush has a later deadline than this one's.
+            self._submissions.expire(now, f" (the disk of {self.identity.name} is full)" if self._disk_full else "")
+            self._queries.expire(now)
+            self._administration.expire(now)
         self._ask_reads(now)
         if self._found:
             self._tell_found()
@@ -278,7 +246,8 @@ class Engine:
             effects = self.replica.drain(now)
             again = self._perform(now, effects)
             if not (again or effects.more or self._look_at_group(now) or self._snapshots.flush(now)):
-                return self._deadline(now, effects.deadline)
+                self._look_at = self._deadline(effects.deadline)
+                return self._look_at
 
     def _tell_found(self) -> None:
         """What was found at the start."""
@@ -424,14 +393,18 @@ class Engine:
         expiry = self.host.next_expiry()
         return expiry is not None and self.host.time + elapsed >= expiry
 
-    def _deadline(self, now: Nanos, replica_deadline: Nanos) -> Nanos:
-        deadline = min(replica_deadline, self._proposals.deadline(), self._queries.deadline(), self._retry_reads_at)
-        deadline = min(deadline, self._administration.deadline(), self._group.deadline())
-        deadline = min(deadline, self._snapshots.deadline())
-        oldest = self._submissions.oldest
-        if oldest is not None:
-            deadline = min(deadline, oldest.deadline)
-        return deadline
+    def _deadline(self, deadline: Nanos) -> Nanos:
+        """The earliest of the replica's `deadline` and everybody else's."""
+        others = (
+            self._proposals.deadline(),
+            self._queries.deadline() if self._queries.count else NEVER,
+            self._administration.deadline(),
+            self._submissions.deadline() if self._submissions.count else NEVER,
+            self._group.deadline(),
+            self._snapshots.deadline(),
+            self._retry_reads_at,
+        )
+        return min(deadline, *others)
 
     # -- what others may look at -------------------------------------------------------------
 

@@ -53,6 +53,8 @@ class PeerHello(msgspec.Struct, frozen=True, array_like=True, tag=1):
     target: MemberId
     claim: int = 0
     """64 random bits of a data directory that joined; 0: a first member's."""
+    address: str = ""
+    """Where members reach the dialler: one that has just joined, or is behind, does not know from its log."""
     starts: tuple[int, ...] = ()
     """`process` of each of the directory's last starts, this one last: its history, which no other copy shares."""
 
@@ -132,6 +134,7 @@ class PeerIdentity(msgspec.Struct, frozen=True, kw_only=True):
     process: int
     protocol: str
     claim: int = 0
+    address: str = ""
     starts: tuple[int, ...] = ()
 
     def hello(self, target: MemberId) -> PeerHello:
@@ -147,6 +150,7 @@ class PeerIdentity(msgspec.Struct, frozen=True, kw_only=True):
             self.protocol,
             target,
             self.claim,
+            self.address,
             self.starts,
         )
 

@@ -157,6 +157,7 @@ class Node:
             process=disk.starts[-1],
             protocol=config.protocol,
             claim=disk.claim,
+            address=config.peer,
             starts=disk.starts,
         )
         transport = Transport(
@@ -217,7 +218,7 @@ class Node:
         )
         self._local = LocalClient(shell)
         self._open.callback(self._local.end)
-        peers.open(own_side, shell, disk.boots(self._lines), register)
+        peers.open(own_side, shell, disk.boots(self._lines), register, transport)
         for listener in client_sockets:
             self._serve(await loop.create_server(self._clients.protocol, sock=listener))
         self._running = True

@@ -47,6 +47,18 @@ class PeerInput(Protocol):
         ...
 
 
+class Acquaintance(Protocol):
+    """Who answers members."""
+
+    def meet(self, member: MemberId, name: str, address: str) -> None:
+        """A member was welcomed; it can be reached at `address`."""
+        ...
+
+    def part(self, member: MemberId) -> None:
+        """Its stream closed."""
+        ...
+
+
 class _Incoming(asyncio.Protocol):
     """One stream from another member (or from somebody who is none)."""
 
@@ -170,6 +182,7 @@ class PeerPort:
         self._input: PeerInput | None = None
         self._boots = Boots()
         self._register = Register()
+        self._acquaintance: Acquaintance | None = None
         self._streams: set[_Incoming] = set()
         self._by_sender: dict[MemberId, _Incoming] = {}
 
@@ -177,8 +190,16 @@ class PeerPort:
         """A new connection's protocol, for `loop.create_server`."""
         return _Incoming(self)
 
-    def open(self, own: PeerIdentity, input: PeerInput, boots: Boots, register: Register | None = None) -> None:
+    def open(
+        self,
+        own: PeerIdentity,
+        input: PeerInput,
+        boots: Boots,
+        register: Register | None = None,
+        acquaintance: Acquaintance | None = None,
+    ) -> None:
         """From now on members are welcomed; before, they are told to try again."""
+        self._acquaintance = acquaintance
         self._register = register if register is not None else self._register
         self._own = own
         self._boots = boots
@@ -208,6 +229,8 @@ class PeerPort:
         self._streams.discard(stream)
         if self._by_sender.get(stream.sender) is stream:
             del self._by_sender[stream.sender]
+            if self._acquaintance is not None:
+                self._acquaintance.part(stream.sender)
 
     def answer(self, question: HandshakeFrame) -> HandshakeFrame:
         """What the first frame of a stream is answered. Raises `HandshakeRefused`, `FirstStartConflict`."""
@@ -234,6 +257,8 @@ class PeerPort:
         self._by_sender[hello.member] = stream
         if older is not None:
             older.abort()
+        if self._acquaintance is not None:
+            self._acquaintance.meet(hello.member, hello.name, hello.address)
 
     def input(self, sender: MemberId, messages: list[Message]) -> None:
         """Messages arrived."""

@@ -17,6 +17,9 @@ from coterie.runtime.peer_port import PeerPort
 FAREWELL_S = 10.0
 """How long a member that has left is still sent to."""
 
+MAX_MET = 64
+"""Members that are not in the log here and are answered all the same."""
+
 
 class Transport:
     """Sends to members by id. Everything here may be lost; nothing here waits."""
@@ -31,6 +34,7 @@ class Transport:
         on_closed: Callable[[MemberId, bool], None],
         on_expelled: Callable[[str], None] = lambda reason: None,
         on_copied: Callable[[str], None] = lambda reason: None,
+        farewell_s: float = FAREWELL_S,
     ) -> None:
         """`on_closed(peer, refused)`, `on_expelled(reason)`, `on_copied(reason)`: see `PeerLink`."""
         self._own = own
@@ -40,8 +44,11 @@ class Transport:
         self._on_closed = on_closed
         self._on_expelled = on_expelled
         self._on_copied = on_copied
+        self._farewell_s = farewell_s
         self._loop = asyncio.get_running_loop()
         self._wanted: set[MemberId] = set()
+        self._met: set[MemberId] = set()
+        """Members that are not in the log here, and said themselves where they are."""
         self._links: dict[MemberId, PeerLink] = {}
         self._waiting: list[PeerLink] = []
         """Links with something to flush; one may stand here more than once, and is written once."""
@@ -54,25 +61,47 @@ class Transport:
         self._wanted = set(wanted)
         for member in list(self._links):
             link = self._links[member]
+            if member in wanted:
+                self._met.discard(member)
+            if member in self._met:
+                continue
             if member not in wanted:
-                self._loop.call_later(FAREWELL_S, self._end, member)
+                self._loop.call_later(self._farewell_s, self._end, member)
             elif wanted[member][1] != link.address:
                 link.close()
                 del self._links[member]
         for member, (name, address) in wanted.items():
             if member not in self._links:
-                self._links[member] = PeerLink(
-                    own=self._own,
-                    target=member,
-                    name=name,
-                    address=address,
-                    limits=self._limits,
-                    lines=self._lines,
-                    rng=self._rng,
-                    on_closed=self._on_closed,
-                    on_expelled=self._on_expelled,
-                    on_copied=self._on_copied,
-                )
+                self._link(member, name, address)
+
+    def _link(self, member: MemberId, name: str, address: str) -> None:
+        self._links[member] = PeerLink(
+            own=self._own,
+            target=member,
+            name=name,
+            address=address,
+            limits=self._limits,
+            lines=self._lines,
+            rng=self._rng,
+            on_closed=self._on_closed,
+            on_expelled=self._on_expelled,
+            on_copied=self._on_copied,
+        )
+
+    def meet(self, member: MemberId, name: str, address: str) -> None:
+        """A member opened a stream to this one. If the log does not say where it is (this member has just joined, or
+        is behind), the member itself does: it must be answered."""
+        if member in self._wanted or member in self._links or member == self._own.member or not address:
+            return
+        if len(self._met) < MAX_MET:
+            self._met.add(member)
+            self._link(member, name, address)
+
+    def part(self, member: MemberId) -> None:
+        """Its stream closed."""
+        if member in self._met:
+            self._met.discard(member)
+            self._end(member)
 
     def _end(self, member: MemberId) -> None:
         if member not in self._wanted and (link := self._links.pop(member, None)) is not None:

@@ -11,7 +11,7 @@ import msgspec
 
 from coterie.sim.campaign import Plan, idleness, run_seeds
 from coterie.sim.options import SECOND
-from coterie.sim.verdict import Result
+from coterie.sim.verdict import Figures, Result
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -68,10 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _summary(results: list[Result], bad: list[Result], plan: Plan, took: float) -> None:
     if len(results) == 1 and not bad:
         sys.stdout.write(f"seed {results[0].seed}: {results[0].figures}\ntrace {results[0].trace}\n")
-    totals = {
-        name: sum(getattr(r.figures, name) for r in results)
-        for name in ("completed", "unknown", "elections", "crashes", "messages", "entries")
-    }
+    totals = {name: sum(getattr(r.figures, name) for r in results) for name in Figures.__struct_fields__}
     sys.stdout.write(
         f"{len(results)} runs of {plan.duration / SECOND:g} simulated seconds in {took:.1f} s: "
         + ", ".join(f"{count} {name}" for name, count in totals.items())

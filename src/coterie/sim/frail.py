@@ -16,6 +16,7 @@ class Frailty:
 
     def __init__(self) -> None:
         self._left = 0
+        self._dead = False
         self.full = False
         """The disk has no space: every write that would lengthen a file fails."""
 
@@ -24,15 +25,17 @@ class Frailty:
         self._left = calls
 
     def disarm(self) -> None:
-        """Live on."""
+        """Live on; or a new process lives."""
         self._left = 0
+        self._dead = False
 
     def step(self) -> None:
-        """One call is about to be made."""
+        """One call is about to be made. The dead make none: no handler cleans up after the end."""
         if self._left:
             self._left -= 1
-            if not self._left:
-                raise Death
+            self._dead = not self._left
+        if self._dead:
+            raise Death
 
 
 class FrailFile:
@@ -81,6 +84,10 @@ class FrailFiles(Frailty):
 
     def __init__(self, files: Files) -> None:
         super().__init__()
+        self._files = files
+
+    def put_in(self, files: Files) -> None:
+        """Another disk takes the place of this one."""
         self._files = files
 
     def open(self, path: str, *, create: bool = False) -> FrailFile:

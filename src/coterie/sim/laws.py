@@ -7,75 +7,35 @@ Everything here is incremental: a step costs as much as it changes.
 
 from __future__ import annotations
 
-from hashlib import blake2b
-from typing import Final
+from collections.abc import Iterable
 
-from coterie.core.messages import Append, AppendReply, Message, RequestVote, VoteReply
-from coterie.core.records import Put, SaveHardState, StoreBatch, Truncate
-from coterie.core.types import NO_EPOCH, NOBODY, Epoch, Index, MemberId, Role
+from coterie.core.messages import Append, AppendReply, InstallSnapshotReply, Message, PreVote, RequestVote, VoteReply
+from coterie.core.records import Compact, Put, Reset, SaveHardState, StoreBatch, Truncate
+from coterie.core.types import NO_EPOCH, NOBODY, Epoch, Index, MemberId, Membership, Role
 from coterie.machine.interface import Batch, Rejected
-from coterie.sim.shadow import ShadowLog, Slot, slot_of
+from coterie.sim.applied import AppliedLaws
+from coterie.sim.configurations import ConfigurationLaws, decides
+from coterie.sim.shadow import ShadowLog, Slot, membership_of, slot_of
+from coterie.sim.statute import LAWS, MemberLaws
 from coterie.sim.verdict import Figures, Violation
 
-LAWS: Final = {
-    "one-leader": "at most one member leads an epoch, once (Raft, Election Safety)",
-    "one-vote": "a member votes for one candidate an epoch, restarts included (5.2)",
-    "log-matching": "entries of one index and epoch are equal, and so are their predecessors (5.3)",
-    "leader-completeness": "who leads an epoch holds all that was committed in earlier ones (5.4)",
-    "chosen-stays": "no two members ever commit different entries at one index (State Machine Safety)",
-    "chosen-truncated": "no member drops an entry that it holds and that was committed",
-    "commit-quorum": "an entry is committed only when it is on the disks of a quorum",
-    "commit-in-log": "a member commits only what its log holds",
-    "commit-monotonic": "a member's commit index never goes back",
-    "epoch-monotonic": "a member's epoch never goes back, restarts included",
-    "vote-durable": "a vote leaves only when it is on disk (5.2)",
-    "candidacy-durable": "a candidate asks for votes only when its own epoch is on disk (5.2)",
-    "ack-durable": "an acknowledgement leaves only when the entries are on disk (5.3)",
-    "log-kept": "what a disk was said to hold is there after a restart",
-    "torn-start": "a member starts on what a crash leaves of a sound disk",
-    "log-invented": "what is there after a restart was once given to the disk, in this order",
-    "same-applied": "replicas apply the same commands and get the same replies at the same index",
-    "applied-once": "a command takes effect at most once",
-    "applied-committed": "a member applies only what is committed",
-}
-
-
-class MemberLaws:
-    """What the laws know of one member."""
-
-    def __init__(self) -> None:
-        self.written = ShadowLog()
-        """All that it was told to store, durable or not."""
-        self.durable = ShadowLog()
-        """What its disk holds for certain."""
-        self.pending: list[StoreBatch] = []
-        """Batches in `written` and not in `durable`."""
-        self.stored_votes: set[tuple[Epoch, MemberId]] = set()
-        self.durable_reach: dict[Index, Epoch] = {}
-        """The highest epoch with which each index was ever durable here."""
-        self.boot = 0
-        self.epoch = NO_EPOCH
-        self.commit: Index = 0
-        self.role = Role.FOLLOWER
-        self.applied: Index = 0
-        self.chain = b""
+__all__ = ["LAWS", "Laws"]
 
 
 class Laws:
     """The judge. Every method raises `Violation` where a law is broken."""
 
-    def __init__(self, members: tuple[MemberId, ...], figures: Figures) -> None:
+    def __init__(self, members: Iterable[MemberId], figures: Figures) -> None:
         self._members = {m: MemberLaws() for m in members}
-        self._quorum = len(members) // 2 + 1
         self._figures = figures
+        self.configurations = ConfigurationLaws()
+        self._applied = AppliedLaws()
         self.leaders: dict[Epoch, tuple[MemberId, int]] = {}
         """Who led each epoch, and in which of its lives."""
         self._votes: dict[tuple[Epoch, MemberId], MemberId] = {}
         self._entries: dict[tuple[Index, Epoch], tuple[Slot, Epoch | None]] = {}
         self._chosen: dict[Index, Slot] = {}
         self._top: Index = 0
-        self._chains: dict[tuple[Index, int], bytes] = {}
-        self._bodies: dict[bytes, tuple[Index, int]] = {}
 
     @property
     def chosen(self) -> Index:
@@ -86,11 +46,35 @@ class Laws:
         """What the member was told to store."""
         return self._members[member].written
 
+    def memberships(self) -> list[Membership]:
+        """All that are in force at some member, or may be again."""
+        found = [self.configurations.chosen]
+        for laws in self._members.values():
+            if not laws.exiled:
+                for log in (laws.written, laws.durable):
+                    found += [membership for _, membership in log.memberships if membership not in found]
+        return found
+
     # -- lives ---------------------------------------------------------------------------------
+
+    def join(self, member: MemberId) -> None:
+        """A member with an empty disk."""
+        self._members[member] = MemberLaws()
+
+    def exile(self, member: MemberId) -> None:
+        """The member's disk is lost, or has gone back in time: all that it held there is gone, for good."""
+        laws = self._members[member]
+        laws.exiled = True
+        laws.written = laws.durable = ShadowLog()
+        laws.pending.clear()
+        laws.role = Role.FOLLOWER
 
     def started(self, member: MemberId, boot: int, found: ShadowLog) -> None:
         """The member's process begins its life number `boot` with what was found on its disk."""
         laws = self._members[member]
+        self._applied.started(member)
+        if laws.exiled:
+            return
         was = laws.durable
         if found.hard_state.epoch < was.hard_state.epoch:
             raise Violation(
@@ -103,9 +87,9 @@ class Laws:
         laws.pending.clear()
         self._note_durable(laws, 1)
         laws.boot, laws.epoch = boot, found.hard_state.epoch
-        laws.commit = laws.applied = 0
+        laws.commit = 0
         laws.role = Role.FOLLOWER
-        laws.chain = b""
+        laws.in_force = [found.membership]
 
     def _check_recovery(self, member: MemberId, laws: MemberLaws, found: ShadowLog) -> None:
         """The disk must hold the durable log followed by a prefix of what was being written."""
@@ -130,22 +114,53 @@ class Laws:
 
     # -- the disk ------------------------------------------------------------------------------
 
-    def store(self, member: MemberId, batch: StoreBatch) -> None:
-        """The member hands a batch to its disk."""
+    def store(self, member: MemberId, batch: StoreBatch, role: Role = Role.FOLLOWER, commit: Index = 0) -> None:
+        """The member, in this role and with this commit index, hands a batch to its disk."""
         laws = self._members[member]
+        if laws.exiled:
+            return
         laws.pending.append(batch)
         for record in batch.records:
             if isinstance(record, Put):
+                leads = role is Role.LEADER
+                self.configurations.appended(member, laws.written, record, leads, commit)
                 for entry in record.entries:
-                    self._write(member, laws.written, entry.index, slot_of(entry))
+                    self._write(member, laws.written, entry.index, slot_of(entry), membership_of(entry))
             else:
                 if isinstance(record, Truncate):
                     self._truncate(member, laws.written, record.first)
                 elif isinstance(record, SaveHardState):
                     self._hard_state(member, laws, record)
+                elif isinstance(record, Compact):
+                    self._compact(member, laws.written, record, commit)
+                else:
+                    self._reset(member, laws, record)
                 laws.written.apply(record)
+            if laws.in_force[-1:] != [laws.written.membership]:
+                laws.in_force.append(laws.written.membership)
 
-    def _write(self, member: MemberId, log: ShadowLog, index: Index, slot: Slot) -> None:
+    def _compact(self, member: MemberId, log: ShadowLog, record: Compact, commit: Index) -> None:
+        index = record.base.index
+        self._figures.compactions += 1
+        if index > commit or log.epoch_at(index) != record.base.epoch:
+            raise Violation(
+                "log-forgets-applied",
+                f"{member} forgets entries up to {index} of {record.base.epoch}; its log has {log.epoch_at(index)} "
+                f"there, and {commit} is committed",
+            )
+
+    def _reset(self, member: MemberId, laws: MemberLaws, record: Reset) -> None:
+        index, chosen = record.base.index, self._chosen.get(record.base.index)
+        if chosen is None or chosen.epoch != record.base.epoch:
+            raise Violation(
+                "snapshot-chosen", f"{member} resets its log to {index} of {record.base.epoch}; chosen is {chosen}"
+            )
+        if index <= laws.commit:
+            raise Violation(
+                "snapshot-newer", f"{member} resets its log to {index}, though it had committed {laws.commit}"
+            )
+
+    def _write(self, member: MemberId, log: ShadowLog, index: Index, slot: Slot, membership: Membership | None) -> None:
         before = log.epoch_at(index - 1)
         known = self._entries.setdefault((index, slot.epoch), (slot, before))
         if known != (slot, before):
@@ -155,7 +170,7 @@ class Laws:
                 f"epoch {before}; elsewhere it is {known[0].digest.hex()} after one of {known[1]}",
             )
         try:
-            log.put(index, slot)
+            log.put(index, slot, membership)
         except ValueError as error:
             raise Violation("log-matching", f"{member}: {error}") from error
 
@@ -180,6 +195,8 @@ class Laws:
             for record in batch.records:
                 if isinstance(record, Truncate):
                     before = min(before, record.first)
+                elif isinstance(record, Reset):
+                    before = record.base.index + 1
                 laws.durable.apply(record)
                 self._note_durable(laws, before)
 
@@ -195,11 +212,19 @@ class Laws:
     def sent(self, member: MemberId, to: MemberId, message: Message) -> None:
         """The member lets a message leave."""
         laws = self._members[member]
+        if laws.exiled:
+            return
         match message:
             case Append():
                 self._lead(member, laws, message.epoch)
+                laws.role, laws.epoch = Role.LEADER, max(laws.epoch, message.epoch)
+                self._commit(member, laws, max(laws.commit, message.commit))
             case AppendReply(accepted=True):
                 self._acknowledge(member, laws, message)
+            case InstallSnapshotReply(installed=True):
+                self._acknowledge_snapshot(member, laws, message.index)
+            case PreVote():
+                self.configurations.check_candidate(member, self._campaigns_by(laws))
             case VoteReply(granted=True):
                 if not self._bound(laws, message.epoch, to):
                     raise Violation(
@@ -208,6 +233,7 @@ class Laws:
                     )
                 self._vote(member, message.epoch, to)
             case RequestVote():
+                self.configurations.check_candidate(member, self._campaigns_by(laws))
                 if not self._bound(laws, message.epoch, member):
                     raise Violation(
                         "candidacy-durable",
@@ -216,6 +242,15 @@ class Laws:
                 self._vote(member, message.epoch, member)
             case _:
                 pass
+
+    @staticmethod
+    def _campaigns_by(laws: MemberLaws) -> list[Membership]:
+        """Memberships by which a member may ask for votes: all that are not committed, and the one before them, for
+        it may be the only one that has them (4.2.2); and what was in force when its step began."""
+        log = laws.written
+        known = max(laws.commit, log.base)
+        first = max(position for position, (index, _) in enumerate(log.memberships) if index <= known)
+        return [*(membership for _, membership in log.memberships[first:]), *laws.in_force]
 
     @staticmethod
     def _bound(laws: MemberLaws, epoch: Epoch, candidate: MemberId) -> bool:
@@ -237,11 +272,23 @@ class Laws:
                 raise Violation(
                     "candidacy-durable", f"{member} leads {epoch}; its disk has only {laws.durable.hard_state}"
                 )
+            self._check_votes(member, laws, epoch)
             self._complete(member, laws, epoch)
         elif leader != (member, laws.boot):
             raise Violation(
                 "one-leader",
                 f"{member} (life {laws.boot}) leads {epoch}, which {leader[0]} (life {leader[1]}) led before",
+            )
+
+    def _check_votes(self, member: MemberId, laws: MemberLaws, epoch: Epoch) -> None:
+        """A grant leaves before it is counted, so whoever voted is known."""
+        voted = {voter for (when, voter), choice in self._votes.items() if when == epoch and choice == member}
+        voted.add(member)
+        if not any(decides(membership, voted) for membership in laws.in_force):
+            raise Violation(
+                "vote-quorum",
+                f"{member} leads {epoch} with the votes of {sorted(voted)}; in force were "
+                f"{[(m.voters, m.outgoing) for m in laws.in_force]}",
             )
 
     def _complete(self, member: MemberId, laws: MemberLaws, epoch: Epoch) -> None:
@@ -269,11 +316,23 @@ class Laws:
                 f"and held {index} with epoch {held}, not {wanted}",
             )
 
+    @staticmethod
+    def _acknowledge_snapshot(member: MemberId, laws: MemberLaws, index: Index) -> None:
+        """Its log begins there, or it had all of that already."""
+        if index > laws.durable.base and index not in laws.durable_reach:
+            raise Violation(
+                "ack-durable",
+                f"{member} acknowledges the snapshot at {index}; its disk has {laws.durable.base} to "
+                f"{laws.durable.last_index}",
+            )
+
     # -- state ---------------------------------------------------------------------------------
 
     def observe(self, member: MemberId, epoch: Epoch, commit: Index, role: Role) -> None:
         """What the member says of itself after a step."""
         laws = self._members[member]
+        if laws.exiled:
+            return
         if epoch < laws.epoch:
             raise Violation("epoch-monotonic", f"{member} goes from {laws.epoch} back to {epoch}")
         if role is Role.LEADER and (laws.role is not Role.LEADER or epoch != laws.epoch):
@@ -281,8 +340,10 @@ class Laws:
         laws.epoch, laws.role = epoch, role
         if commit != laws.commit:
             self._commit(member, laws, commit)
-        if laws.applied > commit:
-            raise Violation("applied-committed", f"{member} applied {laws.applied}, its commit index is {commit}")
+        laws.in_force = [laws.written.membership]
+        applied = self._applied.index_of(member)
+        if applied > commit:
+            raise Violation("applied-committed", f"{member} applied {applied}, its commit index is {commit}")
 
     def _commit(self, member: MemberId, laws: MemberLaws, commit: Index) -> None:
         if commit < laws.commit:
@@ -298,22 +359,25 @@ class Laws:
                     f"{member} commits entry {index} of {slot.epoch} in {laws.epoch}; that of "
                     f"{self._chosen[index].epoch} was committed before",
                 )
-        if commit > log.base:
-            self._check_quorum(member, commit, log.slots[commit - log.base - 1])
         if commit > self._top:
+            if commit > log.base:
+                self._check_quorum(member, laws, commit, log.slots[commit - log.base - 1])
             self._top = self._figures.entries = commit
             self._check_leaders(laws)
         laws.commit = commit
+        for index, membership in log.memberships:
+            if index <= commit:
+                self.configurations.committed(index, membership)
 
-    def _check_quorum(self, member: MemberId, index: Index, slot: Slot) -> None:
-        if self._members[member].role is Role.LEADER and self._members[member].durable.slot(index) != slot:
+    def _check_quorum(self, member: MemberId, committer: MemberLaws, index: Index, slot: Slot) -> None:
+        if committer.role is Role.LEADER and committer.durable.slot(index) != slot:
             self._figures.early_commits += 1
-        holders = [m for m, laws in self._members.items() if laws.durable.slot(index) == slot]
-        if len(holders) < self._quorum:
+        holders = [m for m, laws in self._members.items() if not laws.exiled and laws.durable.covers(index, slot)]
+        if not any(decides(membership, holders) for membership in committer.in_force):
             raise Violation(
                 "commit-quorum",
-                f"{member} commits {index} of {slot.epoch}; it is on the disks of {holders} only, "
-                f"{self._quorum} make a quorum",
+                f"{member} commits {index} of {slot.epoch}; it is on the disks of {holders} only; in force were "
+                f"{[(m.voters, m.outgoing) for m in committer.in_force]}",
             )
 
     def _check_leaders(self, committer: MemberLaws) -> None:
@@ -324,24 +388,19 @@ class Laws:
 
     # -- the machine ---------------------------------------------------------------------------
 
+    def resumed(self, member: MemberId, index: Index, digest: bytes) -> None:
+        """See `AppliedLaws.resumed`."""
+        self._applied.resumed(member, index, digest)
+
+    def state(self, member: MemberId, index: Index, digest: bytes) -> None:
+        """See `AppliedLaws.state`."""
+        self._applied.state(member, index, digest)
+
     def applied(self, member: MemberId, batch: Batch, replies: list[bytes | Rejected]) -> None:
-        """The member's machine applied a batch and replied."""
-        laws = self._members[member]
-        if batch.index < laws.applied:
-            raise Violation("same-applied", f"{member} applies {batch.index} after {laws.applied}")
-        laws.applied = batch.index
-        digest = blake2b(laws.chain, digest_size=16)
-        digest.update(b"%d %d" % (batch.index, batch.time))
-        for ordinal, body, reply in zip(batch.ordinals, batch.commands, replies, strict=True):
-            digest.update(b"%d %d " % (ordinal, len(body)))
-            digest.update(body)
-            digest.update(reply.reason.encode() if isinstance(reply, Rejected) else reply)
-            first = self._bodies.setdefault(body, (batch.index, ordinal))
-            if first != (batch.index, ordinal):
-                raise Violation(
-                    "applied-once",
-                    f"{member} applies at {(batch.index, ordinal)} what was applied at {first}: {body!r}",
-                )
-        laws.chain = digest.digest()
-        if self._chains.setdefault((batch.index, batch.ordinals[0]), laws.chain) != laws.chain:
-            raise Violation("same-applied", f"{member} differs from another replica after applying {batch.index}")
+        """See `AppliedLaws.applied`."""
+        self._applied.applied(member, batch, replies)
+
+    def removed(self, member: MemberId, teller: MemberId) -> None:
+        """`teller` treats `member` as removed."""
+        if not self._members[teller].exiled:
+            self.configurations.check_removed(member, teller)

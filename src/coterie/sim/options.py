@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import random
 from typing import Final
 
 import msgspec
 
 from coterie.core.config import MILLISECOND
+from coterie.core.settings import Settings
 from coterie.core.types import Nanos
 from coterie.sim.chance import stream
 
@@ -27,7 +29,16 @@ FAULTS: Final = (
     "sync-error",
     "bit-rot",
     "clock",
+    "snapshot",
+    "membership",
+    "transfer",
+    "lease",
+    "wipe",
+    "restore",
 )
+OLD_FAULTS: Final = 14
+"""The classes up to here are drawn from one stream, later ones from another: so a new one leaves old seeds as they
+were, but for itself."""
 """Every fault class. All at once hides bugs that one alone would show, so a seed takes a subset."""
 
 
@@ -51,6 +62,12 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """Mean time between two faults of one class."""
     core_only: bool
     """At the end only a quorum comes back; the rest stays dead for ever."""
+    settings: Settings = Settings()
+    """What the cluster begins with."""
+    chunk_bytes: int = 256 * 1024
+    """Of a snapshot in one message."""
+    snapshot_rate: int = 1 << 26
+    """Bytes of snapshots that a leader sends in a second."""
 
     def has(self, fault: str) -> bool:
         """Whether this fault class is on."""
@@ -70,8 +87,13 @@ def choose(seed: int, *, nodes: int | None = None, duration: Nanos = 30 * SECOND
     each class with p = 0.5 and crashes with 0.85."""
     rng = stream(seed, "options")
     size = rng.choice((3, 3, 3, 3, 3, 3, 5, 5, 4, 1 if seed % 3 == 0 else 2))
-    subset = tuple(f for f in FAULTS if rng.randrange(100) < (85 if f == "crash" else 50))
-    single = (rng.choice(FAULTS),)
+    more = stream(seed, "more options")
+    old, new = FAULTS[:OLD_FAULTS], FAULTS[OLD_FAULTS:]
+    subset = tuple(f for f in old if rng.randrange(100) < (85 if f == "crash" else 50))
+    subset += tuple(f for f in new if more.getrandbits(1))
+    single = (rng.choice(old),)
+    if more.randrange(len(FAULTS)) < len(new):
+        single = (more.choice(new),)
     if seed % 10 == 0:
         subset = ()
     elif seed % 10 == 5:
@@ -93,4 +115,24 @@ def choose(seed: int, *, nodes: int | None = None, duration: Nanos = 30 * SECOND
         hold_permille=rng.choice((5, 20, 60)) if "hold" in subset else 0,
         fault_interval=timeout * rng.choice((2, 4, 8)),
         core_only=rng.randrange(3) == 0,
+        settings=_settings(more, subset, timeout),
+        chunk_bytes=more.choice((1000, 20_000, 256 * 1024)),
+        snapshot_rate=more.choice((200_000, 1 << 26)),
     )
+
+
+def _settings(rng: random.Random, faults: tuple[str, ...], timeout: Nanos) -> Settings:
+    """What the cluster begins with."""
+    tiny = (rng.choice((400, 2000, 8000)), rng.choice((0, 0, 1)), rng.choice((0, 2, 10)))
+    lease = timeout // MILLISECOND * rng.choice((1, 2, 4)) // 2
+    settings = Settings(
+        divergence_check_ms=rng.choice((50, 300, 2000)),
+        lease_ms=lease,
+        # Two clocks that run 10 % fast and slow differ by 223 thousandths of the slow one.
+        clock_drift_permille=230 if "clock" in faults else 10,
+        lease_reads="lease" in faults,
+    )
+    if "snapshot" in faults:
+        names = ("snapshot_log_bytes", "snapshot_log_ratio", "snapshot_keep_entries")
+        settings = msgspec.structs.replace(settings, **dict(zip(names, tiny, strict=True)))
+    return settings

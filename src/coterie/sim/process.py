@@ -3,31 +3,35 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Protocol
 
 from coterie.core.config import MILLISECOND
-from coterie.core.messages import Message
+from coterie.core.messages import InstallSnapshot, Message
 from coterie.core.records import StoreBatch
-from coterie.core.types import Mark, Member, MemberId
+from coterie.core.types import Mark, Member, MemberId, Nanos
 from coterie.engine.engine import Engine, Identity
 from coterie.engine.ports import Event
 from coterie.engine.protocol import Response, View
-from coterie.engine.work import Job, lacks_space
-from coterie.machine.interface import Batch, Rejected, StateMachine
-from coterie.machine.kv.machine import KeyValue
+from coterie.engine.snapshot_jobs import FlushJob, TakeJob
+from coterie.engine.snapshots import NoState
+from coterie.engine.work import Job, Lane, lacks_space
+from coterie.runtime.handshake import PeerIdentity, RefusalCode
+from coterie.sim.admission import Admission
 from coterie.sim.chance import exponential, stream
 from coterie.sim.frail import Death
 from coterie.sim.history import History
 from coterie.sim.laws import Laws
-from coterie.sim.network import Network
+from coterie.sim.machine import FrailStore, MakeMachine, ObservedMachine
+from coterie.sim.network import Network, Sender
 from coterie.sim.options import Options
 from coterie.sim.schedule import Schedule
 from coterie.sim.sectors import SECTOR_BYTES
-from coterie.sim.shadow import ShadowLog, slot_of
+from coterie.sim.shadow import ShadowLog, membership_of, slot_of
 from coterie.sim.verdict import Figures, Violation
+from coterie.storage.directory import DataDirectory
 from coterie.storage.log_store import LogStore, Write
+from coterie.storage.snapshots import SnapshotDirectory
 
 if TYPE_CHECKING:
     from coterie.sim.node import Node
@@ -36,6 +40,8 @@ PROTOCOL: Final = "raft"
 STEP_DELAY: Final = 30_000
 """Mean time from an input's arrival to the step that takes it in, in nanoseconds: inputs gather in batches."""
 RETRY_NO_SPACE: Final = 100 * MILLISECOND
+FAREWELL_TIMEOUTS: Final = 5
+"""Election timeouts for which a removed member's open stream stays."""
 READ_BYTES: Final = 1 << 20
 
 
@@ -48,6 +54,19 @@ class Surroundings(Protocol):
     laws: Laws
     history: History
     figures: Figures
+    make_machine: MakeMachine
+
+    def current(self, sender: Sender) -> bool:
+        """Whether this life of the sender goes on."""
+        ...
+
+    def refused(self, member: MemberId, code: RefusalCode) -> None:
+        """A member is not let in by another, and is told why."""
+        ...
+
+    def ask_claim(self, member: MemberId, claim: int) -> None:
+        """The member's directory claims its id; later its node is told `claimed` or `unwanted`."""
+        ...
 
     def reply(self, connection: int, response: Response) -> None:
         """Answer a client."""
@@ -66,48 +85,6 @@ class Surroundings(Protocol):
         ...
 
 
-class ObservedMachine(StateMachine):
-    """The key-value machine, with the judges looking over its shoulder."""
-
-    def __init__(self, member: MemberId, laws: Laws, history: History) -> None:
-        self._machine = KeyValue()
-        self._member = member
-        self._laws = laws
-        self._history = history
-        self.accusation: Violation | None = None
-        """What a judge found: the host would take it for the machine's failure if it were raised in `apply`."""
-
-    def apply(self, batch: Batch) -> Sequence[bytes | Rejected]:
-        """Apply, and show it to the judges."""
-        replies = list(self._machine.apply(batch))
-        try:
-            self._laws.applied(self._member, batch, replies)
-            self._history.applied(batch, replies)
-        except Violation as violation:
-            self.accusation = self.accusation or violation
-        return replies
-
-    def query(self, question: bytes) -> bytes | Rejected:
-        """As the machine does."""
-        return self._machine.query(question)
-
-    def snapshot(self) -> Iterator[bytes]:
-        """As the machine does."""
-        return self._machine.snapshot()
-
-    def restore(self, chunks: Iterable[bytes]) -> None:
-        """As the machine does."""
-        self._machine.restore(chunks)
-
-    def digest(self) -> bytes:
-        """As the machine does."""
-        return self._machine.digest()
-
-    def revision(self) -> int | None:
-        """As the machine does."""
-        return self._machine.revision()
-
-
 class Process:
     """One life of a member: engine, log store, and the ports between them and the world."""
 
@@ -115,27 +92,42 @@ class Process:
         self._node = node
         self._world = node.world
         self.life = life
-        boot, self.store_of_log = node.open_store()
-        recovered = self.store_of_log.recovered
-        self._world.laws.started(node.id, life, shadow_of(self.store_of_log))
-        self.machine = ObservedMachine(node.id, self._world.laws, self._world.history)
+        laws = self._world.laws
+        directory, self.store_of_log = node.open_store()
+        self.sender = Sender(_identity(node, directory), life, node.copied_at)
+        self.door = Admission(self.sender.identity, node.papers)
+        laws.started(node.id, life, shadow_of(self.store_of_log))
+        self.machine = ObservedMachine(node.id, self._world.make_machine(node.id), laws, self._world.history)
+        self._lanes: dict[Lane, list[Job]] = {lane: [] for lane in Lane}
         now = node.now()
-        self.engine = Engine(
+        try:
+            self.engine = self._make_engine(directory.boot, now, directory.snapshot_directory)
+        except NoState as error:
+            raise Violation("state-kept", f"{node.id} cannot start: {error}") from error
+        laws.resumed(node.id, self.engine.host.applied, self.engine.host.digest())
+        self._queue: list[StoreBatch] = []
+        self._writing = False
+        self._write: tuple[Write, Mark] | None = None
+
+    def _make_engine(self, boot: int, now: Nanos, snapshots: str) -> Engine:
+        node = self._node
+        life = self.life
+        return Engine(
             identity=Identity(
                 cluster=node.header.cluster, member=node.id, name=node.member.name, boot=boot, version="simulated"
             ),
             config=node.config,
             protocol=PROTOCOL,
-            recovered=recovered,
+            recovered=self.store_of_log.recovered,
             reader=self.store_of_log,
             machine=self.machine,
             ports=self,
             rng=stream(self._world.options.seed, f"engine {node.id} {life}"),
             now=now,
+            store=FrailStore(node.hardware.store, node.frailty) if node.hardware.store is not None else None,
+            snapshots=SnapshotDirectory(node.frailty, snapshots, node.header.cluster),
+            log_bytes=self.store_of_log.bytes,
         )
-        self._queue: list[StoreBatch] = []
-        self._writing = False
-        self._write: tuple[Write, Mark] | None = None
 
     # -- ports: each call may be the last ------------------------------------------------------
 
@@ -143,12 +135,15 @@ class Process:
         """See `Ports.send`."""
         self._node.frailty.step()
         self._world.laws.sent(self._node.id, to, message)
-        self._world.network.send(self._node.id, to, message)
+        if isinstance(message, InstallSnapshot) and message.offset + len(message.data) == message.size > message.offset:
+            self._world.figures.snapshots_sent += 1
+        self._world.network.send(self.sender, to, message)
 
     def store(self, batch: StoreBatch) -> None:
         """See `Ports.store`."""
         self._node.frailty.step()
-        self._world.laws.store(self._node.id, batch)
+        replica = self.engine.replica
+        self._world.laws.store(self._node.id, batch, replica.role, replica.commit)
         self._queue.append(batch)
         if not self._writing:
             self._writing = True
@@ -164,35 +159,80 @@ class Process:
         """See `Ports.publish`."""
         self._node.frailty.step()
         self._world.publish(self._node.id, self.life, view)
+        self.door.members(self.engine.replica.membership.members)
 
     def event(self, event: Event) -> None:
         """See `Ports.event`."""
+        figures = self._world.figures
+        if event.kind == "snapshot-taken":
+            figures.snapshots_taken += 1
+        elif event.kind == "snapshot-installed":
+            figures.snapshots_installed += 1
+            host = self.engine.host
+            self._world.laws.resumed(self._node.id, host.applied, host.digest())
 
     def work(self, job: Job) -> None:
         """See `Ports.work`."""
         self._node.frailty.step()
-        self._node.later(self._node.sync_latency(), "work", lambda: self._perform(job))
+        self._note_state(job)
+        waiting = self._lanes[job.lane]
+        waiting.append(job)
+        if len(waiting) == 1:
+            self._begin_job(job.lane)
+
+    def _note_state(self, job: Job) -> None:
+        """What is about to be kept is a state that the judges know: whoever begins with it, must have just that."""
+        host = self.engine.host
+        index = job.meta.index if isinstance(job, TakeJob) else job.flush.index if isinstance(job, FlushJob) else 0
+        if index == host.applied:
+            self._world.laws.state(self._node.id, index, host.digest())
 
     def removed(self, member: Member) -> None:
         """See `Ports.removed`."""
         self._node.frailty.step()
+        self._world.laws.removed(member.id, self._node.id)
+        if member.id == self._node.id:
+            self._node.retire()
+            return
+        self.door.remove(member)
+        farewell = self._world.options.election_timeout * FAREWELL_TIMEOUTS
+        self._node.later(farewell, "farewell", lambda: self.door.end(member.id))
 
-    def _perform(self, job: Job) -> None:
+    def receive(self, sender: Sender, message: Message) -> None:
+        """A member's message arrives. What a life that is over sent while it was honest, is late, and no more."""
+        if not sender.honest or self._world.current(sender):
+            code = self.door.lets_in(sender)
+            if code is not None:
+                self._world.refused(sender.member, code)
+                return
+        self._node.take(lambda now: self.engine.receive(now, sender.member, message))
+
+    # -- jobs: one at a time in each lane, as the runtime's threads do them ----------------------
+
+    def _begin_job(self, lane: Lane) -> None:
+        self._node.later(self._node.hardware.job_latency(lane), f"work {lane.value}", lambda: self._perform(lane))
+
+    def _perform(self, lane: Lane) -> None:
+        waiting = self._lanes[lane]
+        job = waiting[0]
         problem: Exception | None = None
         try:
             job.perform()
-        except (OSError, ValueError) as error:
+        except Exception as error:
             if isinstance(error, OSError) and not lacks_space(error):
                 raise Death from error  # as for the log: nobody knows what is on the disk now
             problem = error
         self._node.take(lambda now: self.engine.worked(now, job, problem))
+        del waiting[0]
+        if waiting:
+            self._begin_job(lane)
 
     # -- the disk: one write at a time, as the sync thread does it ------------------------------
 
     def _begin_write(self) -> None:
         batches, self._queue = self._queue, []
         self._write = (self.store_of_log.prepare(batches), batches[-1].mark)
-        self._node.later(self._node.sync_latency(), "synced", self.finish_write)
+        self._node.later(self._node.hardware.sync_latency(), "synced", self.finish_write)
 
     def finish_write(self) -> None:
         """The write under way, if there is one, comes to its end."""
@@ -227,13 +267,27 @@ class Process:
                 self._write[0].perform()
 
 
+def _identity(node: Node, directory: DataDirectory) -> PeerIdentity:
+    return PeerIdentity(
+        cluster=node.header.cluster,
+        member=node.id,
+        name=node.member.name,
+        boot=directory.boot,
+        process=directory.starts[-1],
+        protocol=PROTOCOL,
+        claim=directory.claim,
+        starts=directory.starts,
+    )
+
+
 def shadow_of(store: LogStore) -> ShadowLog:
     """What a log store found, entry by entry."""
     log = ShadowLog()
     recovered = store.recovered
     log.hard_state = recovered.hard_state
     log.base, log.base_epoch = recovered.base.index, recovered.base.epoch
+    log.memberships = [(recovered.base.index, recovered.base.membership)]
     while log.last_index < recovered.last_index:
         for entry in store.entries(log.last_index + 1, recovered.last_index, READ_BYTES):
-            log.put(entry.index, slot_of(entry))
+            log.put(entry.index, slot_of(entry), membership_of(entry))
     return log

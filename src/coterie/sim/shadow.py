@@ -6,8 +6,14 @@ from collections.abc import Iterator
 from hashlib import blake2b
 from typing import NamedTuple
 
+import msgspec
+
 from coterie.core.records import Compact, Put, Record, Reset, SaveHardState, Truncate
-from coterie.core.types import NO_EPOCH, Entry, Epoch, HardState, Index
+from coterie.core.types import NO_EPOCH, Entry, EntryKind, Epoch, HardState, Index, Membership
+
+_memberships: msgspec.msgpack.Decoder[Membership] = msgspec.msgpack.Decoder(Membership)
+NO_MEMBERSHIP = Membership((), ())
+"""Of an empty log: it does not say who belongs to the group."""
 
 
 class Slot(NamedTuple):
@@ -23,6 +29,11 @@ def slot_of(entry: Entry) -> Slot:
     return Slot(entry.epoch, digest)
 
 
+def membership_of(entry: Entry) -> Membership | None:
+    """The membership that an entry carries, if it carries one."""
+    return _memberships.decode(entry.payload) if entry.kind is EntryKind.MEMBERSHIP else None
+
+
 class ShadowLog:
     """A log as records describe it. Raft's rules for records hold: no gap, no overwriting."""
 
@@ -31,10 +42,17 @@ class ShadowLog:
         self.base: Index = 0
         self.base_epoch: Epoch = NO_EPOCH
         self.slots: list[Slot] = []
+        self.memberships: list[tuple[Index, Membership]] = [(0, NO_MEMBERSHIP)]
+        """The one in force at the base, and those of the entries after it, each with its index."""
 
     @property
     def last_index(self) -> Index:
         return self.base + len(self.slots)
+
+    @property
+    def membership(self) -> Membership:
+        """The one in force: the newest in the log (4.1)."""
+        return self.memberships[-1][1]
 
     def slot(self, index: Index) -> Slot | None:
         """The slot at `index`, or None if the log does not hold it."""
@@ -48,11 +66,15 @@ class ShadowLog:
         found = self.slot(index)
         return found.epoch if found is not None else None
 
+    def covers(self, index: Index, slot: Slot) -> bool:
+        """Whether the log holds this entry, or begins after it: then what it did is in a durable state."""
+        return index <= self.base or self.slot(index) == slot
+
     def copy(self) -> ShadowLog:
         """An independent copy."""
         other = ShadowLog()
         other.hard_state, other.base, other.base_epoch = self.hard_state, self.base, self.base_epoch
-        other.slots = self.slots.copy()
+        other.slots, other.memberships = self.slots.copy(), self.memberships.copy()
         return other
 
     def same(self, other: ShadowLog) -> bool:
@@ -64,11 +86,13 @@ class ShadowLog:
             other.slots,
         )
 
-    def put(self, index: Index, slot: Slot) -> None:
+    def put(self, index: Index, slot: Slot, membership: Membership | None = None) -> None:
         """Append one slot. Raises `ValueError` where it does not follow the last one."""
         if index != self.last_index + 1:
             raise ValueError(f"entry {index} does not follow {self.last_index}")
         self.slots.append(slot)
+        if membership is not None:
+            self.memberships.append((index, membership))
 
     def apply(self, record: Record) -> None:
         """Follow one record."""
@@ -80,10 +104,12 @@ class ShadowLog:
         match record:
             case Put(entries):
                 for entry in entries:
-                    self.put(entry.index, slot_of(entry))
+                    self.put(entry.index, slot_of(entry), membership_of(entry))
                     yield
             case Truncate(first):
                 del self.slots[max(0, first - self.base - 1) :]
+                while len(self.memberships) > 1 and self.memberships[-1][0] >= first:
+                    self.memberships.pop()
                 yield
             case SaveHardState(state):
                 self.hard_state = state
@@ -91,8 +117,11 @@ class ShadowLog:
             case Compact(base):
                 del self.slots[: base.index - self.base]
                 self.base, self.base_epoch = base.index, base.epoch
+                later = [(i, m) for i, m in self.memberships if i > base.index]
+                self.memberships = [(base.index, base.membership), *later]
                 yield
             case Reset(base):
                 self.slots.clear()
                 self.base, self.base_epoch = base.index, base.epoch
+                self.memberships = [(base.index, base.membership)]
                 yield

@@ -39,6 +39,18 @@ class Figures(msgspec.Struct, kw_only=True):
     """Commits of a leader whose own disk did not hold the entry yet: right, if a quorum's disks did (10.2.1)."""
     entries: int = 0
     """Log entries known to be chosen."""
+    snapshots_taken: int = 0
+    """Snapshot files that were written."""
+    snapshots_sent: int = 0
+    """Snapshots of which the last byte left a leader."""
+    snapshots_installed: int = 0
+    """Machines whose state was replaced by a leader's snapshot."""
+    compactions: int = 0
+    """Records that let a log forget its beginning."""
+    membership_changes: int = 0
+    """Committed memberships, the first one aside."""
+    transfers: int = 0
+    """Leaderships that were handed over as an operator wished."""
 
 
 class Result(msgspec.Struct, kw_only=True):

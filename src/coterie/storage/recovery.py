@@ -33,6 +33,10 @@ from coterie.storage.segment import (
     segment_number,
 )
 
+_COMMANDS = int(EntryKind.COMMANDS)
+"""Of the kinds above it every entry is kept in memory."""
+assert [kind for kind in EntryKind if kind > _COMMANDS] == [EntryKind.MEMBERSHIP, EntryKind.SETTINGS]
+
 
 class Tail(NamedTuple):
     """Where the log goes on."""
@@ -65,10 +69,9 @@ class Contents:
             for position, record in scan_records(payload):
                 if isinstance(record, tuple):
                     self._put(name, number, frame, position, record)
-                    if record[1] == EntryKind.MEMBERSHIP:
-                        self.memberships.append(entry_at(payload, position, record))
-                    elif record[1] == EntryKind.SETTINGS:
-                        self.settings.append(entry_at(payload, position, record))
+                    if record[1] > _COMMANDS:
+                        kept = self.memberships if record[1] == EntryKind.MEMBERSHIP else self.settings
+                        kept.append(entry_at(payload, position, record))
                 elif isinstance(record, Truncate):
                     self._truncate(name, frame, record.first)
                 elif isinstance(record, HardState):

@@ -98,6 +98,8 @@ class SnapshotDirectory:
         self._receiver: SnapshotReceiver | None = None
         self._sending: dict[Index, tuple[SnapshotName, _Sending]] = {}
         self._damaged: set[SnapshotName] = set()
+        self._held: set[SnapshotName] = set()
+        """Not to be removed, though newer ones come."""
         files.make_directory(path)
         files.sync_directory(path.rpartition("/")[0] or ("/" if path.startswith("/") else "."))
         unfinished = [name for name in files.list(path) if name.endswith((NEW_SUFFIX, PART_SUFFIX))]
@@ -300,14 +302,24 @@ class SnapshotDirectory:
 
     # -- removing -----------------------------------------------------------------------------
 
+    def hold(self, meta: SnapshotMeta) -> None:
+        """Until `release`, `prune` leaves this one: it is being installed, and newer ones may come meanwhile."""
+        with self._lock:
+            self._held.add(snapshot_name(meta))
+
+    def release(self, meta: SnapshotMeta) -> None:
+        """It may be removed when it is old."""
+        with self._lock:
+            self._held.discard(snapshot_name(meta))
+
     def prune(self, keep: int = KEPT) -> None:
         """Remove all but the newest `keep`. One that was read for another member since the last call stays for it,
-        so that a transfer under way is not cut off. To be called when a new one is durable, and not where anybody
-        waits: to remove a large file takes the file system a while. Raises `OSError`."""
+        so that a transfer under way is not cut off; so does one that is held. To be called when a new one is durable,
+        and not where anybody waits: to remove a large file takes the file system a while. Raises `OSError`."""
         names = self.names()
         with self._lock:
             used = {name for name, sending in self._sending.values() if sending.used}
-            old = [name for name in names[keep:] if name not in used]
+            old = [name for name in names[keep:] if name not in used and name not in self._held]
             for _, sending in self._sending.values():
                 sending.used = False
             for name in old:

@@ -175,6 +175,10 @@ class Leadership:
             if progress.mode is Mode.SNAPSHOT and progress.match >= state.log.base_index:
                 self._end_snapshot(sender, progress)
             return confirmed or state.commit > commit or progress.next <= state.log.last_index or self.handing_over
+        if progress.mode is Mode.REPLICATE and progress.next <= state.log.base_index == m.index:
+            # What was sent is lost, and compacted away since. (An empty Append begins no earlier than the log.)
+            progress.become_probe()
+            return True
         agree, _ = state.log.last_at_most(m.hint_index, m.hint_epoch)
         # Where the logs may agree at most lies before what this log still holds: only a snapshot helps.
         return progress.refused(m.index, min(agree, m.hint_index) + 1) or confirmed

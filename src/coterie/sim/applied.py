@@ -1,0 +1,100 @@
+"""Laws of what replicas apply, and of the states that it leads to: `laws.LAWS` names them."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from hashlib import blake2b
+from typing import NamedTuple
+
+from coterie.core.types import Index, MemberId
+from coterie.machine.interface import Batch, Rejected
+from coterie.sim.verdict import Violation
+
+
+class _Place(NamedTuple):
+    """Where a batch stands: equal at all replicas."""
+
+    entry: Index
+    ordinal: int
+
+
+class _Replica:
+    """How far one replica's machine is."""
+
+    def __init__(self) -> None:
+        self.index: Index = 0
+        self.position = 0
+        """Batches that lie behind it."""
+
+
+class AppliedLaws:
+    """One sequence of batches, that every replica applies without gap and without repetition, from wherever a
+    snapshot or its store let it begin."""
+
+    def __init__(self) -> None:
+        self._replicas: dict[MemberId, _Replica] = {}
+        self._places: list[_Place] = []
+        self._chains: list[bytes] = []
+        """Hash of each batch, its replies, and all batches before it."""
+        self._bodies: dict[bytes, _Place] = {}
+        self._states: dict[Index, tuple[MemberId, bytes]] = {}
+
+    def index_of(self, member: MemberId) -> Index:
+        """The entry of the newest batch that the member applied, or that its state began with."""
+        return self._replicas[member].index
+
+    def started(self, member: MemberId) -> None:
+        """The member's machine begins with nothing."""
+        self._replicas[member] = _Replica()
+
+    def resumed(self, member: MemberId, index: Index, digest: bytes) -> None:
+        """The member's machine has the state after entry `index`: from a snapshot, or from its store."""
+        replica = self._replicas[member]
+        replica.index = index
+        replica.position = bisect_right(self._places, _Place(index, 1 << 62))
+        self.state(member, index, digest)
+
+    def state(self, member: MemberId, index: Index, digest: bytes) -> None:
+        """The hash of the member's state after entry `index`, machine, sessions, members and all."""
+        if not index:
+            return
+        first, known = self._states.setdefault(index, (member, digest))
+        if known != digest:
+            raise Violation(
+                "same-state",
+                f"after entry {index} the state of {member} is {digest.hex()[:16]}; that of {first} was "
+                f"{known.hex()[:16]}",
+            )
+
+    def applied(self, member: MemberId, batch: Batch, replies: list[bytes | Rejected]) -> None:
+        """The member's machine applied a batch and replied."""
+        replica = self._replicas[member]
+        place = _Place(batch.index, batch.ordinals[0])
+        position = replica.position
+        frontier = position == len(self._places)
+        if frontier and self._places and place <= self._places[-1]:
+            raise Violation("applied-in-order", f"{member} applies {place} after {self._places[-1]}")
+        if not frontier and place != self._places[position]:
+            raise Violation("applied-in-order", f"{member} applies {place}; others applied {self._places[position]}")
+        chain = self._chain(member, place, batch, replies, self._chains[position - 1] if position else b"")
+        if frontier:
+            self._places.append(place)
+            self._chains.append(chain)
+        elif self._chains[position] != chain:
+            raise Violation("same-applied", f"{member} differs from another replica after applying {place}")
+        replica.index, replica.position = batch.index, position + 1
+
+    def _chain(
+        self, member: MemberId, place: _Place, batch: Batch, replies: list[bytes | Rejected], before: bytes
+    ) -> bytes:
+        digest = blake2b(before, digest_size=16)
+        digest.update(b"%d %d" % (batch.index, batch.time))
+        for ordinal, body, reply in zip(batch.ordinals, batch.commands, replies, strict=True):
+            digest.update(b"%d %d " % (ordinal, len(body)))
+            digest.update(body)
+            digest.update(reply.reason.encode() if isinstance(reply, Rejected) else reply)
+            here = _Place(batch.index, ordinal)
+            first = self._bodies.setdefault(body, here)
+            if first != here:
+                raise Violation("applied-once", f"{member} applies at {here} what was applied at {first}: {body!r}")
+        return digest.digest()

@@ -1,0 +1,115 @@
+"""Laws of membership: whose disks and whose votes decide, and how one configuration may follow another."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+
+from coterie.core.records import Put, Record
+from coterie.core.types import EntryKind, Epoch, Index, MemberId, Membership
+from coterie.sim.shadow import NO_MEMBERSHIP, ShadowLog, membership_of
+from coterie.sim.verdict import Violation
+
+
+def _majority(voters: Sequence[MemberId], members: Collection[MemberId]) -> bool:
+    return 2 * sum(voter in members for voter in voters) > len(voters)
+
+
+def decides(membership: Membership, members: Collection[MemberId]) -> bool:
+    """Whether these members are a quorum: of both configurations while the membership is joint (4.3)."""
+    if not membership.voters:
+        return False
+    return _majority(membership.voters, members) and (
+        not membership.outgoing or _majority(membership.outgoing, members)
+    )
+
+
+def quorums_meet(one: Membership, two: Membership) -> bool:
+    """Whether every quorum of the one has a member in common with every quorum of the other."""
+    everyone = sorted({*one.voters, *one.outgoing, *two.voters, *two.outgoing})
+    for chosen in range(1 << len(everyone)):
+        inside = [member for bit, member in enumerate(everyone) if chosen >> bit & 1]
+        if decides(one, inside) and decides(two, [member for member in everyone if member not in inside]):
+            return False
+    return True
+
+
+class ConfigurationLaws:
+    """What was agreed on about who belongs to the group."""
+
+    def __init__(self) -> None:
+        self._index: Index = 0
+        self.chosen: Membership = NO_MEMBERSHIP
+        """The newest committed one."""
+        self._belonged: dict[MemberId, Index] = {}
+        """Everybody who ever belonged to the group, and since when, by a committed entry."""
+        self._met: dict[tuple[Membership, Membership], bool] = {}
+        self.changes = 0
+        """Committed changes."""
+
+    def committed(self, index: Index, membership: Membership) -> None:
+        """A membership was committed."""
+        if index <= self._index:
+            return
+        self.changes += index > 1
+        self._index, self.chosen = index, membership
+        for member in membership.members:
+            self._belonged.setdefault(member.id, index)
+
+    def departed(self, member: MemberId) -> bool:
+        """Whether it belonged to the group, and left it, by what is committed."""
+        return member in self._belonged and self.chosen.member(member) is None
+
+    def appended(self, member: MemberId, log: ShadowLog, record: Record, leads: bool, commit: Index) -> None:
+        """The member is about to append this: does a leader's change follow rightly on what it has?"""
+        if not isinstance(record, Put):
+            return
+        before, at = log.membership, log.memberships[-1][0]
+        for entry in record.entries:
+            after = membership_of(entry) if entry.kind is EntryKind.MEMBERSHIP else None
+            if after is None:
+                continue
+            if before.voters and not self._meet(before, after):
+                raise Violation(
+                    "quorums-meet",
+                    f"{member} appends membership {entry.index}: a quorum of {_voters(after)} need not meet one of "
+                    f"{_voters(before)}",
+                )
+            if leads and entry.epoch == log.hard_state.epoch:
+                self._check_leaders_change(member, log, entry.index, entry.epoch, at, commit)
+            before, at = after, entry.index
+
+    def _meet(self, one: Membership, two: Membership) -> bool:
+        known = self._met.get((one, two))
+        if known is None:
+            known = self._met[one, two] = quorums_meet(one, two)
+        return known
+
+    @staticmethod
+    def _check_leaders_change(
+        member: MemberId, log: ShadowLog, index: Index, epoch: Epoch, before: Index, commit: Index
+    ) -> None:
+        if before > commit:
+            raise Violation(
+                "one-change", f"{member} appends membership {index}, and {before} is not committed ({commit} is)"
+            )
+        if index > 1 and log.epoch_at(commit) != epoch:
+            raise Violation(
+                "change-own-epoch",
+                f"{member} appends membership {index} in {epoch}, and has committed nothing of that epoch: "
+                f"entry {commit} is of {log.epoch_at(commit)}",
+            )
+
+    @staticmethod
+    def check_candidate(member: MemberId, memberships: Iterable[Membership]) -> None:
+        """The member asks for votes. It must be a voter by one of these: those that may be in force."""
+        if not any(member in (*m.voters, *m.outgoing) for m in memberships):
+            raise Violation("voter-leads", f"{member} asks for votes, and has none itself: a learner, or removed")
+
+    def check_removed(self, member: MemberId, teller: MemberId) -> None:
+        """`teller` acts on the removal of `member`."""
+        if not self.departed(member):
+            raise Violation("removed-committed", f"{teller} treats {member} as removed; by what is committed it is not")
+
+
+def _voters(membership: Membership) -> str:
+    return f"{membership.voters}" + (f" and {membership.outgoing}" if membership.outgoing else "")

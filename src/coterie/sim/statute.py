@@ -1,0 +1,69 @@
+"""What is forbidden in the simulated world, and what the judge knows of each member."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from coterie.core.records import StoreBatch
+from coterie.core.types import NO_EPOCH, Epoch, Index, MemberId, Membership, Role
+from coterie.sim.shadow import ShadowLog
+
+LAWS: Final = {
+    "one-leader": "at most one member leads an epoch, once (Raft, Election Safety)",
+    "one-vote": "a member votes for one candidate an epoch, restarts included (5.2)",
+    "log-matching": "entries of one index and epoch are equal, and so are their predecessors (5.3)",
+    "leader-completeness": "who leads an epoch holds all that was committed in earlier ones (5.4)",
+    "chosen-stays": "no two members ever commit different entries at one index (State Machine Safety)",
+    "chosen-truncated": "no member drops an entry that it holds and that was committed",
+    "commit-quorum": "an entry is committed only when it is on the disks of a quorum of the configuration in force",
+    "vote-quorum": "a leader has the votes of a quorum of the configuration in force (5.2, 4.3)",
+    "voter-leads": "only a voter asks for votes: no learner, no removed member (4.2)",
+    "quorums-meet": "quorums of a configuration meet those of the one before it (4.3)",
+    "one-change": "a membership is changed only when the one before is committed (4.1, 4.3)",
+    "change-own-epoch": "a leader changes the membership only when an entry of its epoch is committed (4.1, erratum)",
+    "removed-committed": "a member is treated as removed only when its removal is committed (4.2.2)",
+    "commit-in-log": "a member commits only what its log holds",
+    "commit-monotonic": "a member's commit index never goes back",
+    "epoch-monotonic": "a member's epoch never goes back, restarts included",
+    "vote-durable": "a vote leaves only when it is on disk (5.2)",
+    "candidacy-durable": "a candidate asks for votes only when its own epoch is on disk (5.2)",
+    "ack-durable": "an acknowledgement leaves only when the entries are on disk (5.3)",
+    "copy-refused": "a disk that was wiped or set back is refused by whoever saw more of the member",
+    "honest-let-in": "a member with its own disk is let in",
+    "wiped-claims": "an id that has a data directory is not given to another one",
+    "log-kept": "what a disk was said to hold is there after a restart",
+    "torn-start": "a member starts on what a crash leaves of a sound disk",
+    "log-invented": "what is there after a restart was once given to the disk, in this order",
+    "log-forgets-applied": "a log forgets only what is committed, and what a durable state holds (Raft 7)",
+    "snapshot-chosen": "a log is reset only to a snapshot of what was committed (Raft 7)",
+    "snapshot-newer": "a snapshot never replaces a log that has committed as much (Raft 7)",
+    "state-kept": "after a restart, store or snapshot and log together hold all of the state",
+    "same-state": "after the same entry all replicas have the same state, however they came to it",
+    "applied-in-order": "a machine applies every batch once, in order, from where its snapshot ends",
+    "same-applied": "replicas apply the same commands and get the same replies at the same index",
+    "applied-once": "a command takes effect at most once",
+    "applied-committed": "a member applies only what is committed",
+}
+
+
+class MemberLaws:
+    """What the laws know of one member."""
+
+    def __init__(self) -> None:
+        self.written = ShadowLog()
+        """All that it was told to store, durable or not."""
+        self.durable = ShadowLog()
+        """What its disk holds for certain."""
+        self.pending: list[StoreBatch] = []
+        """Batches in `written` and not in `durable`."""
+        self.stored_votes: set[tuple[Epoch, MemberId]] = set()
+        self.durable_reach: dict[Index, Epoch] = {}
+        """The highest epoch with which each index was ever durable here."""
+        self.boot = 0
+        self.epoch = NO_EPOCH
+        self.commit: Index = 0
+        self.role = Role.FOLLOWER
+        self.in_force: list[Membership] = []
+        """The configurations that were in force since the member was last observed."""
+        self.exiled = False
+        """Its disk was taken from it, or set back: what it does counts no longer, and nobody may heed it."""
