@@ -107,7 +107,6 @@ def load(directory: str, name: str, count: int, number_of: Callable[[int], int],
     while data.sweep_left or not sweeps:
         sweeps.append(flush(store, data))
     print(f"  sweep {sum(sweeps) / count * 1e6:.2f} us an item, {len(sweeps)} flushes, longest {max(sweeps):.3f} s")
-    data.close()
     store.close()
     shutil.rmtree(path)
 
