@@ -230,7 +230,9 @@ class Snapshots:
             or now < self._retry_take_at
         ):
             return False
-        return (self._asked_for or self.grown >= self._limit) and self._host.applied > 0
+        if not self._asked_for and (self.grown < self._host.settings.snapshot_log_bytes or self.grown < self._limit):
+            return False
+        return self._host.applied > 0
 
     @property
     def _limit(self) -> int:

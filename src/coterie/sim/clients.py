@@ -44,6 +44,10 @@ class Wire(Protocol):
 
     schedule: Schedule
 
+    def find(self, host: str) -> MemberId:
+        """Whose machine the name stands for at present."""
+        ...
+
     def connect(self, client: int, member: MemberId, receive: Receive, closed: Closed) -> int:
         """Open a connection; its number. If nobody listens, `closed` is called soon."""
         ...

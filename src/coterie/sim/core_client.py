@@ -50,8 +50,8 @@ class CoreClient:
             session_ttl=SESSION_TTL,
             session_window=self._rng.choice((1, 4, 2048)),
         )
-        self._members = {Endpoint(f"n{member}", 2): member for member in members}
-        self._core = ClientCore(self._members, config, stream(options.seed, f"client core {number}"))
+        endpoints = [Endpoint(f"n{member}", 2) for member in members]
+        self._core = ClientCore(endpoints, config, stream(options.seed, f"client core {number}"))
         self._timeout = timeout * self._rng.choice((4, 10, 40))
         self._offset = self._rng.randrange(10**6) * SECOND
         self._think = self._rng.choice(THINK)
@@ -132,9 +132,8 @@ class CoreClient:
         drained = self._core.drain(self._now)
         for number, endpoint in drained.connect:
             line = self._lines[number] = _Line()
-            line.wire = self._wire.connect(
-                self._number, self._members[endpoint], partial(self._receive, number), partial(self._closed, number)
-            )
+            receive, closed = partial(self._receive, number), partial(self._closed, number)
+            line.wire = self._wire.connect(self._number, self._wire.find(endpoint.host), receive, closed)
             self._wire.schedule.after(1, "dialled", partial(self._opened, number))
         for number, data in drained.send:
             self._send(number, data)

@@ -9,6 +9,7 @@ from typing import Protocol
 from coterie.core.config import MILLISECOND
 from coterie.core.types import NOBODY, MemberId, Nanos
 from coterie.sim.chance import exponential, happens, stream
+from coterie.sim.hardware import Hardware
 from coterie.sim.network import Network
 from coterie.sim.options import Options
 from coterie.sim.schedule import Schedule
@@ -35,14 +36,22 @@ class Victim(Protocol):
     def pause(self, duration: Nanos) -> None:
         """Let the process stand still; what arrives meanwhile it sees afterwards."""
 
-    def slow_disk(self, until: Nanos, latency: Nanos) -> None:
-        """Every sync takes `latency` until then."""
+    @property
+    def restorable(self) -> bool:
+        """Whether there is a copy of its disk which its peers can tell from it."""
 
-    def fill_disk(self, until: Nanos) -> None:
-        """The disk has no space left until then."""
+    def back_up(self) -> None:
+        """Copy its disk as it is."""
 
-    def fail_sync(self) -> None:
-        """The next sync fails, and what it should have written never reaches the disk."""
+    def restore(self) -> None:
+        """End the process, and put the copy in the place of its disk."""
+
+    def wipe(self) -> None:
+        """End the process, and put an empty disk in."""
+
+    @property
+    def hardware(self) -> Hardware:
+        """What it runs on."""
 
     def rot(self) -> None:
         """The process ends, and a bit of its log turns before the next start."""
@@ -58,15 +67,16 @@ class Faults:
         network: Network,
         members: list[Victim],
         leader: Callable[[], MemberId],
+        may_damage: Callable[[MemberId], bool],
     ) -> None:
+        """`members`: grows as members join. `may_damage`: whether a member's disk may be lost for good."""
         self._options = options
         self._schedule = schedule
         self._network = network
         self._members = members
-        self._by_id = {m.id: m for m in members}
         self._leader = leader
         self._on = True
-        self._rotten = False
+        self._may_damage = may_damage
         injectors: dict[str, Callable[[random.Random], None]] = {
             "delay": self._slow_link,
             "partition": self._partition,
@@ -77,6 +87,8 @@ class Faults:
             "full-disk": self._fill_disk,
             "sync-error": self._fail_sync,
             "bit-rot": self._rot,
+            "wipe": self._wipe,
+            "restore": self._restore,
         }
         for name, inject in injectors.items():
             if options.has(name):
@@ -101,7 +113,7 @@ class Faults:
         """The leader half of the time: there the interesting state is."""
         leader = self._leader()
         if leader != NOBODY and rng.getrandbits(1):
-            return self._by_id[leader]
+            return next(m for m in self._members if m.id == leader)
         return rng.choice(self._members)
 
     def _duration(self, rng: random.Random) -> Nanos:
@@ -193,16 +205,28 @@ class Faults:
         until = self._schedule.now + self._duration(rng)
         hang = happens(rng, 250)
         latency = rng.randrange(1000, 2500) * MILLISECOND if hang else rng.randrange(10, 400) * MILLISECOND
-        self._victim(rng).slow_disk(until, latency)
+        self._victim(rng).hardware.slow_disk(until, latency)
 
     def _fill_disk(self, rng: random.Random) -> None:
-        self._victim(rng).fill_disk(self._schedule.now + self._duration(rng))
+        self._victim(rng).hardware.fill_disk(self._schedule.now + self._duration(rng))
 
     def _fail_sync(self, rng: random.Random) -> None:
-        self._victim(rng).fail_sync()
+        self._victim(rng).hardware.fail_sync()
 
     def _rot(self, rng: random.Random) -> None:
-        """Once in a run, and only where the others are a quorum: damage must stay recoverable."""
-        if not self._rotten and len(self._members) > 2:
-            self._rotten = True
-            self._victim(rng).rot()
+        """Only where the others are a quorum: damage must stay recoverable."""
+        victim = self._victim(rng)
+        if self._may_damage(victim.id):
+            victim.rot()
+
+    def _wipe(self, rng: random.Random) -> None:
+        victim = self._victim(rng)
+        if not rng.randrange(4) and self._may_damage(victim.id):
+            victim.wipe()
+
+    def _restore(self, rng: random.Random) -> None:
+        candidates = [m for m in self._members if m.restorable and self._may_damage(m.id)]
+        if candidates and rng.getrandbits(1):
+            rng.choice(candidates).restore()
+        else:
+            self._victim(rng).back_up()

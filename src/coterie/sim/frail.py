@@ -86,6 +86,10 @@ class FrailFiles(Frailty):
         super().__init__()
         self._files = files
 
+    def put_in(self, files: Files) -> None:
+        """Another disk takes the place of this one."""
+        self._files = files
+
     def open(self, path: str, *, create: bool = False) -> FrailFile:
         """See `Files`."""
         if create:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from coterie.core.messages import Message, PreVoteReply, RequestVote, VoteReply, decode, encode
 from coterie.core.types import MemberId, Nanos
+from coterie.runtime.handshake import PeerIdentity
 from coterie.sim.chance import exponential, happens, stream
 from coterie.sim.options import SECOND, Options
 from coterie.sim.schedule import Schedule
@@ -21,7 +22,26 @@ a leader where a round trip takes as long as the timeout."""
 MAX_DELAY: Final = 2 * SECOND
 """No message that is not held back takes longer."""
 
-Deliver = Callable[[MemberId, MemberId, Message], None]
+
+class Sender(NamedTuple):
+    """Who sends: a member, in one of its lives."""
+
+    identity: PeerIdentity
+    life: int
+    copied_at: int | None = None
+    """None if its disk is its own, and whole; else the last boot that its history truly has: of a copy, the one that
+    was copied; 0 of an empty disk."""
+
+    @property
+    def honest(self) -> bool:
+        return self.copied_at is None
+
+    @property
+    def member(self) -> MemberId:
+        return self.identity.member
+
+
+Deliver = Callable[[Sender, MemberId, Message], None]
 
 
 class Network:
@@ -73,12 +93,12 @@ class Network:
 
     # -- what members do -----------------------------------------------------------------------
 
-    def send(self, source: MemberId, target: MemberId, message: Message) -> None:
+    def send(self, sender: Sender, target: MemberId, message: Message) -> None:
         """Take a message; it may arrive once, twice or never."""
         self.messages += 1
         data = encode(message)
         self._schedule.record(data)
-        pair = (source, target)
+        pair = (sender.member, target)
         if pair in self._cut:
             return
         options, rng = self._options, self._rng
@@ -86,16 +106,16 @@ class Network:
             if options.loss_permille and happens(rng, options.loss_permille):
                 return
             if options.hold_permille and happens(rng, self._hold_permille(message)):
-                self._hold(pair, data)
+                self._hold(sender, target, data)
                 if rng.getrandbits(1):
                     return
             if options.duplicate_permille and happens(rng, options.duplicate_permille):
-                self._travel(pair, data, self._delay(pair) * rng.randrange(1, 20))
+                self._travel(sender, target, data, self._delay(pair) * rng.randrange(1, 20))
         arrival = self._schedule.now + self._delay(pair)
         if not (self.faulty and options.reorder_permille and happens(rng, options.reorder_permille)):
             arrival = max(arrival, self._newest.get(pair, 0))
             self._newest[pair] = arrival
-        self._travel(pair, data, arrival - self._schedule.now)
+        self._travel(sender, target, data, arrival - self._schedule.now)
 
     def _hold_permille(self, message: Message) -> int:
         """Messages of elections are few, and an old one can do the most harm."""
@@ -111,14 +131,16 @@ class Network:
             delay *= self._rng.randrange(5, 60)
         return min(delay * self._slow.get(pair, 1), MAX_DELAY)
 
-    def _travel(self, pair: tuple[MemberId, MemberId], data: bytes, delay: Nanos) -> None:
+    def _travel(self, sender: Sender, target: MemberId, data: bytes, delay: Nanos) -> None:
+        pair = (sender.member, target)
+
         def arrive() -> None:
             if pair not in self._cut:
-                self._deliver(pair[0], pair[1], decode(data))
+                self._deliver(sender, target, decode(data))
 
         self._schedule.after(delay, "arrive", arrive)
 
-    def _hold(self, pair: tuple[MemberId, MemberId], data: bytes) -> None:
+    def _hold(self, sender: Sender, target: MemberId, data: bytes) -> None:
         """Keep it for seconds: it arrives terms later, whatever the partition is then."""
         if self._held >= MAX_HELD:
             return
@@ -126,7 +148,7 @@ class Network:
 
         def release() -> None:
             self._held -= 1
-            self._deliver(pair[0], pair[1], decode(data))
+            self._deliver(sender, target, decode(data))
 
         timeout = self._options.election_timeout
         delay = self._rng.randrange(timeout // 2, timeout * self._rng.choice((2, 4, 30)))

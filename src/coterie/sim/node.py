@@ -1,4 +1,4 @@
-"""One member of the simulated cluster: its disk, its clock, and what can be done to it.
+"""One member of the simulated cluster: its directory, its processes one after the other, and what can be done to it.
 
 Everything that its process does to the world goes through its ports or its files, and it may die in
 the middle: just before any such call.
@@ -13,27 +13,22 @@ from typing import Final
 from coterie.core.config import MILLISECOND
 from coterie.core.messages import Message
 from coterie.core.types import Entry, Member, MemberId, Nanos, Role
-from coterie.engine.engine import Engine, EngineConfig
+from coterie.engine.config import EngineConfig
+from coterie.engine.engine import Engine
 from coterie.engine.protocol import PROTOCOL_VERSION, Hello, Request, Welcome
-from coterie.engine.work import Lane
-from coterie.machine.stores.memory import MemoryStore
+from coterie.sim.admission import Papers
 from coterie.sim.chance import exponential, happens, stream
-from coterie.sim.clock import Clock
-from coterie.sim.disk import SimulatedFiles
-from coterie.sim.frail import Death, FrailFiles
-from coterie.sim.options import SECOND
+from coterie.sim.frail import Death
+from coterie.sim.hardware import DIRECTORY, Hardware
+from coterie.sim.network import Sender
 from coterie.sim.process import PROTOCOL, STEP_DELAY, Process, Surroundings
 from coterie.sim.verdict import Violation
 from coterie.storage.directory import DataDirectory
-from coterie.storage.errors import LogDamaged
+from coterie.storage.errors import LogDamaged, SnapshotDamaged
 from coterie.storage.files import Files
-from coterie.storage.first_entry import cluster_id
 from coterie.storage.log_store import LogHeader, LogStore
 from coterie.storage.refusal import DirectoryRefused
 
-DIRECTORY: Final = "data"
-SEGMENT_BYTES: Final = (4096, 40_000, 1 << 26)
-"""Sizes of log segments that a member may have."""
 FLUSH_PERMILLE: Final = 10
 """Steps in a thousand at which a member with a store begins to write it, due or not."""
 MAX_INBOX: Final = 20_000
@@ -45,42 +40,49 @@ Input = Callable[[Nanos], object]
 class Node:
     """A member: what outlives its process, and what can be done to it (`faults.Victim`)."""
 
-    def __init__(self, member: Member, first: Sequence[Entry], config: EngineConfig, world: Surroundings) -> None:
-        """`first`: what its log begins with."""
+    def __init__(
+        self, member: Member, cluster: int, config: EngineConfig, world: Surroundings, first: Sequence[Entry]
+    ) -> None:
+        """`first`: what an initial member's log begins with; empty for one that joins."""
         self.id = member.id
         self.member = member
         self.config = config
         self.world = world
-        options = world.options
-        self.rng = stream(options.seed, f"node {member.id}")
-        drift = self.rng.randrange(-100_000, 100_001) if options.has("clock") else self.rng.randrange(-50, 51)
-        self._clock = Clock(self.rng.randrange(1, 10**6) * SECOND, drift)
-        self._disk = SimulatedFiles()
-        self.frailty = FrailFiles(self._disk)
-        habits = stream(options.seed, f"habits {member.id}")
-        self._habits = habits
-        self.store = MemoryStore() if options.has("snapshot") and habits.getrandbits(1) else None
-        """Where its machine keeps its state; None: in memory."""
-        self._job_mean = habits.choice((1, 20, 200)) * MILLISECOND
+        self.hardware = Hardware(world.options, world.schedule, member.id)
+        self.frailty = self.hardware.frailty
+        self.papers = Papers()
+        self.rng = stream(world.options.seed, f"life {member.id}")
+        self._mint = stream(world.options.seed, f"mint {member.id}")
+        self._habits = stream(world.options.seed, f"flushes {member.id}")
         self.life = 0
         self._process: Process | None = None
         self._inbox: list[Input] = []
         self._stepping = False
         self._paused_until: Nanos = 0
         self._wake_at: Nanos = 0
-        self._sync_mean = self.rng.choice((200_000, 1_000_000, 5_000_000))
-        self._slow_until: Nanos = 0
-        self._slow_latency: Nanos = 0
-        self._spikes = options.has("slow-disk")
-        self._buried = False
+        self.gone = False
+        """It will not start again."""
         self._rots = False
+        self.copied_at: int | None = None
+        """See `Sender.copied_at`."""
+        self._backup_boot = 0
+        self._boot = 0
         self.dies_in_write = False
         self.damaged = False
-        """Its log was found damaged: it refuses to start, for ever."""
-        self.header = LogHeader(cluster_id(first[0]), member.id, PROTOCOL)
-        self._segment_bytes = self.rng.choice(SEGMENT_BYTES)
-        directory = self._open_directory(self._disk)
-        LogStore.create(self._disk, directory.log_directory, self.header, first, segment_bytes=self._segment_bytes)
+        """Its disk was found damaged: it refuses to start, for ever."""
+        self.header = LogHeader(cluster, member.id, PROTOCOL)
+        self._claim = 0 if first else self._draw()
+        self._claimed = bool(first)
+        if first:
+            self._make_first_directory(first)
+
+    def _make_first_directory(self, first: Sequence[Entry]) -> None:
+        disk, segment_bytes = self.hardware.disk, self.hardware.segment_bytes
+        drawn = iter([self.id])
+        directory = DataDirectory.open(
+            disk, DIRECTORY, self.member.name, PROTOCOL, mint=lambda: next(drawn, 0) or self._draw()
+        )
+        LogStore.create(disk, directory.log_directory, self.header, first, segment_bytes=segment_bytes)
         directory.mark_started(self.header.cluster)
         directory.close()
 
@@ -107,36 +109,74 @@ class Node:
         """Its role; FOLLOWER while it is down."""
         return self._process.engine.replica.role if self._process is not None else Role.FOLLOWER
 
+    @property
+    def sound(self) -> bool:
+        """Its disk is neither damaged, nor another's, nor of another time; and it has joined."""
+        return self.copied_at is None and not self.damaged and not self._rots and self._claimed
+
+    @property
+    def lost(self) -> bool:
+        """Its disk is of no use any more, and administrators know."""
+        return self.copied_at is not None or self.damaged or self._rots
+
     def now(self) -> Nanos:
         """Its own clock."""
-        return self._clock.read(self.world.schedule.now)
+        return self.hardware.now()
 
     # -- life and death -------------------------------------------------------------------------
 
-    def _open_directory(self, files: Files) -> DataDirectory:
-        return DataDirectory.open(files, DIRECTORY, self.member.name, PROTOCOL, mint=lambda: self.id)
-
     def open_store(self) -> tuple[DataDirectory, LogStore]:
-        """Its data directory, and the log there, recovered."""
-        directory = self._open_directory(self.frailty)
-        store = LogStore.open(self.frailty, directory.log_directory, self.header, segment_bytes=self._segment_bytes)
-        return directory, store
+        """Its data directory, and the log there, recovered. One that joins makes them."""
+        files, segment_bytes = self.frailty, self.hardware.segment_bytes
+        if not self._claimed:
+            directory = self._join_directory(files)
+        else:
+            directory = DataDirectory.open(files, DIRECTORY, self.member.name, PROTOCOL, mint=self._draw)
+        if directory.joining:
+            LogStore.create(files, directory.log_directory, self.header, (), segment_bytes=segment_bytes).close()
+            directory.mark_started(self.header.cluster)
+        return directory, LogStore.open(files, directory.log_directory, self.header, segment_bytes=segment_bytes)
+
+    def _draw(self) -> int:
+        return self._mint.getrandbits(64) | 1
+
+    def _join_directory(self, files: Files) -> DataDirectory:
+        return DataDirectory.join(
+            files,
+            DIRECTORY,
+            self.member.name,
+            PROTOCOL,
+            member=self.id,
+            cluster=self.header.cluster,
+            claim=self._claim,
+            mint=self._draw,
+        )
 
     def start(self) -> None:
-        """Start the process on what the disk holds."""
-        if self._process is not None or self._buried:
+        """Start the process on what the disk holds; of a member that joins, once the cluster knows its claim."""
+        if self._process is not None or self.gone:
             return
         self.life += 1
         try:
+            if not self._claimed:
+                directory, store = self.open_store()
+                store.close()
+                directory.close()
+                self.world.ask_claim(self.id, self._claim)
+                return
             self._process = Process(self, self.life)
+            self._boot = self._process.sender.identity.boot
         except Death:
             self._end(power=happens(self.rng, 750))
             return
-        except LogDamaged as damage:
-            if not self._rots:
-                raise Violation("torn-start", f"{self.id} refuses to start on a sound disk: {damage}") from damage
-            self.damaged = self._buried = True
-            self._end(power=False)
+        except (LogDamaged, SnapshotDamaged) as damage:
+            self._found_damaged(damage)
+            return
+        except Violation as violation:
+            # What rotted may be the only snapshot: then it must refuse, and say so.
+            if violation.check != "state-kept" or not self._rots:
+                raise
+            self._found_damaged(violation)
             return
         except (OSError, DirectoryRefused) as error:
             cause = error if isinstance(error, OSError) else error.__cause__
@@ -146,6 +186,25 @@ class Node:
             return
         self._wake_at = 0
         self._schedule_step()
+
+    def _found_damaged(self, damage: Exception) -> None:
+        if not self._rots:
+            raise Violation("torn-start", f"{self.id} refuses to start on a sound disk: {damage}") from damage
+        self.damaged = self.gone = True
+        self._end(power=False)
+
+    def claimed(self, claim: int) -> None:
+        """The cluster knows the directory with this claim: it belongs to the member from now on."""
+        if self.copied_at is not None and claim == self._claim:
+            raise Violation("wiped-claims", f"{self.id} lost its disk, and an empty one got its id")
+        if not self._claimed:
+            self._claimed = True
+            self.start()
+
+    def retire(self) -> None:
+        """It was removed: the process ends, and never comes back."""
+        self.gone = True
+        self.world.schedule.after(1, f"retires {self.id}", lambda: self.crash(power=False))
 
     def crash(self, *, power: bool) -> None:
         """End the process now; in the middle of a write, if one is under way."""
@@ -168,11 +227,8 @@ class Node:
         self._inbox.clear()
         self._stepping = False
         self._paused_until = 0
-        self.frailty.disarm()
         self.dies_in_write = False
-        self._disk.crash(self.rng, power=power)
-        if self.store is not None:
-            self.store.crash(self._habits.randrange(self.store.unsynced + 1) if power else 0)
+        self.hardware.crash(power=power)
         self.world.figures.crashes += 1
         self.world.member_died(self.id)
         scale = self.rng.choice((30, 100, 300, 1000, 2500))
@@ -181,77 +237,67 @@ class Node:
 
     def bury(self) -> None:
         """End the process for ever."""
-        self._buried = True
+        self.gone = True
         self.crash(power=False)
 
     def recover(self) -> None:
         """End everything that ails it, and start it if it is down."""
-        self.frailty.disarm()
         self.dies_in_write = False
-        self._empty_disk()
-        self._disk.errors.failing_syncs = 0
+        self.hardware.recover()
         self._paused_until = min(self._paused_until, self.world.schedule.now)
-        self._slow_until = 0
-        self._spikes = False
         self.start()
         if self._process is not None:
             self.later(STEP_DELAY, "synced", self._process.finish_write)
             self._stepping = False  # a step may be waiting for the end of a pause that is over now
             self._schedule_step()
 
-    # -- faults -----------------------------------------------------------------------------------
+    # -- faults (see `faults.Victim`) -------------------------------------------------------------
 
     def pause(self, duration: Nanos) -> None:
         """No step before then; the disk goes on with what it was given."""
         self._paused_until = max(self._paused_until, self.world.schedule.now + duration)
 
-    def slow_disk(self, until: Nanos, latency: Nanos) -> None:
-        """See `faults.Victim`."""
-        self._slow_until, self._slow_latency = until, latency
-
-    def fill_disk(self, until: Nanos) -> None:
-        """See `faults.Victim`. Some file systems need space even to overwrite."""
-        self._disk.errors.full = True
-        self.frailty.full = happens(self.rng, 500)
-        self.world.schedule.at(until, "space", self._empty_disk)
-
-    def _empty_disk(self) -> None:
-        self.frailty.full = self._disk.errors.full = False
-
-    def fail_sync(self) -> None:
-        """See `faults.Victim`."""
-        self._disk.errors.failing_syncs = 1
-        self._disk.errors.reads_old = happens(self.rng, 300)
-
     def rot(self) -> None:
-        """See `faults.Victim`."""
+        """A bit of its disk turns while it is down."""
         self._rots = True
         self.crash(power=True)
-        # One bit of what the log holds, not of the zeros that it was extended by.
-        durable = self._disk.durable_files()
-        path = self.rng.choice([p for p in durable.paths() if p.startswith(f"{DIRECTORY}/log/")])
-        used = len(self._disk.image(path).rstrip(b"\0"))
-        if used:
-            self._disk.flip_bit(path, self.rng.randrange(used * 8))
+        self.hardware.rot()
 
-    def sync_latency(self) -> Nanos:
-        """How long the next write takes, sync included."""
-        if self.world.schedule.now < self._slow_until:
-            return self._slow_latency
-        latency = 50_000 + exponential(self.rng, self._sync_mean)
-        return latency * 30 if self._spikes and happens(self.rng, 20) else latency
+    def back_up(self) -> None:
+        """See `faults.Victim`."""
+        if self._process is not None and self.copied_at is None:
+            self._backup_boot = self._boot
+            self.hardware.back_up()
 
-    def job_latency(self, lane: Lane) -> Nanos:
-        """How long a job waits and takes; meanwhile the node goes on."""
-        hurried = not self.world.network.faulty
-        return 50_000 + exponential(self._habits, MILLISECOND if hurried else self._job_mean)
+    @property
+    def restorable(self) -> bool:
+        """See `faults.Victim`. A copy of a disk that was not started since is as good as the disk: nobody can tell."""
+        return 0 < self._backup_boot < self._boot and self.copied_at is None and not self.gone
+
+    def restore(self) -> None:
+        """See `faults.Victim`."""
+        self._exile(self._backup_boot)
+        self.hardware.restore()
+
+    def wipe(self) -> None:
+        """See `faults.Victim`. It comes back with its id and an empty directory, of which the cluster knows nothing."""
+        self._exile(0)
+        self.hardware.wipe()
+        self._claim = self._draw()
+        self._join_directory(self.hardware.disk).close()
+        self.world.ask_claim(self.id, self._claim)
+
+    def _exile(self, copied_at: int) -> None:
+        self.crash(power=True)
+        self.copied_at = copied_at
+        self.world.laws.exile(self.id)
 
     # -- inputs -----------------------------------------------------------------------------------
 
-    def receive(self, source: MemberId, message: Message) -> None:
+    def receive(self, sender: Sender, message: Message) -> None:
         """A member's message arrives."""
-        if (process := self._process) is not None:
-            self.take(lambda now: process.engine.receive(now, source, message))
+        if self._process is not None:
+            self._process.receive(sender, message)
 
     def peer_closed(self, peer: MemberId, refused: bool) -> None:
         """The connection to a peer closed."""
@@ -314,7 +360,7 @@ class Node:
         inputs, self._inbox = self._inbox, []
         for give in inputs:
             give(now)
-        if self.store is not None and happens(self._habits, FLUSH_PERMILLE):
+        if self.hardware.store is not None and happens(self._habits, FLUSH_PERMILLE):
             engine.flush_store(now)
         deadline = engine.flush(now)
         replica = engine.replica
@@ -327,7 +373,7 @@ class Node:
         if deadline <= now:
             self.take_wake()
             return
-        when = self._clock.when(deadline)
+        when = self.hardware.clock.when(deadline)
         if self._wake_at <= self.world.schedule.now or when < self._wake_at:
             self._wake_at = when
             self.later(when - self.world.schedule.now, "wake", self.take_wake)

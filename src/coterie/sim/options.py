@@ -30,6 +30,11 @@ FAULTS: Final = (
     "bit-rot",
     "clock",
     "snapshot",
+    "membership",
+    "transfer",
+    "lease",
+    "wipe",
+    "restore",
 )
 OLD_FAULTS: Final = 14
 """The classes up to here are drawn from one stream, later ones from another: so a new one leaves old seeds as they
@@ -110,16 +115,24 @@ def choose(seed: int, *, nodes: int | None = None, duration: Nanos = 30 * SECOND
         hold_permille=rng.choice((5, 20, 60)) if "hold" in subset else 0,
         fault_interval=timeout * rng.choice((2, 4, 8)),
         core_only=rng.randrange(3) == 0,
-        settings=_settings(more),
+        settings=_settings(more, subset, timeout),
         chunk_bytes=more.choice((1000, 20_000, 256 * 1024)),
         snapshot_rate=more.choice((200_000, 1 << 26)),
     )
 
 
-def _settings(rng: random.Random) -> Settings:
-    """What a cluster with tiny snapshots begins with."""
-    return Settings(
-        snapshot_log_bytes=rng.choice((400, 2000, 8000)),
-        snapshot_log_ratio=rng.choice((0, 0, 1)),
-        snapshot_keep_entries=rng.choice((0, 2, 10)),
+def _settings(rng: random.Random, faults: tuple[str, ...], timeout: Nanos) -> Settings:
+    """What the cluster begins with."""
+    tiny = (rng.choice((400, 2000, 8000)), rng.choice((0, 0, 1)), rng.choice((0, 2, 10)))
+    lease = timeout // MILLISECOND * rng.choice((1, 2, 4)) // 2
+    settings = Settings(
+        divergence_check_ms=rng.choice((50, 300, 2000)),
+        lease_ms=lease,
+        # Two clocks that run 10 % fast and slow differ by 223 thousandths of the slow one.
+        clock_drift_permille=230 if "clock" in faults else 10,
+        lease_reads="lease" in faults,
     )
+    if "snapshot" in faults:
+        names = ("snapshot_log_bytes", "snapshot_log_ratio", "snapshot_keep_entries")
+        settings = msgspec.structs.replace(settings, **dict(zip(names, tiny, strict=True)))
+    return settings

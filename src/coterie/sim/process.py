@@ -16,17 +16,20 @@ from coterie.engine.protocol import Response, View
 from coterie.engine.snapshot_jobs import FlushJob, TakeJob
 from coterie.engine.snapshots import NoState
 from coterie.engine.work import Job, Lane, lacks_space
+from coterie.runtime.handshake import PeerIdentity, RefusalCode
+from coterie.sim.admission import Admission
 from coterie.sim.chance import exponential, stream
 from coterie.sim.frail import Death
 from coterie.sim.history import History
 from coterie.sim.laws import Laws
 from coterie.sim.machine import FrailStore, MakeMachine, ObservedMachine
-from coterie.sim.network import Network
+from coterie.sim.network import Network, Sender
 from coterie.sim.options import Options
 from coterie.sim.schedule import Schedule
 from coterie.sim.sectors import SECTOR_BYTES
 from coterie.sim.shadow import ShadowLog, membership_of, slot_of
 from coterie.sim.verdict import Figures, Violation
+from coterie.storage.directory import DataDirectory
 from coterie.storage.log_store import LogStore, Write
 from coterie.storage.snapshots import SnapshotDirectory
 
@@ -37,6 +40,8 @@ PROTOCOL: Final = "raft"
 STEP_DELAY: Final = 30_000
 """Mean time from an input's arrival to the step that takes it in, in nanoseconds: inputs gather in batches."""
 RETRY_NO_SPACE: Final = 100 * MILLISECOND
+FAREWELL_TIMEOUTS: Final = 5
+"""Election timeouts for which a removed member's open stream stays."""
 READ_BYTES: Final = 1 << 20
 
 
@@ -50,6 +55,18 @@ class Surroundings(Protocol):
     history: History
     figures: Figures
     make_machine: MakeMachine
+
+    def current(self, sender: Sender) -> bool:
+        """Whether this life of the sender goes on."""
+        ...
+
+    def refused(self, member: MemberId, code: RefusalCode) -> None:
+        """A member is not let in by another, and is told why."""
+        ...
+
+    def ask_claim(self, member: MemberId, claim: int) -> None:
+        """The member's directory claims its id; later its node is told `claimed` or `unwanted`."""
+        ...
 
     def reply(self, connection: int, response: Response) -> None:
         """Answer a client."""
@@ -77,6 +94,8 @@ class Process:
         self.life = life
         laws = self._world.laws
         directory, self.store_of_log = node.open_store()
+        self.sender = Sender(_identity(node, directory), life, node.copied_at)
+        self.door = Admission(self.sender.identity, node.papers)
         laws.started(node.id, life, shadow_of(self.store_of_log))
         self.machine = ObservedMachine(node.id, self._world.make_machine(node.id), laws, self._world.history)
         self._lanes: dict[Lane, list[Job]] = {lane: [] for lane in Lane}
@@ -105,7 +124,7 @@ class Process:
             ports=self,
             rng=stream(self._world.options.seed, f"engine {node.id} {life}"),
             now=now,
-            store=FrailStore(node.store, node.frailty) if node.store is not None else None,
+            store=FrailStore(node.hardware.store, node.frailty) if node.hardware.store is not None else None,
             snapshots=SnapshotDirectory(node.frailty, snapshots, node.header.cluster),
             log_bytes=self.store_of_log.bytes,
         )
@@ -118,7 +137,7 @@ class Process:
         self._world.laws.sent(self._node.id, to, message)
         if isinstance(message, InstallSnapshot) and message.offset + len(message.data) == message.size > message.offset:
             self._world.figures.snapshots_sent += 1
-        self._world.network.send(self._node.id, to, message)
+        self._world.network.send(self.sender, to, message)
 
     def store(self, batch: StoreBatch) -> None:
         """See `Ports.store`."""
@@ -140,6 +159,7 @@ class Process:
         """See `Ports.publish`."""
         self._node.frailty.step()
         self._world.publish(self._node.id, self.life, view)
+        self.door.members(self.engine.replica.membership.members)
 
     def event(self, event: Event) -> None:
         """See `Ports.event`."""
@@ -171,11 +191,26 @@ class Process:
         """See `Ports.removed`."""
         self._node.frailty.step()
         self._world.laws.removed(member.id, self._node.id)
+        if member.id == self._node.id:
+            self._node.retire()
+            return
+        self.door.remove(member)
+        farewell = self._world.options.election_timeout * FAREWELL_TIMEOUTS
+        self._node.later(farewell, "farewell", lambda: self.door.end(member.id))
+
+    def receive(self, sender: Sender, message: Message) -> None:
+        """A member's message arrives. What a life that is over sent while it was honest, is late, and no more."""
+        if not sender.honest or self._world.current(sender):
+            code = self.door.lets_in(sender)
+            if code is not None:
+                self._world.refused(sender.member, code)
+                return
+        self._node.take(lambda now: self.engine.receive(now, sender.member, message))
 
     # -- jobs: one at a time in each lane, as the runtime's threads do them ----------------------
 
     def _begin_job(self, lane: Lane) -> None:
-        self._node.later(self._node.job_latency(lane), f"work {lane.value}", lambda: self._perform(lane))
+        self._node.later(self._node.hardware.job_latency(lane), f"work {lane.value}", lambda: self._perform(lane))
 
     def _perform(self, lane: Lane) -> None:
         waiting = self._lanes[lane]
@@ -197,7 +232,7 @@ class Process:
     def _begin_write(self) -> None:
         batches, self._queue = self._queue, []
         self._write = (self.store_of_log.prepare(batches), batches[-1].mark)
-        self._node.later(self._node.sync_latency(), "synced", self.finish_write)
+        self._node.later(self._node.hardware.sync_latency(), "synced", self.finish_write)
 
     def finish_write(self) -> None:
         """The write under way, if there is one, comes to its end."""
@@ -230,6 +265,19 @@ class Process:
         if self._write is not None:
             with suppress(Death, OSError):
                 self._write[0].perform()
+
+
+def _identity(node: Node, directory: DataDirectory) -> PeerIdentity:
+    return PeerIdentity(
+        cluster=node.header.cluster,
+        member=node.id,
+        name=node.member.name,
+        boot=directory.boot,
+        process=directory.starts[-1],
+        protocol=PROTOCOL,
+        claim=directory.claim,
+        starts=directory.starts,
+    )
 
 
 def shadow_of(store: LogStore) -> ShadowLog:

@@ -10,23 +10,38 @@ import msgspec
 from coterie.core.config import MILLISECOND, ReplicaConfig
 from coterie.core.errors import SafetyViolation
 from coterie.core.messages import Message
-from coterie.core.types import NO_EPOCH, NOBODY, Entry, EntryKind, Member, MemberId, Nanos, Role
+from coterie.core.types import NO_EPOCH, NOBODY, Entry, EntryKind, Epoch, Member, MemberId, Membership, Nanos, Role
+from coterie.engine.admin_requests import AddedMember, ClaimMember
 from coterie.engine.engine import EngineConfig
-from coterie.engine.protocol import Request, Response, View, encoder, request_decoder, response_decoder
+from coterie.engine.protocol import (
+    Answer,
+    Failure,
+    FailureCode,
+    Request,
+    Response,
+    View,
+    encoder,
+    request_decoder,
+    response_decoder,
+)
 from coterie.machine.kv import protocol as kv
+from coterie.runtime.handshake import RefusalCode
+from coterie.sim.asking import Question
 from coterie.sim.chance import exponential, stream
 from coterie.sim.clients import Client, Closed, RawClient, Receive
+from coterie.sim.configurations import decides
 from coterie.sim.core_client import CoreClient
 from coterie.sim.faults import Faults, Victim
 from coterie.sim.history import History
 from coterie.sim.laws import Laws
 from coterie.sim.machine import MakeMachine, honest
-from coterie.sim.network import Network
+from coterie.sim.network import Network, Sender
 from coterie.sim.node import Node
+from coterie.sim.operator import Operator
 from coterie.sim.options import Options
 from coterie.sim.schedule import Schedule
 from coterie.sim.verdict import Figures, Result, Violation
-from coterie.storage.first_entry import first_entry
+from coterie.storage.first_entry import cluster_id, first_entry
 
 BOUND_TIMEOUTS: Final = 20
 """After healing, everything must be well within so many election timeouts, and `BACKLOG` on top."""
@@ -66,8 +81,7 @@ class World:
         members = tuple(
             Member(number, f"n{number}", f"n{number}:1", f"n{number}:2") for number in range(1, options.nodes + 1)
         )
-        self.members = tuple(m.id for m in members)
-        self.laws = Laws(self.members, self.figures)
+        self.laws = Laws([m.id for m in members], self.figures)
         self.network = Network(options, self.schedule, self._arrive)
         self._rng = stream(options.seed, "world")
         self._connections: dict[int, Connection] = {}
@@ -89,16 +103,24 @@ class World:
             max_batch_commands=self._rng.choice((2, 8192)),
         )
         first = [first_entry(members)]
-        if options.has("snapshot"):
+        self._cluster = cluster_id(first[0])
+        self._config = config
+        if options.faults:
             payload = msgspec.msgpack.encode(options.settings)
             first.append(Entry(2, NO_EPOCH, EntryKind.SETTINGS, 0, payload))
-        self.nodes = {m.id: Node(m, first, config, self) for m in members}
+        self.nodes = {m.id: Node(m, self._cluster, config, self, first) for m in members}
+        self._by_name = {node.member.name: node for node in self.nodes.values()}
+        self._survivors: list[MemberId] = []
+        """At the end: who is not dead for ever."""
+        self._known = [*self.nodes]
+        """Members that clients have heard of."""
         self.clients: list[Client] = []
         for number in range(options.clients):
             kind = CoreClient if number < 2 else RawClient
-            self.clients.append(kind(number, options, list(self.members), self, self.history))
-        victims: list[Victim] = [*self.nodes.values()]
-        self.faults = Faults(options, self.schedule, self.network, victims, self.leader)
+            self.clients.append(kind(number, options, self._known, self, self.history))
+        self._victims: list[Victim] = [*self.nodes.values()]
+        self.faults = Faults(options, self.schedule, self.network, self._victims, self.leader, self.may_damage)
+        self.operator = Operator(options, self)
 
     # -- running -------------------------------------------------------------------------------
 
@@ -108,9 +130,9 @@ class World:
             for node in self.nodes.values():
                 node.start()
             self._run_until(self.options.duration)
-            core = self._heal()
-            self._wait_until_well(core)
-            self._check_end(core)
+            self._heal()
+            self._wait_until_well()
+            self._check_end()
         except Violation as violation:
             raise Violation(violation.check, violation.detail, replay=self.options.replay()) from violation
         except SafetyViolation as alarm:
@@ -121,6 +143,7 @@ class World:
         """Figures and trace so far."""
         self.figures.messages = self.network.messages
         self.figures.events = self.schedule.events
+        self.figures.membership_changes = self.laws.configurations.changes
         return Result(seed=self.options.seed, figures=self.figures, trace=self.schedule.trace())
 
     def _run_until(self, when: Nanos) -> None:
@@ -136,58 +159,121 @@ class World:
         ]
         return max(led)[1] if led else NOBODY
 
+    # -- administrators, and what they need to know --------------------------------------------
+
+    def membership(self) -> Membership:
+        """See `operator.Site`."""
+        return self.laws.configurations.chosen
+
+    def serving(self) -> list[MemberId]:
+        """See `asking.Cluster`."""
+        return [node.id for node in self.nodes.values() if node.up]
+
+    def nodes_made(self) -> int:
+        """See `operator.Site`."""
+        return len(self.nodes)
+
+    def set_up(self, added: AddedMember) -> None:
+        """See `operator.Site`."""
+        if added.id in self.nodes:
+            return
+        member = Member(added.id, added.name, added.peer, added.client)
+        node = self.nodes[added.id] = self._by_name[added.name] = Node(member, self._cluster, self._config, self, ())
+        self.laws.join(added.id)
+        self._known.append(added.id)
+        self._victims.append(node)
+        node.start()
+
+    def ask_claim(self, member: MemberId, claim: int) -> None:
+        """See `process.Surroundings`."""
+        node, timeout = self.nodes[member], self.options.election_timeout
+
+        def done(outcome: Answer | Failure | None) -> None:
+            if isinstance(outcome, Answer):
+                node.claimed(claim)
+            elif outcome is None or outcome.code is not FailureCode.INVALID:
+                self.schedule.after(timeout, "claim again", lambda: node.start() if not node.up else None)
+
+        request = ClaimMember(1, member, claim, node.member.client)
+        Question(self, self._rng, timeout * 3, timeout * 20, lambda again: request, done)
+
+    def lost(self) -> MemberId:
+        """See `operator.Site`."""
+        members = [self.nodes[m.id] for m in self.membership().members if m.id in self.nodes]
+        return next((node.id for node in members if node.lost), NOBODY)
+
+    def may_damage(self, member: MemberId) -> bool:
+        """Whether the cluster can do without this member's disk, whatever becomes of the changes under way."""
+        belongs = any(membership.member(member) for membership in self.laws.memberships())
+        if not self.operator.idle or not belongs or self.nodes[member].gone:
+            return False
+        sound = [node.id for node in self.nodes.values() if node.sound and not node.gone]
+        if member not in sound:
+            return False
+        others = [other for other in sound if other != member]
+        return all(decides(membership, others) for membership in self.laws.memberships() if membership.voters)
+
     # -- the end -------------------------------------------------------------------------------
 
-    def _heal(self) -> list[MemberId]:
+    def _heal(self) -> None:
         """End all faults; bring back everyone, or a quorum for good while the others are dead for ever."""
         self.faults.stop()
+        self.operator.stop()
         self.network.heal()
         for node in self.nodes.values():
             node.recover()
-        core = [m for m in self.members if not self.nodes[m].damaged]
+        memberships = [membership for membership in self.laws.memberships() if membership.voters]
+        sound = [node.id for node in self.nodes.values() if node.sound and not node.gone]
+        self._survivors = sound
         if self.options.core_only:
-            core = sorted(self._rng.sample(core, len(self.members) // 2 + 1))
+            order = self._rng.sample(sound, len(sound))
+            sizes = range(1, len(order) + 1)
+            enough = (order[:size] for size in sizes if all(decides(m, order[:size]) for m in memberships))
+            self._survivors = sorted(next(enough, order))
         for node in self.nodes.values():
-            if node.id not in core:
+            if node.id not in self._survivors:
                 node.bury()
         for client in self.clients:
-            client.stay_within(core)
-        return core
+            client.stay_within(self._core())
 
-    def _wait_until_well(self, core: list[MemberId]) -> None:
+    def _core(self) -> list[MemberId]:
+        """The survivors that belong to the group."""
+        return [m for m in self._survivors if self.membership().member(m)]
+
+    def _wait_until_well(self) -> None:
         """Liveness: within the bound every client has written and read, and the core agrees."""
-        deadline = self._deadline()
-        while (trouble := self._trouble(core)) is not None:
-            if self.schedule.now > deadline:
-                raise Violation("liveness", f"{self._bound()} after healing: {trouble}")
-            self._run_until(self.schedule.now + 50 * MILLISECOND)
-        self._stay_calm(core)
-        self._take_over(core)
+        self._expect_well("after healing")
+        # What administrators asked for last, a transfer perhaps, comes to its end.
+        self._run_until(self.schedule.now + CALM_TIMEOUTS * self.options.election_timeout)
+        self._expect_well("after healing")
+        self._stay_calm()
+        self._take_over()
 
-    def _take_over(self, core: list[MemberId]) -> None:
+    def _expect_well(self, when: str) -> None:
+        bound = BOUND_TIMEOUTS * self.options.election_timeout + BACKLOG
+        deadline = self.schedule.now + bound
+        while (trouble := self._trouble(self._core())) is not None:
+            if self.schedule.now > deadline:
+                raise Violation("liveness", f"{bound // MILLISECOND} ms {when}: {trouble}")
+            self._run_until(self.schedule.now + 50 * MILLISECOND)
+
+    def _take_over(self) -> None:
         """The leader dies while nobody writes: reads must go on under the next one (6.4; catalogue L23)."""
         node = self.nodes[self.leader()]
         node.crash(power=True)
         node.recover()
         for client in self.clients:
             client.read_again()
-        deadline = self._deadline()
-        while (trouble := self._trouble(core)) is not None:
-            if self.schedule.now > deadline:
-                raise Violation("liveness", f"{self._bound()} after the leader's death: {trouble}")
-            self._run_until(self.schedule.now + 50 * MILLISECOND)
+        self._expect_well("after the leader's death")
 
-    def _stay_calm(self, core: list[MemberId]) -> None:
-        leader, epoch = self.leader(), max(self.nodes[m].living.replica.epoch for m in core)
+    def _stay_calm(self) -> None:
+        leader, epoch = self.leader(), self._newest_epoch()
         self._run_until(self.schedule.now + CALM_TIMEOUTS * self.options.election_timeout)
-        if self.leader() != leader or max(self.nodes[m].living.replica.epoch for m in core) != epoch:
+        if self.leader() != leader or self._newest_epoch() != epoch:
             raise Violation("liveness", f"{leader} led {epoch} in peace, and lost it")
 
-    def _deadline(self) -> Nanos:
-        return self.schedule.now + BOUND_TIMEOUTS * self.options.election_timeout + BACKLOG
-
-    def _bound(self) -> str:
-        return f"{(BOUND_TIMEOUTS * self.options.election_timeout + BACKLOG) // MILLISECOND} ms"
+    def _newest_epoch(self) -> Epoch:
+        return max(self.nodes[m].living.replica.epoch for m in self._core())
 
     def _trouble(self, core: list[MemberId]) -> str | None:
         """What is not yet well, in words."""
@@ -204,12 +290,15 @@ class World:
             return f"clients {waiting} not done; leader {led}; (member, applied, commit): {states}"
         if len({applied for _, applied, _ in states}) != 1:
             return f"replicas have not applied the same: {states}"
+        if self.nodes[led[0]].living.replica.membership.outgoing:
+            return f"{led} does not leave the joint configuration"
         return None
 
-    def _check_end(self, core: list[MemberId]) -> None:
+    def _check_end(self) -> None:
+        core = self._core()
         digests = {m: self.nodes[m].living.host.digest() for m in core}
         if len(set(digests.values())) != 1:
-            raise Violation("same-applied", f"digests differ at the end: {[(m, d.hex()) for m, d in digests.items()]}")
+            raise Violation("same-state", f"digests differ at the end: {[(m, d.hex()) for m, d in digests.items()]}")
         for member in core:
             if self.nodes[member].living.host.applied < self.history.applied_index:
                 raise Violation("acknowledged-stays", f"{member} has not applied all that was applied before")
@@ -225,8 +314,21 @@ class World:
 
     # -- between members -----------------------------------------------------------------------
 
-    def _arrive(self, source: MemberId, target: MemberId, message: Message) -> None:
-        self.nodes[target].receive(source, message)
+    def _arrive(self, sender: Sender, target: MemberId, message: Message) -> None:
+        if (node := self.nodes.get(target)) is not None:
+            node.receive(sender, message)
+
+    def current(self, sender: Sender) -> bool:
+        """See `process.Surroundings`."""
+        return self.nodes[sender.member].life == sender.life
+
+    def refused(self, member: MemberId, code: RefusalCode) -> None:
+        """See `process.Surroundings`. What `runtime` does when it is told so."""
+        node = self.nodes[member]
+        if code is RefusalCode.REMOVED and node.role is not Role.LEADER:
+            node.retire()
+        elif code is RefusalCode.OLD_BOOT:
+            node.bury()
 
     def member_died(self, member: MemberId) -> None:
         """Its connections close: clients notice, peers sometimes do at once."""
@@ -235,13 +337,21 @@ class World:
                 connection.is_open = False
                 delay = exponential(self._rng, CLIENT_DELAY)
                 self.schedule.after(delay, "closed", partial(self._closed, number, connection))
-        for other in self.members:
+        for other in self.nodes:
             if other != member and self._rng.getrandbits(1) and self.network.linked(member, other):
                 refused = self._rng.randrange(4) > 0
                 delay = exponential(self._rng, self.options.delay_mean)
                 self.schedule.after(delay, "peer closed", partial(self.nodes[other].peer_closed, member, refused))
 
     # -- between clients and members: connections keep the order and lose nothing but their end ----
+
+    def find(self, host: str) -> MemberId:
+        """See `clients.Wire`. The name of a member that has left leads to some other one: somebody saw to that."""
+        node = self._by_name.get(host)
+        if node is not None and not self.laws.configurations.departed(node.id):
+            return node.id
+        serving = self._core() or self.serving() or self._known
+        return self._rng.choice(serving)
 
     def connect(self, client: int, member: MemberId, receive: Receive, closed: Closed) -> int:
         """See `clients.Wire`."""

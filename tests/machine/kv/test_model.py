@@ -243,12 +243,12 @@ class Layered(Comparison):
             self.perform_flush(False)
             self.finish_flush()
         view = self.disk.view()
-        kept = [len(row) // 28 for _, row in view.range(b"mk", b"ml")]
+        kept = [len(records.decode_row(b"", row)) for _, row in view.range(b"mk", b"ml")]
         events = [item for _, items in records.blocks_from(view, 1) for item in items]
         view.close()
         living = self.model.states[self.model.revision]
-        assert kept == [1] * len(living)
         deletions = [item for item in self.model.events[self.model.revision] if not item.version]
+        assert kept == [1] * (len(living) + len(deletions))
         assert sorted(map(str, events)) == sorted(map(str, [*living.values(), *deletions]))
         self.machine.detach()
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from heapq import merge
+from typing import cast
 
 from coterie.machine.kv.counts import Counts
 from coterie.machine.kv.data import FIRST_REVISION, NEVER, TO_THE_LAST, tombstone
@@ -20,25 +21,30 @@ from coterie.machine.kv.layer import Layer
 from coterie.machine.kv.protocol import Item, encoder
 from coterie.machine.kv.records import (
     FORMAT,
+    ROW_PLACES,
     STATE_KEY,
     Place,
     State,
     blocks,
+    blocks_of,
     find,
     find_newest,
     index_pair,
-    index_row,
+    index_rows,
     places,
+    puts_pair,
     read_events,
     read_item,
     read_state,
     without_value,
 )
 from coterie.machine.kv.sweeping import SWEEP_ITEMS, Sweep
-from coterie.machine.stores.interface import Change, OrderedStore, Reading
+from coterie.machine.stores.interface import Change, OrderedStore, Pair, Reading
 
 NEWEST = 1 << 62
 """As a revision: whatever is the last."""
+PIECE_REVISIONS = 1024
+"""Revisions that a flush makes blocks of at a time; faster where each wrote one item, as most do."""
 
 
 class LayeredFlush:
@@ -46,6 +52,7 @@ class LayeredFlush:
 
     def __init__(self, layer: Layer, state: State, sweep: Sweep, discarded: list[Layer]) -> None:
         self._layer = layer
+        self._keys = layer.rows()
         self._state = state
         self.sweep = sweep
         self._discarded = discarded
@@ -59,13 +66,20 @@ class LayeredFlush:
                 pass
             self._discarded.pop()
         layer = self._layer
-        yield from blocks(self._placed())
-        older, positions = layer.older, self._positions
-        for key, item in layer.newest.items():
-            if key in older:
-                yield index_row([*older[key], item], positions)
-            else:
-                yield index_pair(item, positions.get((key, item.mod), 0) if positions else 0)
+        yield from self._blocks()
+        older, newest, positions = layer.older, layer.newest, self._positions
+        for row in self._keys:
+            for key in row:
+                item = newest.get(key)
+                if item is None:  # it was taken back
+                    continue
+                before = older.get(key)
+                if before is None:
+                    yield index_pair(item, positions.get((key, item.mod), 0) if positions else 0)
+                elif len(before) < ROW_PLACES and not positions and item.version - len(before) == before[0].version > 0:
+                    yield puts_pair(before, item)
+                else:
+                    yield from index_rows([*before, item], positions)
         yield from self.sweep.changes(view)
         state = self._state
         yield (
@@ -75,8 +89,17 @@ class LayeredFlush:
             ),
         )
 
-    def _placed(self) -> Iterator[tuple[Item, int]]:
-        for event in self._layer.log:
+    def _blocks(self) -> Iterator[Pair]:
+        log = self._layer.log
+        for start in range(0, len(log), PIECE_REVISIONS):
+            piece = log[start : start + PIECE_REVISIONS]
+            if tuple in map(type, piece):
+                yield from blocks(self._placed(piece))
+            else:
+                yield from blocks_of(cast("list[Item]", piece))
+
+    def _placed(self, events: list[Item | tuple[Item, ...]]) -> Iterator[tuple[Item, int]]:
+        for event in events:
             if isinstance(event, tuple):
                 for position, item in enumerate(event):
                     if position:

@@ -4,12 +4,13 @@
 |---|---|
 | `m0` | `State`: revision, compaction, how far its leftovers are freed, and the counts |
 | `me` revision (8 bytes) position (4) | a *block*: items in the order of writing, the first one in that position |
-| `mk` key, escaped, 0, inverse of a revision (8) | *places*, newest first: revision, position, creation, version |
+| `mk` key, escaped, 0, inverse of a revision (8) | *places* of the key's items, as `Run`s, newest first |
 
 What was written in a row of revisions stands in a row, whatever the keys, many items in one value; the index
-alone is in the order of the keys, newest first, and one flush adds one value for each key, named by the oldest
-revision in it. So the cost of a write is a share of a block, and a place. A tombstone has version 0. An item is
-looked for in the last block that begins at or before its place; what compaction frees is taken out of its block.
+alone is in the order of the keys, newest first, and one flush adds one value for each key (and for each
+`ROW_PLACES` of its items), named by the oldest revision in it. So the cost of a write is a share of a block, and
+a number in a run. A tombstone has version 0. An item is looked for in the last block that begins at or before its
+place; what compaction frees is taken out of its block.
 
 In the index a zero byte of the key is followed by 0xff, and the key by a single zero, so keys come in order of
 their bytes and none is the beginning of another; the inverse of a revision never begins with 0xff.
@@ -18,8 +19,8 @@ their bytes and none is the beginning of another; the inverse of a revision neve
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple, TypeAlias
 
 import msgspec
 
@@ -31,9 +32,11 @@ EVENTS = b"me"
 EVENTS_END = b"mf"
 INDEX = b"mk"
 INDEX_END = b"ml"
-FORMAT = 1
-BLOCK_BYTES = 8100
-"""A block is about so long, two pages of 4 KiB with what the store adds; one item may exceed it."""
+FORMAT = 2
+BLOCK_BYTES = 8170
+"""A block is at most so long, two pages of 4 KiB with what the store adds; one item may exceed it."""
+ROW_PLACES = 64
+"""Places in one value of the index: whoever looks for one decodes them all."""
 _ITEM_BYTES = 24
 """What an item takes beyond its key and value, about."""
 _INVERSE = (1 << 63) - 1
@@ -42,7 +45,11 @@ _STEPS = 8
 """Older revisions of a key that are read past; beyond, the next key is looked for."""
 
 _event_key = struct.Struct(">2sQI")
-_place = struct.Struct(">QIQQ")
+_inverse = struct.Struct(">Q")
+
+Run: TypeAlias = list[int]
+"""Version, creation, position; then revisions, newest first: the version is the first one's, and each item before
+has one less. Only a run of a single revision has a position other than 0, or version 0."""
 
 
 class State(msgspec.Struct, frozen=True, array_like=True):
@@ -79,7 +86,7 @@ def index_prefix(key: bytes) -> bytes:
 
 def index_key(key: bytes, revision: int) -> bytes:
     """Where the index has the key's places of which this revision is the oldest."""
-    return index_prefix(key) + (_INVERSE - revision).to_bytes(8, "big")
+    return b"%b%b\0%b" % (INDEX, key.replace(b"\0", b"\0\xff"), _inverse.pack(_INVERSE - revision))
 
 
 # Writing
@@ -104,6 +111,25 @@ def blocks(items: Iterable[tuple[Item, int]]) -> Iterator[Pair]:
         yield begin, encoder.encode(block)
 
 
+def blocks_of(items: Sequence[Item]) -> Iterator[Pair]:
+    """As `blocks`, of items that are all in position 0: many at a time, without a look at each.
+
+    How many fit is guessed from how many fitted before.
+    """
+    at = 0
+    guess = 1
+    while at < len(items):
+        block = items[at : at + guess]
+        raw = encoder.encode(block)
+        while len(raw) > BLOCK_BYTES and len(block) > 1:
+            guess = max(1, min(len(block) * BLOCK_BYTES // len(raw), len(block) - 1))
+            block = block[:guess]
+            raw = encoder.encode(block)
+        yield event_key(block[0].mod, 0), raw
+        at += len(block)
+        guess = max(1, min(2 * guess, len(block) * BLOCK_BYTES // len(raw)))
+
+
 def lone_block(item: Item, position: int) -> Pair:
     """A block of one item."""
     return event_key(item.mod, position), encoder.encode([item])
@@ -111,17 +137,47 @@ def lone_block(item: Item, position: int) -> Pair:
 
 def index_pair(item: Item, position: int) -> Pair:
     """The place of one item."""
-    return index_key(item.key, item.mod), _place.pack(item.mod, position, item.create, item.version)
+    return index_key(item.key, item.mod), encoder.encode(((item.version, item.create, position, item.mod),))
 
 
-def index_row(items: list[Item], positions: Mapping[tuple[bytes, int], int]) -> Pair:
+def puts_pair(before: list[Item], last: Item) -> Pair:
+    """The places of a key's last item and of at most `ROW_PLACES` - 1 before it, oldest first: each a put on top
+    of the one before, in position 0."""
+    run = [last.version, last.create, 0, last.mod]
+    run += [item.mod for item in reversed(before)]
+    return index_key(last.key, run[-1]), encoder.encode((run,))
+
+
+def index_rows(items: list[Item], positions: Mapping[tuple[bytes, int], int]) -> Iterator[Pair]:
     """The places of one key's items, oldest first; `positions`, by key and revision, of those that are not 0."""
-    pack = _place.pack
-    if positions:
-        places = [pack(i.mod, positions.get((i.key, i.mod), 0), i.create, i.version) for i in reversed(items)]
-    else:
-        places = [pack(i.mod, 0, i.create, i.version) for i in reversed(items)]
-    return index_key(items[0].key, items[0].mod), b"".join(places)
+    key = items[0].key
+    places = [Place(key, i.mod, positions.get((key, i.mod), 0), i.create, i.version) for i in reversed(items)]
+    for start in range(0, len(places), ROW_PLACES):
+        part = places[start : start + ROW_PLACES]
+        yield index_key(key, part[-1].mod), _encode_row(part)
+
+
+def _encode_row(places: Iterable[Place]) -> bytes:
+    """A value of the index: places of one key, newest first."""
+    runs: list[Run] = []
+    before: Place | None = None
+    for place in places:
+        follows = before is not None and place.version and place.version == before.version - 1
+        if before is not None and follows and not place.position and not before.position:
+            runs[-1].append(place.mod)
+        else:
+            runs.append([place.version, place.create, place.position, place.mod])
+        before = place
+    return encoder.encode(runs)
+
+
+def decode_row(key: bytes, row: bytes) -> list[Place]:
+    """The places in a value of the index, newest first."""
+    return [
+        Place(key, mod, position, create, version - older)
+        for version, create, position, *mods in _row_decoder.decode(row)
+        for older, mod in enumerate(mods)
+    ]
 
 
 # The index
@@ -132,13 +188,23 @@ def _after(prefix: bytes) -> bytes:
     return prefix + _OLDEST
 
 
+def _find_in(row: bytes, key: bytes, revision: int) -> Place | None:
+    """The last place of at most `revision` in a value of the index."""
+    for run in _row_decoder.decode(row):
+        if run[-1] <= revision:
+            at = 3
+            while run[at] > revision:
+                at += 1
+            return Place(key, run[at], run[2], run[1], run[0] - at + 3)
+    return None
+
+
 def find(view: Reading, key: bytes, revision: int) -> Place | None:
     """The key's last place of at most `revision`, a tombstone's perhaps."""
-    prefix = index_prefix(key)
-    for _, row in view.range(prefix + (_INVERSE - revision).to_bytes(8, "big"), _after(prefix)):
-        for mod, position, create, version in _place.iter_unpack(row):
-            if mod <= revision:
-                return Place(key, mod, position, create, version)
+    for _, row in view.range(index_key(key, revision), _after(index_prefix(key))):
+        place = _find_in(row, key, revision)
+        if place is not None:
+            return place
     return None
 
 
@@ -146,7 +212,10 @@ def find_newest(view: Reading, key: bytes) -> Place | None:
     """The key's last place, a tombstone's perhaps."""
     prefix = index_prefix(key)
     found = view.first(prefix, prefix + _OLDEST)
-    return None if found is None else Place(key, *_place.unpack_from(found[1]))
+    if found is None:
+        return None
+    run = _row_decoder.decode(found[1])[0]
+    return Place(key, run[3], run[2], run[1], run[0])
 
 
 def places(view: Reading, start: bytes, end: bytes | None, revision: int) -> Iterator[Place]:
@@ -154,17 +223,17 @@ def places(view: Reading, start: bytes, end: bytes | None, revision: int) -> Ite
     order of the keys, tombstones included."""
     stop = INDEX_END if end is None else index_prefix(end)
     at = index_prefix(start)
-    inverse = (_INVERSE - revision).to_bytes(8, "big")
+    inverse = _inverse.pack(_INVERSE - revision)
     while True:
         steps = 0
         passed = b""
         for name, row in view.range(at, stop):
             prefix = name[:-8]
             if prefix != passed:
-                place = next((each for each in _place.iter_unpack(row) if each[0] <= revision), None)
+                place = _find_in(row, prefix[2:-1].replace(b"\0\xff", b"\0"), revision)
                 if place is not None:
                     passed, steps = prefix, 0
-                    yield Place(prefix[2:-1].replace(b"\0\xff", b"\0"), *place)
+                    yield place
                     continue
             steps += 1
             if steps > _STEPS:  # a key with a long history: do not read all of it
@@ -174,30 +243,22 @@ def places(view: Reading, start: bytes, end: bytes | None, revision: int) -> Ite
             return
 
 
-def superseded(view: Reading, item: Item) -> Iterator[tuple[Change, list[tuple[int, int]]]]:
-    """What is left of each of the key's rows when all before the item is taken out, and the item too if it is
-    a tombstone; and what was taken out of it, before the item: (revision, position)."""
-    bound = item.mod + (not item.version)
-    for name, row in view.range(index_key(item.key, item.mod), _after(index_prefix(item.key))):
-        found = list(_place.iter_unpack(row))
-        kept = b"".join(_place.pack(*place) for place in found if place[0] >= bound)
-        if len(kept) < len(row):
-            yield (name, kept or None), [(mod, position) for mod, position, _, _ in found if mod < item.mod]
+def superseded(view: Reading, key: bytes, bound: int) -> Iterator[tuple[Change, list[Place]]]:
+    """What is left of each of the key's rows when all places below revision `bound` are taken out; and these."""
+    for name, row in view.range(index_key(key, bound), _after(index_prefix(key))):
+        places = decode_row(key, row)
+        kept = [place for place in places if place.mod >= bound]
+        if len(kept) < len(places):
+            yield (name, _encode_row(kept) if kept else None), places[len(kept) :]
 
 
 # Items
 
 
-def block_key(view: Reading, revision: int, position: int) -> bytes:
-    """Key of the block that an item with this place is in, if it is there at all."""
+def block_at(view: Reading, revision: int, position: int) -> tuple[bytes, list[Item]] | None:
+    """Key and items of the block that an item with this place is in, if it is there at all."""
     found = view.last(EVENTS, event_key(revision, position + 1))
-    return EVENTS if found is None else found[0]
-
-
-def read_block(view: Reading, key: bytes) -> list[Item]:
-    """The block's items; none if it is not there."""
-    raw = view.get(key)
-    return [] if raw is None else _block_decoder.decode(raw)
+    return None if found is None else (found[0], _block_decoder.decode(found[1]))
 
 
 def read_item(view: Reading, place: Place) -> Item:
@@ -257,4 +318,5 @@ def read_state(view: Reading) -> State | None:
 
 
 _block_decoder: msgspec.msgpack.Decoder[list[Item]] = msgspec.msgpack.Decoder(list[Item])
+_row_decoder: msgspec.msgpack.Decoder[list[Run]] = msgspec.msgpack.Decoder(list[Run])
 _state_decoder: msgspec.msgpack.Decoder[State] = msgspec.msgpack.Decoder(State)

@@ -1,0 +1,129 @@
+"""The machine that a member runs on: disk, store, clock, and what goes wrong with them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from coterie.core.config import MILLISECOND
+from coterie.core.types import MemberId, Nanos
+from coterie.engine.work import Lane
+from coterie.machine.stores.memory import MemoryStore
+from coterie.sim.chance import exponential, happens, stream
+from coterie.sim.clock import Clock
+from coterie.sim.disk import SimulatedFiles
+from coterie.sim.frail import FrailFiles
+from coterie.sim.options import SECOND, Options
+from coterie.sim.schedule import Schedule
+
+DIRECTORY: Final = "data"
+SEGMENT_BYTES: Final = (4096, 40_000, 1 << 26)
+"""Sizes of log segments that a member may have."""
+
+
+class Hardware:
+    """Outlives every process on it. `frailty`: the files, as a process sees them."""
+
+    def __init__(self, options: Options, schedule: Schedule, member: MemberId) -> None:
+        self._schedule = schedule
+        rng = self._rng = stream(options.seed, f"node {member}")
+        drift = rng.randrange(-100_000, 100_001) if options.has("clock") else rng.randrange(-50, 51)
+        self.clock = Clock(rng.randrange(1, 10**6) * SECOND, drift)
+        self.disk = SimulatedFiles()
+        self.frailty = FrailFiles(self.disk)
+        habits = self._habits = stream(options.seed, f"habits {member}")
+        self.store = MemoryStore() if options.has("snapshot") and habits.getrandbits(1) else None
+        """Where the machine keeps its state; None: in memory."""
+        self._job_mean = habits.choice((1, 20, 200)) * MILLISECOND
+        self._sync_mean = rng.choice((200_000, 1_000_000, 5_000_000))
+        self.segment_bytes = rng.choice(SEGMENT_BYTES)
+        self._slow_until: Nanos = 0
+        self._slow_latency: Nanos = 0
+        self._spikes = options.has("slow-disk")
+        self._backup: tuple[SimulatedFiles, MemoryStore | None] | None = None
+        self._hurried = False
+
+    def now(self) -> Nanos:
+        """What its clock shows."""
+        return self.clock.read(self._schedule.now)
+
+    # -- how long things take -------------------------------------------------------------------
+
+    def slow_disk(self, until: Nanos, latency: Nanos) -> None:
+        """Every sync takes `latency` until then."""
+        self._slow_until, self._slow_latency = until, latency
+
+    def sync_latency(self) -> Nanos:
+        """How long the next write takes, sync included."""
+        if self._schedule.now < self._slow_until:
+            return self._slow_latency
+        latency = 50_000 + exponential(self._rng, self._sync_mean)
+        return latency * 30 if self._spikes and happens(self._rng, 20) else latency
+
+    def job_latency(self, lane: Lane) -> Nanos:
+        """How long a job waits and takes; meanwhile the node goes on."""
+        return 50_000 + exponential(self._habits, MILLISECOND if self._hurried else self._job_mean)
+
+    # -- what goes wrong ------------------------------------------------------------------------
+
+    def crash(self, *, power: bool) -> None:
+        """The process is gone; the disk keeps what was synced, and the store a prefix of its batches."""
+        self.frailty.disarm()
+        self.disk.crash(self._rng, power=power)
+        if self.store is not None:
+            self.store.crash(self._habits.randrange(self.store.unsynced + 1) if power else 0)
+
+    def fill_disk(self, until: Nanos) -> None:
+        """No space until then. Some file systems need space even to overwrite."""
+        self.disk.errors.full = True
+        self.frailty.full = happens(self._rng, 500)
+        self._schedule.at(until, "space", self._empty_disk)
+
+    def _empty_disk(self) -> None:
+        self.frailty.full = self.disk.errors.full = False
+
+    def fail_sync(self) -> None:
+        """The next sync fails, and its pages never reach the disk."""
+        self.disk.errors.failing_syncs = 1
+        self.disk.errors.reads_old = happens(self._rng, 300)
+
+    def rot(self) -> None:
+        """One bit of what the log holds turns, not of the zeros that it was extended by; or of a snapshot."""
+        durable = self.disk.durable_files().paths()
+        logs = [path for path in durable if path.startswith(f"{DIRECTORY}/log/")]
+        snapshots = [path for path in durable if path.endswith(".snap")]
+        path = self._rng.choice(logs)
+        if snapshots and happens(self._habits, 300):
+            path = self._habits.choice(snapshots)
+        used = len(self.disk.image(path).rstrip(b"\0"))
+        if used:
+            self.disk.flip_bit(path, self._rng.randrange(used * 8))
+
+    def back_up(self) -> None:
+        """Somebody copies the disk as it is now."""
+        store: MemoryStore | None = None
+        if self.store is not None:
+            store = MemoryStore()
+            store.write(list(self.store.view().range(b"", b"\xff")))
+            store.sync()
+        self._backup = self.disk.durable_files(), store
+
+    def restore(self) -> None:
+        """Somebody puts the copy in the place of the disk."""
+        assert self._backup is not None
+        self.disk, self.store = self._backup
+        self.frailty.put_in(self.disk)
+
+    def wipe(self) -> None:
+        """Somebody puts an empty disk in."""
+        self.disk = SimulatedFiles()
+        self.store = MemoryStore() if self.store is not None else None
+        self.frailty.put_in(self.disk)
+
+    def recover(self) -> None:
+        """End everything that ails it."""
+        self.frailty.disarm()
+        self._empty_disk()
+        self.disk.errors.failing_syncs = 0
+        self._slow_until = 0
+        self._spikes = False
+        self._hurried = True
