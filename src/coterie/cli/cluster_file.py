@@ -22,7 +22,7 @@ class LocalClusterError(CoterieError):
     """The local cluster cannot be started, stopped or described; nothing is left half-done."""
 
 
-class LocalNode(msgspec.Struct, frozen=True, omit_defaults=True):
+class LocalNode(msgspec.Struct, frozen=True):
     """One node of the cluster. `pid` is 0 when it was stopped; a pid that is not 0 may be out of date."""
 
     name: str
