@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from heapq import merge
 from typing import cast
 
+from coterie.machine.kv.blocks import Blocks, blocks, blocks_of
 from coterie.machine.kv.counts import Counts
 from coterie.machine.kv.data import FIRST_REVISION, NEVER, TO_THE_LAST, tombstone
 from coterie.machine.kv.filling import fill
@@ -25,16 +26,13 @@ from coterie.machine.kv.records import (
     STATE_KEY,
     Place,
     State,
-    blocks,
-    blocks_of,
     find,
     find_newest,
     index_pair,
     index_rows,
+    living_keys,
     places,
     puts_pair,
-    read_events,
-    read_item,
     read_state,
     without_value,
 )
@@ -43,6 +41,8 @@ from coterie.machine.stores.interface import Change, OrderedStore, Pair, Reading
 
 NEWEST = 1 << 62
 """As a revision: whatever is the last."""
+CROWD = 64
+"""One block of keys is cut after each batch, and one more for so many that wait: a cut visits hundreds of keys."""
 PIECE_REVISIONS = 1024
 """Revisions that a flush makes blocks of at a time; faster where each wrote one item, as most do."""
 
@@ -123,6 +123,7 @@ class LayeredStore:
     def _open(self) -> None:
         """Become what the store holds."""
         self._view = self._store.view()
+        self._blocks = Blocks(self._view)
         state = read_state(self._view) or State(FORMAT, FIRST_REVISION, NEVER, FIRST_REVISION, [], [])
         self.revision = state.revision
         self.compacted = state.compacted
@@ -131,7 +132,7 @@ class LayeredStore:
         self._swept = state.swept
         self._counts = Counts(state.bounds, state.counts)
         self._crowded: list[bytes] = []
-        """Keys whose blocks are to be cut."""
+        """Keys whose blocks are to be cut; many times the same block, perhaps."""
         self._active = Layer(self.revision + 1)
         self._frozen: Layer | None = None
         self._recent: dict[bytes, Item] = {}
@@ -173,7 +174,7 @@ class LayeredStore:
         place = find(self._view, key, revision) if revision else find_newest(self._view, key)
         if place is None or not place.version:
             return None
-        return read_item(self._view, place) if values else without_value(place)
+        return self._blocks.item(place) if values else without_value(place)
 
     def range(self, key: bytes, end: bytes, revision: int = 0, *, values: bool = True) -> Iterator[Item]:
         """See `Data`."""
@@ -206,7 +207,7 @@ class LayeredStore:
             place = next(stored, None)
 
     def _item(self, place: Place, values: bool) -> Item:
-        return read_item(self._view, place) if values else without_value(place)
+        return self._blocks.item(place) if values else without_value(place)
 
     def _keys(self, start: bytes, end: bytes | None) -> Iterator[bytes]:
         """The layers' keys in order, each once."""
@@ -220,8 +221,22 @@ class LayeredStore:
             before = key
 
     def _living(self, start: bytes, end: bytes | None) -> Iterator[bytes]:
-        for item in self._scan(start, end, NEWEST, False):
-            yield item.key
+        stored = living_keys(self._view, start, end)
+        key = next(stored, None)
+        for each in self._keys(start, end):
+            while key is not None and key < each:
+                yield key
+                key = next(stored, None)
+            item = self._in_layers(each, NEWEST)
+            if key == each:
+                key = next(stored, None)
+                if item is None:
+                    yield each  # it was written, and that was taken back
+            if item is not None and item.version:
+                yield each
+        if key is not None:
+            yield key
+            yield from stored
 
     def count(self, key: bytes, end: bytes) -> int:
         """See `Data`."""
@@ -235,7 +250,7 @@ class LayeredStore:
             return self._active.event(revision)
         if self._frozen is not None and revision >= self._frozen.first:
             return self._frozen.event(revision)
-        return read_events(self._view, revision)
+        return self._blocks.events(revision)
 
     # Writing
 
@@ -307,10 +322,10 @@ class LayeredStore:
     def end_batch(self) -> None:
         """See `Data`."""
         self._active.sort()
-        if self._crowded:
-            for key in self._crowded:
-                self._counts.cut(key, self._living)
-            self._crowded.clear()
+        crowded = self._crowded
+        if crowded:
+            for _ in range(1 + len(crowded) // CROWD):
+                self._counts.cut(crowded.pop(), self._living)
 
     # Flushing
 
@@ -340,6 +355,7 @@ class LayeredStore:
         assert self._frozen is not None
         self._view.close()
         self._view = self._store.view()
+        self._blocks = Blocks(self._view)
         self._stored = self._active.first - 1
         self._swept = flush.sweep.swept
         if self._recent_layer is not None:

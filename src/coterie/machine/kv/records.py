@@ -3,7 +3,7 @@
 | Key | Value |
 |---|---|
 | `m0` | `State`: revision, compaction, how far its leftovers are freed, and the counts |
-| `me` revision (8 bytes) position (4) | a *block*: items in the order of writing, the first one in that position |
+| `me` revision (8 bytes) position (4) | a *block*: items in the order of writing, the first one with this place |
 | `mk` key, escaped, 0, inverse of a revision (8) | *places* of the key's items, as `Run`s, newest first |
 
 What was written in a row of revisions stands in a row, whatever the keys, many items in one value; the index
@@ -19,7 +19,7 @@ their bytes and none is the beginning of another; the inverse of a revision neve
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple, TypeAlias
 
 import msgspec
@@ -28,28 +28,26 @@ from coterie.machine.kv.protocol import Item, encoder
 from coterie.machine.stores.interface import Change, Pair, Reading, StoreFailed
 
 STATE_KEY = b"m0"
-EVENTS = b"me"
-EVENTS_END = b"mf"
 INDEX = b"mk"
 INDEX_END = b"ml"
 FORMAT = 2
-BLOCK_BYTES = 8170
-"""A block is at most so long, two pages of 4 KiB with what the store adds; one item may exceed it."""
 ROW_PLACES = 64
 """Places in one value of the index: whoever looks for one decodes them all."""
-_ITEM_BYTES = 24
-"""What an item takes beyond its key and value, about."""
 _INVERSE = (1 << 63) - 1
 _OLDEST = b"\x80" + b"\0" * 7
 _STEPS = 8
 """Older revisions of a key that are read past; beyond, the next key is looked for."""
 
-_event_key = struct.Struct(">2sQI")
 _inverse = struct.Struct(">Q")
+_index_end = struct.Struct(">xQ")
 
 Run: TypeAlias = list[int]
 """Version, creation, position; then revisions, newest first: the version is the first one's, and each item before
 has one less. Only a run of a single revision has a position other than 0, or version 0."""
+
+
+Where: TypeAlias = tuple[int, int, bytes]
+"""Revision, position and key of an item."""
 
 
 class State(msgspec.Struct, frozen=True, array_like=True):
@@ -74,11 +72,6 @@ class Place(NamedTuple):
     version: int
 
 
-def event_key(revision: int, position: int) -> bytes:
-    """Where a block begins."""
-    return _event_key.pack(EVENTS, revision, position)
-
-
 def index_prefix(key: bytes) -> bytes:
     """What the index has of this key, and of it alone, begins with this."""
     return b"%s%s\0" % (INDEX, key.replace(b"\0", b"\0\xff"))
@@ -86,53 +79,10 @@ def index_prefix(key: bytes) -> bytes:
 
 def index_key(key: bytes, revision: int) -> bytes:
     """Where the index has the key's places of which this revision is the oldest."""
-    return b"%b%b\0%b" % (INDEX, key.replace(b"\0", b"\0\xff"), _inverse.pack(_INVERSE - revision))
+    return INDEX + key.replace(b"\0", b"\0\xff") + _index_end.pack(_INVERSE - revision)
 
 
 # Writing
-
-
-def blocks(items: Iterable[tuple[Item, int]]) -> Iterator[Pair]:
-    """The items, given with their positions in the order in which they were written, as blocks."""
-    block: list[Item] = []
-    begin = b""
-    room = 0
-    for item, position in items:
-        size = len(item.key) + len(item.value) + _ITEM_BYTES
-        room -= size
-        if room < 0 or not block:
-            if block:
-                yield begin, encoder.encode(block)
-            block = []
-            begin = event_key(item.mod, position)
-            room = BLOCK_BYTES - size
-        block.append(item)
-    if block:
-        yield begin, encoder.encode(block)
-
-
-def blocks_of(items: Sequence[Item]) -> Iterator[Pair]:
-    """As `blocks`, of items that are all in position 0: many at a time, without a look at each.
-
-    How many fit is guessed from how many fitted before.
-    """
-    at = 0
-    guess = 1
-    while at < len(items):
-        block = items[at : at + guess]
-        raw = encoder.encode(block)
-        while len(raw) > BLOCK_BYTES and len(block) > 1:
-            guess = max(1, min(len(block) * BLOCK_BYTES // len(raw), len(block) - 1))
-            block = block[:guess]
-            raw = encoder.encode(block)
-        yield event_key(block[0].mod, 0), raw
-        at += len(block)
-        guess = max(1, min(2 * guess, len(block) * BLOCK_BYTES // len(raw)))
-
-
-def lone_block(item: Item, position: int) -> Pair:
-    """A block of one item."""
-    return event_key(item.mod, position), encoder.encode([item])
 
 
 def index_pair(item: Item, position: int) -> Pair:
@@ -243,32 +193,31 @@ def places(view: Reading, start: bytes, end: bytes | None, revision: int) -> Ite
             return
 
 
-def superseded(view: Reading, key: bytes, bound: int) -> Iterator[tuple[Change, list[Place]]]:
+def living_keys(view: Reading, start: bytes, end: bytes | None) -> Iterator[bytes]:
+    """The keys with start <= key < end (None: to the last) whose last place is no tombstone, in order."""
+    passed = b""
+    for name, row in view.range(index_prefix(start), INDEX_END if end is None else index_prefix(end)):
+        prefix = name[:-8]
+        if prefix != passed:
+            passed = prefix
+            if _row_decoder.decode(row)[0][0]:
+                yield prefix[2:-1].replace(b"\0\xff", b"\0")
+
+
+def superseded(view: Reading, key: bytes, bound: int) -> Iterator[tuple[Change, list[Where]]]:
     """What is left of each of the key's rows when all places below revision `bound` are taken out; and these."""
-    for name, row in view.range(index_key(key, bound), _after(index_prefix(key))):
-        places = decode_row(key, row)
-        kept = [place for place in places if place.mod >= bound]
-        if len(kept) < len(places):
-            yield (name, _encode_row(kept) if kept else None), places[len(kept) :]
-
-
-# Items
-
-
-def block_at(view: Reading, revision: int, position: int) -> tuple[bytes, list[Item]] | None:
-    """Key and items of the block that an item with this place is in, if it is there at all."""
-    found = view.last(EVENTS, event_key(revision, position + 1))
-    return None if found is None else (found[0], _block_decoder.decode(found[1]))
-
-
-def read_item(view: Reading, place: Place) -> Item:
-    """The item at the place. Raises `StoreFailed` if it is not there: the store is damaged."""
-    found = view.last(EVENTS, event_key(place.mod, place.position + 1))
-    if found is not None:
-        for item in _block_decoder.decode(found[1]):
-            if item.mod == place.mod and item.key == place.key:
-                return item
-    raise StoreFailed(f"the machine's store is damaged: revision {place.mod} of {place.key!r} is missing")
+    for name, row in view.range(index_key(key, bound - 1), _after(index_prefix(key))):
+        kept: list[Run] = []
+        gone: list[Where] = []
+        for run in _row_decoder.decode(row):
+            at = len(run)
+            while at > 3 and run[at - 1] < bound:
+                at -= 1
+                gone.append((run[at], run[2], key))
+            if at > 3:
+                kept.append(run[:at])
+        if gone:
+            yield (name, encoder.encode(kept) if kept else None), gone
 
 
 def without_value(place: Place) -> Item:
@@ -276,31 +225,7 @@ def without_value(place: Place) -> Item:
     return Item(place.key, b"", place.create, place.mod, place.version)
 
 
-def raw_blocks(view: Reading, first: int) -> Iterator[Pair]:
-    """Blocks, encoded, from the one that revision `first` can be in."""
-    found = view.last(EVENTS, event_key(first, 1))
-    return view.range(event_key(first, 0) if found is None else found[0], EVENTS_END)
-
-
-def blocks_from(view: Reading, first: int) -> Iterator[tuple[bytes, list[Item]]]:
-    """Blocks with their keys, from the one that revision `first` can be in."""
-    for key, raw in raw_blocks(view, first):
-        yield key, _block_decoder.decode(raw)
-
-
-def decode_block(raw: bytes) -> list[Item]:
-    """A block's items."""
-    return _block_decoder.decode(raw)
-
-
-def read_events(view: Reading, revision: int) -> list[Item]:
-    """What the revision changed, as far as it is still there."""
-    events = []
-    for _, items in blocks_from(view, revision):
-        if items[0].mod > revision:
-            break
-        events += [item for item in items if item.mod == revision]
-    return events
+# The state
 
 
 def read_state(view: Reading) -> State | None:
@@ -317,6 +242,5 @@ def read_state(view: Reading) -> State | None:
     return state
 
 
-_block_decoder: msgspec.msgpack.Decoder[list[Item]] = msgspec.msgpack.Decoder(list[Item])
 _row_decoder: msgspec.msgpack.Decoder[list[Run]] = msgspec.msgpack.Decoder(list[Run])
 _state_decoder: msgspec.msgpack.Decoder[State] = msgspec.msgpack.Decoder(State)

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from operator import attrgetter
 
+from coterie.machine.kv.blocks import block_at, blocks_from, decode_block
 from coterie.machine.kv.protocol import Item, encoder
-from coterie.machine.kv.records import Place, block_at, blocks_from, superseded
+from coterie.machine.kv.records import Where, superseded
 from coterie.machine.stores.interface import Change, Reading
 
 SWEEP_ITEMS = 16_384
 """Items that one flush looks at, so that none takes long."""
 GROUP_REVISIONS = 256
 """What is to go is put in order in groups of so many revisions: a sort of all of it would be long."""
-
-_in_block = attrgetter("mod", "position")
 
 
 class Sweep:
@@ -38,21 +36,29 @@ class Sweep:
         if self._from >= last:
             return
         self.swept = last
-        newest = {item.key: item for item in self._items(view, last)}  # those before are found in the index
-        dead: dict[int, list[Place]] = {}
+        newest: dict[bytes, Item] = {}
+        """The last item of each key that may have others before it: these are found in the index."""
+        for item in self._items(view, last):
+            if item.version != 1 or item.key in newest:  # before a creation there is a tombstone at most
+                newest[item.key] = item
+        dead: dict[int, list[Where]] = {}
         for item in newest.values():
             tombstone = not item.version and item.mod < self._compacted
-            for change, places in superseded(view, item.key, item.mod + tombstone):
+            for change, gone in superseded(view, item.key, item.mod + tombstone):
                 yield change
-                for place in places:
-                    dead.setdefault(place.mod // GROUP_REVISIONS, []).append(place)
+                for where in gone:
+                    group = where[0] // GROUP_REVISIONS
+                    if group in dead:
+                        dead[group].append(where)
+                    else:
+                        dead[group] = [where]
         yield from _without(view, dead)
 
     def _items(self, view: Reading, last: int) -> Iterator[Item]:
         """The items to look at, always all of a revision."""
         looked_at = 0
         reached = self._from
-        for _, items in blocks_from(view, self._from):
+        for items in blocks_from(view, self._from):
             for item in items:
                 if item.mod > last:
                     return
@@ -65,31 +71,30 @@ class Sweep:
                     yield item
 
 
-def _without(view: Reading, dead: dict[int, list[Place]]) -> Iterator[Change]:
+def _without(view: Reading, dead: dict[int, list[Where]]) -> Iterator[Change]:
     """The blocks that dead items are in, without these; each block once."""
+    order = (where for group in sorted(dead) for where in sorted(dead[group]))
     name = b""
-    items: list[Item] = []
-    there: set[tuple[int, bytes]] = set()
-    gone: set[tuple[int, bytes]] = set()
-    for group in sorted(dead):
-        for place in sorted(dead[group], key=_in_block):
-            each = (place.mod, place.key)
-            if each not in there:
-                found = block_at(view, place.mod, place.position)
-                if found is None or found[0] == name:
-                    continue
-                if gone:
-                    yield name, _encode_without(items, gone)
-                name, items = found
-                there = {(item.mod, item.key) for item in items}
-                gone = set()
-            if each in there:
-                gone.add(each)
-    if gone:
-        yield name, _encode_without(items, gone)
-
-
-def _encode_without(items: list[Item], gone: set[tuple[int, bytes]]) -> bytes | None:
-    if len(gone) == len(items):
-        return None
-    return encoder.encode([item for item in items if (item.mod, item.key) not in gone])
+    where = next(order, None)
+    while where is not None:
+        revision, position, key = where
+        found = block_at(view, revision, position)
+        if found is None or found[0] <= name:  # it is there no more
+            where = next(order, None)
+            continue
+        name = found[0]
+        items = decode_block(found[1])
+        kept = []
+        for item in items:
+            while revision < item.mod and where is not None:
+                where = next(order, None)
+                if where is not None:
+                    revision, position, key = where
+            if where is None or item.mod != revision or item.key != key:
+                kept.append(item)
+                continue
+            where = next(order, None)
+            if where is not None:
+                revision, position, key = where
+        if len(kept) < len(items):
+            yield name, encoder.encode(kept) if kept else None

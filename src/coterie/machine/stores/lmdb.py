@@ -30,7 +30,7 @@ MAP_BYTES = 1 << 40
 """Address space set aside: the store can't grow beyond. It costs neither memory nor disk."""
 SHORT_KEY_BYTES = 500
 """Keys up to this length are LMDB keys; one more byte, a zero, names the bucket of the longer ones."""
-PIECE = 512
+PIECE = 64
 """Changes handed to LMDB at a time."""
 MAX_VIEWS = 64
 _CRC_BYTES = 4
