@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.mutants.planting import Change, Mutant
+from tests.mutants.groups_and_states import ROWS
+from tests.mutants.planting import SAFETY, planted
 
 ELECTION = "core/raft/election.py"
 FOLLOWER = "core/raft/follower.py"
@@ -18,41 +19,8 @@ LOG_STORE = "storage/log_store.py"
 FRAME = "storage/frame.py"
 RECOVERY = "storage/recovery.py"
 
-SAFETY: Final = frozenset(
-    {
-        "one-leader",
-        "one-vote",
-        "log-matching",
-        "leader-completeness",
-        "chosen-stays",
-        "chosen-truncated",
-        "commit-quorum",
-        "same-applied",
-        "alarm",
-    }
-)
-"""Checks that name a broken election, replication or commit rule. `alarm`: the product's own assertion."""
-
-
-def _mutant(
-    row: str,
-    name: str,
-    changes: list[tuple[str, str, str]],
-    killers: frozenset[str],
-    *,
-    faults: str = "",
-    nodes: int = 0,
-    first: int = 0,
-    rare: bool = False,
-) -> Mutant:
-    planted = tuple(Change(*change) for change in changes)
-    return Mutant(
-        row=row, name=name, changes=planted, killers=killers, faults=faults, nodes=nodes, first=first, rare=rare
-    )
-
-
-MUTANTS: Final = (
-    _mutant(
+FIRST_ROWS: Final = (
+    planted(
         "R01",
         "the vote is answered before it is durable",
         [
@@ -64,7 +32,7 @@ MUTANTS: Final = (
         ],
         frozenset({"vote-durable", "one-vote", "one-leader"}),
     ),
-    _mutant(
+    planted(
         "R02",
         "epoch and vote are not read back after a restart",
         [
@@ -73,7 +41,7 @@ MUTANTS: Final = (
         ],
         frozenset({"epoch-monotonic", "one-vote"}),
     ),
-    _mutant(
+    planted(
         "R05",
         "the vote of an older epoch is kept",
         [
@@ -85,7 +53,7 @@ MUTANTS: Final = (
         ],
         frozenset({"liveness"}) | SAFETY,
     ),
-    _mutant(
+    planted(
         "R07",
         "votes of an older epoch count",
         [
@@ -101,7 +69,7 @@ MUTANTS: Final = (
         first=29,
         rare=True,
     ),
-    _mutant(
+    planted(
         "R08",
         "a vote that comes twice counts twice",
         [
@@ -140,7 +108,7 @@ MUTANTS: Final = (
         first=41,
         rare=True,
     ),
-    _mutant(
+    planted(
         "R09",
         "the longer log wins, whatever its epochs",
         [
@@ -155,7 +123,7 @@ MUTANTS: Final = (
         nodes=5,
         first=15,
     ),
-    _mutant(
+    planted(
         "R10",
         "only a strictly better log gets the vote",
         [
@@ -167,14 +135,14 @@ MUTANTS: Final = (
         ],
         frozenset({"liveness"}),
     ),
-    _mutant(
+    planted(
         "R12",
         "half is a majority",
         [(QUORUM, "return count // 2 + 1 if count else 0", "return (count + 1) // 2 if count else 0")],
         SAFETY,
         nodes=4,
     ),
-    _mutant(
+    planted(
         "R20",
         "pre-votes count as votes",
         [
@@ -187,7 +155,7 @@ MUTANTS: Final = (
         SAFETY,
         first=13,
     ),
-    _mutant(
+    planted(
         "R24",
         "a candidate asks for votes before its own epoch is durable",
         [
@@ -199,7 +167,7 @@ MUTANTS: Final = (
         ],
         frozenset({"candidacy-durable", "one-vote", "one-leader", "log-matching"}),
     ),
-    _mutant(
+    planted(
         "L01",
         "an entry of an older epoch is committed by counting copies (figure 8)",
         [
@@ -215,7 +183,7 @@ MUTANTS: Final = (
         first=0,
         rare=True,
     ),
-    _mutant(
+    planted(
         "L03",
         "the epoch of the entry before is not compared",
         [
@@ -230,7 +198,7 @@ MUTANTS: Final = (
         nodes=5,
         first=6,
     ),
-    _mutant(
+    planted(
         "L04",
         "every Append cuts the log off behind it",
         [
@@ -242,7 +210,7 @@ MUTANTS: Final = (
         ],
         SAFETY | {"ack-durable"},
     ),
-    _mutant(
+    planted(
         "L05",
         "a follower commits beyond what the Append matched",
         [
@@ -256,7 +224,7 @@ MUTANTS: Final = (
         faults="delay,depose,crash",
         nodes=5,
     ),
-    _mutant(
+    planted(
         "L06",
         "the commit index goes back",
         [
@@ -268,20 +236,20 @@ MUTANTS: Final = (
         ],
         frozenset({"commit-monotonic"}),
     ),
-    _mutant(
+    planted(
         "L09",
         "a refusal advances what is known to match",
         [(LEADER, "        if m.accepted:\n            commit = ", "        if True:\n            commit = ")],
         SAFETY,
     ),
-    _mutant(
+    planted(
         "L18",
         "entries of a deposed leader are taken",
         [(REPLICA, "        if m.epoch < state.epoch:\n", "        if False:\n")],
         SAFETY,
         first=11,
     ),
-    _mutant(
+    planted(
         "L21",
         "a leader counts its own copy before it is durable",
         [
@@ -293,7 +261,7 @@ MUTANTS: Final = (
         ],
         frozenset({"commit-quorum"}),
     ),
-    _mutant(
+    planted(
         "L23",
         "a new leader appends no entry of its own",
         [
@@ -301,7 +269,7 @@ MUTANTS: Final = (
         ],
         frozenset({"liveness"}),
     ),
-    _mutant(
+    planted(
         "S01",
         "entries are acknowledged before they are durable",
         [
@@ -313,7 +281,7 @@ MUTANTS: Final = (
         ],
         frozenset({"ack-durable", "commit-quorum"}),
     ),
-    _mutant(
+    planted(
         "S03",
         "a failed sync is tried again, and believed",
         [
@@ -327,7 +295,7 @@ MUTANTS: Final = (
         faults="sync-error,crash",
         first=0,
     ),
-    _mutant(
+    planted(
         "S04",
         "the checksum of a frame is not compared",
         [
@@ -341,7 +309,7 @@ MUTANTS: Final = (
         faults="bit-rot,crash",
         first=4,
     ),
-    _mutant(
+    planted(
         "S05",
         "a torn tail refuses the start",
         [(RECOVERY, "            if not torn:\n", "            if not torn or header is not Broken.BLANK:\n")],
@@ -349,7 +317,7 @@ MUTANTS: Final = (
         faults="crash,slow-disk",
         first=0,
     ),
-    _mutant(
+    planted(
         "S07",
         "damage inside the log is cut off like a torn tail",
         [
@@ -360,7 +328,7 @@ MUTANTS: Final = (
         faults="bit-rot,crash",
         first=2,
     ),
-    _mutant(
+    planted(
         "O01",
         "what was found at a start is believed before it is durable",
         [
@@ -376,23 +344,25 @@ MUTANTS: Final = (
     ),
 )
 
+MUTANTS: Final = FIRST_ROWS + ROWS
+
 CONTROLS: Final = (
-    _mutant("K0", "nothing is changed", [], frozenset()),
-    _mutant(
+    planted("K0", "nothing is changed", [], frozenset()),
+    planted(
         "K1",
         "a leader commits before its own sync: its followers' copies are enough",
         [],
         frozenset(),
         faults="slow-disk",
     ),
-    _mutant(
+    planted(
         "K2",
         "the commit index is learned anew at each start",
         [],
         frozenset(),
         faults="crash",
     ),
-    _mutant(
+    planted(
         "K8",
         "every Append and every vote is sent twice",
         [

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -18,6 +19,21 @@ import coterie
 from coterie.sim.verdict import Result
 
 PACKAGE = Path(coterie.__file__).parent
+
+SAFETY: Final = frozenset(
+    {
+        "one-leader",
+        "one-vote",
+        "log-matching",
+        "leader-completeness",
+        "chosen-stays",
+        "chosen-truncated",
+        "commit-quorum",
+        "same-applied",
+        "alarm",
+    }
+)
+"""Checks that name a broken election, replication or commit rule. `alarm`: the product's own assertion."""
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -45,6 +61,24 @@ class Mutant(msgspec.Struct, frozen=True, kw_only=True):
     """Seed to begin with: near one that is known to kill it."""
     rare: bool = False
     """It takes hundreds of seeds: hunted by `python -m tests.mutants`, not in the test suite."""
+
+
+def planted(
+    row: str,
+    name: str,
+    changes: list[tuple[str, str, str]],
+    killers: frozenset[str],
+    *,
+    faults: str = "",
+    nodes: int = 0,
+    first: int = 0,
+    rare: bool = False,
+) -> Mutant:
+    """A row; `changes`: file, old text, new text."""
+    texts = tuple(Change(*change) for change in changes)
+    return Mutant(
+        row=row, name=name, changes=texts, killers=killers, faults=faults, nodes=nodes, first=first, rare=rare
+    )
 
 
 class Verdict(msgspec.Struct):

@@ -6,9 +6,16 @@ import msgspec
 
 from coterie.core.messages import Message, VoteReply
 from coterie.core.types import Epoch
-from coterie.sim.network import Network
+from coterie.runtime.handshake import PeerIdentity
+from coterie.sim.network import Network, Sender
 from coterie.sim.options import Options, choose
 from coterie.sim.schedule import Schedule
+
+
+def sender(member: int) -> Sender:
+    return Sender(
+        PeerIdentity(cluster=1, member=member, name=f"n{member}", boot=1, process=member, protocol="raft"), life=1
+    )
 
 
 def message(number: int) -> VoteReply:
@@ -25,9 +32,9 @@ class Wire:
         self.arrived: list[tuple[int, int, int]] = []
         self.network = Network(options, self.schedule, self._arrive)
 
-    def _arrive(self, source: int, target: int, message: Message) -> None:
+    def _arrive(self, source: Sender, target: int, message: Message) -> None:
         assert isinstance(message, VoteReply)
-        self.arrived.append((source, target, message.epoch.round))
+        self.arrived.append((source.member, target, message.epoch.round))
 
     def run(self) -> list[int]:
         while self.schedule.step():
@@ -38,7 +45,7 @@ class Wire:
 def test_without_faults_messages_arrive_once_and_in_order() -> None:
     wire = Wire(quiet())
     for number in range(200):
-        wire.network.send(1, 2, message(number))
+        wire.network.send(sender(1), 2, message(number))
     assert wire.run() == list(range(200))
 
 
@@ -46,8 +53,8 @@ def test_loss_loses_some_and_duplication_doubles_some() -> None:
     lossy = Wire(quiet(loss_permille=200))
     doubling = Wire(quiet(duplicate_permille=200))
     for number in range(500):
-        lossy.network.send(1, 2, message(number))
-        doubling.network.send(1, 2, message(number))
+        lossy.network.send(sender(1), 2, message(number))
+        doubling.network.send(sender(1), 2, message(number))
     assert 350 < len(lossy.run()) < 450
     doubled = doubling.run()
     assert 550 < len(doubled) < 650
@@ -57,7 +64,7 @@ def test_loss_loses_some_and_duplication_doubles_some() -> None:
 def test_reordering_lets_messages_overtake() -> None:
     wire = Wire(quiet(reorder_permille=300))
     for number in range(200):
-        wire.network.send(1, 2, message(number))
+        wire.network.send(sender(1), 2, message(number))
     arrived = wire.run()
     assert arrived != sorted(arrived)
     assert sorted(arrived) == list(range(200))
@@ -67,18 +74,18 @@ def test_a_cut_is_one_way_and_counts() -> None:
     wire = Wire(quiet())
     wire.network.cut([(1, 2)])
     wire.network.cut([(1, 2)])
-    wire.network.send(1, 2, message(1))
-    wire.network.send(2, 1, message(2))
+    wire.network.send(sender(1), 2, message(1))
+    wire.network.send(sender(2), 1, message(2))
     wire.network.mend([(1, 2)])
-    wire.network.send(1, 2, message(3))
+    wire.network.send(sender(1), 2, message(3))
     wire.network.mend([(1, 2)])
-    wire.network.send(1, 2, message(4))
+    wire.network.send(sender(1), 2, message(4))
     assert sorted(wire.run()) == [2, 4]
 
 
 def test_what_is_under_way_when_a_link_is_cut_is_lost() -> None:
     wire = Wire(quiet())
-    wire.network.send(1, 2, message(1))
+    wire.network.send(sender(1), 2, message(1))
     wire.network.cut([(1, 2)])
     assert wire.run() == []
 
@@ -86,7 +93,7 @@ def test_what_is_under_way_when_a_link_is_cut_is_lost() -> None:
 def test_held_messages_arrive_much_later_even_through_a_cut() -> None:
     wire = Wire(quiet(hold_permille=1000))
     for number in range(50):
-        wire.network.send(1, 2, message(number))
+        wire.network.send(sender(1), 2, message(number))
     wire.network.cut([(1, 2)])
     assert sorted(set(wire.run())) == list(range(50))
     assert wire.schedule.now > 500_000_000
@@ -97,5 +104,5 @@ def test_a_healed_network_loses_nothing() -> None:
     wire.network.cut([(1, 2)])
     wire.network.heal()
     for number in range(50):
-        wire.network.send(1, 2, message(number))
+        wire.network.send(sender(1), 2, message(number))
     assert wire.run() == list(range(50))

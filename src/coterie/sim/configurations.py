@@ -50,7 +50,7 @@ class ConfigurationLaws:
         """A membership was committed."""
         if index <= self._index:
             return
-        self.changes += index > 1
+        self.changes += bool(self.chosen.voters) and membership != self.chosen
         self._index, self.chosen = index, membership
         for member in membership.members:
             self._belonged.setdefault(member.id, index)

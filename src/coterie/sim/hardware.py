@@ -26,7 +26,8 @@ class Hardware:
     def __init__(self, options: Options, schedule: Schedule, member: MemberId) -> None:
         self._schedule = schedule
         rng = self._rng = stream(options.seed, f"node {member}")
-        drift = rng.randrange(-100_000, 100_001) if options.has("clock") else rng.randrange(-50, 51)
+        drift = options.drift_ppm if options.has("clock") else 50
+        drift = rng.randrange(-drift, drift + 1)
         self.clock = Clock(rng.randrange(1, 10**6) * SECOND, drift)
         self.disk = SimulatedFiles()
         self.frailty = FrailFiles(self.disk)

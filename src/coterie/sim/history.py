@@ -67,6 +67,8 @@ class History:
         self._written: dict[bytes, int] = {}
         """Revision of each value that took effect: every written value is unique."""
         self._refused: dict[bytes, Op] = {}
+        self.age_permille = 1300
+        """How much more than its answer says a stale read may be behind: clocks may run 10 % fast or slow, each."""
         self._seen = 0
         self._seen_times: list[Nanos] = [-1]
         self._seen_revisions: list[int] = [0]
@@ -177,8 +179,8 @@ class History:
 
     def _check_age(self, op: Op, revision: int, age: Nanos) -> None:
         """The answer was made after the operation began, so its bound reaches back at least from there.
-        Clocks may run 10 % fast or slow, each."""
-        reach = op.start - age * 13 // 10
+        It is told by one clock and was counted by others: see `age_permille`."""
+        reach = op.start - age * self.age_permille // 1000
         known = self._seen_revisions[bisect_right(self._seen_times, reach - 1) - 1] if reach > 0 else 0
         if revision < known:
             raise Violation(

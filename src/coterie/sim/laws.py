@@ -30,6 +30,8 @@ class Laws:
         self._figures = figures
         self.configurations = ConfigurationLaws()
         self._applied = AppliedLaws()
+        self.unjudged: set[MemberId] = set()
+        """Members whose machines lie, as a test wants it: what they apply is not judged here."""
         self.leaders: dict[Epoch, tuple[MemberId, int]] = {}
         """Who led each epoch, and in which of its lives."""
         self._votes: dict[tuple[Epoch, MemberId], MemberId] = {}
@@ -390,11 +392,13 @@ class Laws:
 
     def resumed(self, member: MemberId, index: Index, digest: bytes) -> None:
         """See `AppliedLaws.resumed`."""
-        self._applied.resumed(member, index, digest)
+        if member not in self.unjudged:
+            self._applied.resumed(member, index, digest)
 
     def state(self, member: MemberId, index: Index, digest: bytes) -> None:
         """See `AppliedLaws.state`."""
-        self._applied.state(member, index, digest)
+        if member not in self.unjudged:
+            self._applied.state(member, index, digest)
 
     def applied(self, member: MemberId, batch: Batch, replies: list[bytes | Rejected]) -> None:
         """See `AppliedLaws.applied`."""

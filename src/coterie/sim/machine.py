@@ -38,6 +38,8 @@ class ObservedMachine(DurableMachine):
     def apply(self, batch: Batch) -> Sequence[bytes | Rejected]:
         """Apply, and show it to the judges."""
         replies = list(self._machine.apply(batch))
+        if self._member in self._laws.unjudged:
+            return replies
         try:
             self._laws.applied(self._member, batch, replies)
             self._history.applied(batch, replies)

@@ -64,6 +64,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """At the end only a quorum comes back; the rest stays dead for ever."""
     settings: Settings = Settings()
     """What the cluster begins with."""
+    drift_ppm: int = 100_000
+    """With `clock`: clocks run by up to so many millionths fast or slow."""
     chunk_bytes: int = 256 * 1024
     """Of a snapshot in one message."""
     snapshot_rate: int = 1 << 26
@@ -117,7 +119,7 @@ def choose(seed: int, *, nodes: int | None = None, duration: Nanos = 30 * SECOND
         core_only=rng.randrange(3) == 0,
         settings=_settings(more, subset, timeout),
         chunk_bytes=more.choice((1000, 20_000, 256 * 1024)),
-        snapshot_rate=more.choice((200_000, 1 << 26)),
+        snapshot_rate=more.choice((2_000_000, 1 << 26)),
     )
 
 

@@ -13,6 +13,8 @@ from coterie.sim.history import History, Op
 
 KEYS: Final = 4
 """Registers that clients share; as many again are written by compare-and-set."""
+READS_FROM: Final = 50
+"""Draws from a hundred below this are writes."""
 MODES: Final = {"get": ReadMode.LINEARIZABLE, "session": ReadMode.SESSION, "stale": ReadMode.STALE}
 
 
@@ -34,6 +36,8 @@ class Workload:
         self._rng = rng
         self._history = history
         self._values = 0
+        self._reader = number % 3 == 2
+        """It only reads. Whoever writes, too, waits for its writes and asks nothing more where a leader is cut off."""
         self.seen = 0
         """Newest revision that this client was told of."""
         self.goal = False
@@ -52,6 +56,8 @@ class Workload:
         key = b"%d" % self._rng.randrange(KEYS)
         if self.goal:
             draw = 60 if not self.read else 0
+        elif self._reader:
+            draw = max(draw, READS_FROM)
         if draw < 40:
             return self._write("put", b"r" + key, now)
         if draw < 50:

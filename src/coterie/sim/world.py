@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 from typing import Final
 
@@ -115,12 +116,16 @@ class World:
         self._known = [*self.nodes]
         """Members that clients have heard of."""
         self.clients: list[Client] = []
-        for number in range(options.clients):
-            kind = CoreClient if number < 2 else RawClient
-            self.clients.append(kind(number, options, self._known, self, self.history))
+        self.add_clients(range(options.clients), self._known)
         self._victims: list[Victim] = [*self.nodes.values()]
         self.faults = Faults(options, self.schedule, self.network, self._victims, self.leader, self.may_damage)
         self.operator = Operator(options, self)
+
+    def add_clients(self, numbers: Iterable[int], members: list[MemberId]) -> None:
+        """More clients, with these numbers, that know these members; the list may grow."""
+        for number in numbers:
+            kind = CoreClient if number < 2 else RawClient
+            self.clients.append(kind(number, self.options, members, self, self.history))
 
     # -- running -------------------------------------------------------------------------------
 

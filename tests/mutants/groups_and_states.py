@@ -1,0 +1,450 @@
+"""Rows of the catalogue about snapshots, membership, reads and leases, and data directories."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.mutants.planting import SAFETY, planted
+
+CHANGES = "core/raft/changes.py"
+COMPACTION = "core/raft/compaction.py"
+ELECTION = "core/raft/election.py"
+LEADER = "core/raft/leader.py"
+LEASE = "core/raft/lease.py"
+QUORUM = "core/quorum.py"
+READS = "core/raft/reads.py"
+RECEIVER = "core/raft/snapshot_receiver.py"
+STATE = "core/raft/state.py"
+TRANSFER = "core/raft/transfer.py"
+ADMINISTRATION = "engine/administration.py"
+ENGINE_SNAPSHOTS = "engine/snapshots.py"
+MEMBER_CHANGES = "engine/member_changes.py"
+QUERIES = "engine/queries.py"
+HOST = "machine/host_state.py"
+PERSISTENCE = "machine/persistence.py"
+HANDSHAKE = "runtime/handshake.py"
+SNAPSHOTS = "storage/snapshots.py"
+
+STATES: Final = frozenset({"same-state", "same-applied", "applied-in-order", "applied-once", "state-kept", "alarm"})
+"""Checks that name a state that is not what the log says."""
+STALE: Final = frozenset({"read-fresh", "linearizable"})
+VOTERS: Final = frozenset({"commit-quorum", "vote-quorum", "one-leader", "leader-completeness", "chosen-stays"})
+"""Checks that name a quorum that is none."""
+
+SNAPSHOT_ROWS: Final = (
+    planted(
+        "N01",
+        "an older snapshot replaces a newer log",
+        [
+            (
+                RECEIVER,
+                (
+                    "        if m.meta.index <= state.commit or state.log.epoch_at(m.meta.index) == m.meta.epoch:\n"
+                    "            self._decline(now, sender, m)\n            return\n"
+                ),
+                "",
+            ),
+            (
+                RECEIVER,
+                "        if meta.index > state.commit and state.log.epoch_at(meta.index) != meta.epoch:\n",
+                "        if meta.index != state.log.base_index:\n",
+            ),
+        ],
+        frozenset({"snapshot-newer", "commit-in-log", "chosen-truncated"}),
+        faults="snapshot,hold,duplicate,crash,delay",
+        nodes=3,
+    ),
+    planted(
+        "N03",
+        "of a joint configuration only the new half comes back with a snapshot",
+        [
+            (
+                STATE,
+                "self._memberships = Timeline(base.index, base.membership)",
+                "self._memberships = Timeline(base.index, msgspec.structs.replace(base.membership, outgoing=()))",
+            ),
+            (
+                STATE,
+                "else meta.membership\n",
+                "else msgspec.structs.replace(meta.membership, outgoing=())\n",
+            ),
+        ],
+        VOTERS | {"quorums-meet"},
+        faults="snapshot,membership,crash,partition",
+    ),
+    planted(
+        "N05",
+        "the sessions are left out of a snapshot",
+        [(HOST, "list(self._table.records()), self.machine.frozen()", "[], self.machine.frozen()")],
+        STATES,
+        faults="snapshot,crash",
+    ),
+    planted(
+        "N07",
+        "a snapshot's state is newer than it says",
+        [
+            (
+                HOST,
+                "lambda: tagged_records(now, *frozen))",
+                "lambda: tagged_records(now, self._table.records(), self.machine.snapshot()))",
+            )
+        ],
+        STATES,
+        faults="snapshot,crash",
+    ),
+    planted(
+        "N09",
+        "an older snapshot is used with a later log",
+        [
+            (
+                SNAPSHOTS,
+                "        for name in self.names():\n            if name.at < at_least:\n                break\n",
+                "        for name in reversed(self.names()):\n",
+            )
+        ],
+        STATES,
+        faults="snapshot,crash",
+    ),
+    planted(
+        "N10",
+        "the log forgets more than the snapshot holds",
+        [
+            (
+                COMPACTION,
+                "    return min(index, snapshot, *(need for need in needs if need >= lowest))",
+                "    return log.last_index",
+            ),
+        ],
+        STATES | {"log-forgets-applied"},
+        faults="snapshot,crash",
+    ),
+    planted(
+        "N11",
+        "the log is reset before the snapshot is durable",
+        [
+            (
+                SNAPSHOTS,
+                "            if not receiver.complete:\n                return False\n            receiver.finish()\n",
+                "            if not receiver.complete:\n                return False\n            receiver.abandon()\n",
+            )
+        ],
+        STATES,
+        faults="snapshot,crash,depose",
+    ),
+    planted(
+        "S11",
+        "the applied index is written apart from the data",
+        [
+            (
+                PERSISTENCE,
+                "            self._store.write(self._changes(view))\n",
+                (
+                    "            changes = list(self._changes(view))\n"
+                    "            self._store.write(changes[:-1])\n"
+                    "            self._store.write(changes[-1:])\n"
+                ),
+            )
+        ],
+        STATES,
+        faults="snapshot,crash",
+    ),
+    planted(
+        "L15",
+        "entries are sent where a snapshot is needed",
+        [
+            (
+                LEADER,
+                "                self.snapshots.begin(member, progress)\n                return sent\n",
+                "                progress.next = state.log.base_index + 1\n",
+            ),
+            (
+                "core/raft/follower.py",
+                "        if log.epoch_at(prev_index) != prev_epoch:\n",
+                "        if log.epoch_at(prev_index) not in (None, prev_epoch):\n",
+            ),
+        ],
+        SAFETY | {"ack-durable", "commit-in-log"},
+        faults="snapshot,crash,depose",
+    ),
+)
+
+MEMBERSHIP_ROWS: Final = (
+    planted(
+        "M01",
+        "a new leader changes the membership before it has committed anything",
+        [
+            (CHANGES, "        if not leadership.has_committed:\n", "        if False:\n"),
+            (
+                ADMINISTRATION,
+                "        elif applied_epoch == self._replica.epoch:\n",
+                "        else:\n",
+            ),
+        ],
+        frozenset({"change-own-epoch", "one-change"}),
+        faults="membership,depose,crash,delay",
+    ),
+    planted(
+        "M02",
+        "two changes of the membership at once",
+        [
+            (CHANGES, "        if rejection is None and leadership.change_under_way:\n", "        if False:\n"),
+        ],
+        frozenset({"one-change", "quorums-meet"}),
+        faults="membership,depose,crash,delay",
+    ),
+    planted(
+        "M06",
+        "a configuration takes effect when the next one is appended",
+        [
+            (
+                STATE,
+                "        self._memberships.append(entry.index, membership)\n        self._refresh_quorums()\n",
+                "        self._refresh_quorums()\n        self._memberships.append(entry.index, membership)\n",
+            )
+        ],
+        VOTERS,
+        faults="membership,partition,crash",
+    ),
+    planted(
+        "M07",
+        "learners count",
+        [
+            (
+                QUORUM,
+                "    incoming = Threshold(membership.voters, size or majority(len(membership.voters)))\n",
+                (
+                    "    everyone = (*membership.voters, *membership.learners)\n"
+                    "    incoming = Threshold(everyone, size or majority(len(everyone)))\n"
+                ),
+            )
+        ],
+        VOTERS,
+        faults="membership,partition,crash",
+    ),
+    planted(
+        "M09",
+        "a learner campaigns",
+        [
+            (
+                STATE,
+                (
+                    "            if self.own in membership.voters or self.own in membership.outgoing:\n"
+                    "                return True\n"
+                ),
+                "            if membership.member(self.own) is not None:\n                return True\n",
+            )
+        ],
+        frozenset({"voter-leads"}),
+        faults="membership,partition,crash",
+    ),
+    planted(
+        "M12",
+        "a member retires before its removal is committed",
+        [
+            (
+                STATE,
+                "if self.is_member or self.membership_index > self.commit or not self.membership.members:",
+                "if self.is_member or not self.membership.members:",
+            )
+        ],
+        frozenset({"removed-committed"}),
+        faults="membership,partition,depose",
+    ),
+    planted(
+        "M16",
+        "the joint configuration is left before it is committed",
+        [
+            (
+                LEADER,
+                "        self._changing = entry.index\n",
+                (
+                    "        self._changing = entry.index\n"
+                    "        if membership.outgoing:\n"
+                    "            entry = self._append(EntryKind.MEMBERSHIP, rules.encode(rules.leave(membership)))\n"
+                    "            self._changing = entry.index\n"
+                ),
+            )
+        ],
+        frozenset({"one-change"}),
+        faults="membership,partition,crash",
+    ),
+    planted(
+        "M17",
+        "voters change without a joint phase",
+        [
+            (
+                "core/raft/membership.py",
+                "    return Membership((*members, *leaving), voters, now.voters, learners, now.phase_1, now.phase_2)",
+                "    return Membership(members, voters, (), learners, now.phase_1, now.phase_2)",
+            )
+        ],
+        frozenset({"quorums-meet"}),
+        faults="membership",
+    ),
+    planted(
+        "L19",
+        "a leader that is no voter any more counts its own copy",
+        [
+            (
+                LEADER,
+                "        index = state.phase_2.agreed(matches)\n",
+                (
+                    "        if state.own not in state.membership.voters and state.membership.voters:\n"
+                    "            matches[state.membership.voters[0]] = state.log.durable_index\n"
+                    "        index = state.phase_2.agreed(matches)\n"
+                ),
+            )
+        ],
+        frozenset({"commit-quorum"}),
+        faults="membership,slow-disk,partition",
+    ),
+    planted(
+        "S13",
+        "a disk that was wiped, or set back, votes under the old id",
+        [
+            (
+                HANDSHAKE,
+                "    boots.check(hello.name, hello.member, hello.boot, hello.process, hello.starts)\n",
+                "",
+            )
+        ],
+        frozenset({"copy-refused"}),
+        faults="wipe,restore,crash",
+        nodes=3,
+    ),
+    planted(
+        "S20",
+        "an id that has a data directory is given to another one",
+        [
+            (
+                MEMBER_CHANGES,
+                "    if member.claim != UNCLAIMED or member.id in membership.voters:\n",
+                "    if False:\n",
+            )
+        ],
+        frozenset({"wiped-claims"}),
+        faults="wipe",
+        nodes=3,
+    ),
+)
+
+READ_ROWS: Final = (
+    planted(
+        "Q01",
+        "a leader reads without asking anybody",
+        [
+            (
+                LEADER,
+                "        return self.has_committed and self.lease.holds(now)\n",
+                "        return self.has_committed\n",
+            )
+        ],
+        STALE,
+        faults="depose,partition",
+    ),
+    planted(
+        "Q02",
+        "a read index is given before an entry of the own epoch is committed",
+        [
+            (
+                LEADER,
+                "ask = self.reads.ready_to_ask and self.has_committed and not",
+                "ask = self.reads.ready_to_ask and not",
+            )
+        ],
+        STALE,
+        faults="depose,crash,delay,slow-disk",
+    ),
+    planted(
+        "Q03",
+        "a read does not wait until its index is applied",
+        [(QUERIES, "        if index <= self._host.applied:\n", "        if True:\n")],
+        STALE,
+        faults="delay",
+    ),
+    planted(
+        "Q05",
+        "answers to an earlier round confirm a read",
+        [
+            (
+                READS,
+                "        if not self.asked or confirmed_round < self.round:\n",
+                "        if not self.asked or confirmed_round < self.round - 1:\n",
+            )
+        ],
+        STALE,
+        faults="depose,partition,hold",
+    ),
+    planted(
+        "Q07",
+        "a lease is trusted beyond what the clocks allow",
+        [
+            (
+                LEASE,
+                "    return settings.lease_ms * MILLISECOND * 1000 // (1000 + settings.clock_drift_permille)\n",
+                "    return settings.lease_ms * MILLISECOND * 4\n",
+            )
+        ],
+        STALE,
+        faults="lease,clock,depose",
+    ),
+    planted(
+        "Q08",
+        "a voter does not keep what it promised to the lease",
+        [
+            (
+                LEASE,
+                "        return until is not None and now < until\n",
+                "        return False\n",
+            ),
+        ],
+        STALE,
+        faults="lease,transfer,depose,crash",
+    ),
+    planted(
+        "Q09",
+        "a lease counts from when the answers came",
+        [
+            (
+                LEASE,
+                "            self._since, self._settings_index = confirmation.confirmed_at, index\n",
+                "            self._since, self._settings_index = max(p.heard_at for p in progress.values()), index\n",
+            )
+        ],
+        STALE,
+        faults="lease,depose,delay,pause",
+    ),
+    planted(
+        "Q12",
+        "what is not committed is applied",
+        [
+            (
+                STATE,
+                "        if self.handed_out >= self.commit:\n",
+                "        if self.handed_out >= self.log.last_index:\n",
+            ),
+            (
+                STATE,
+                "self.log.entries(self.handed_out + 1, self.commit, self.config",
+                "self.log.entries(self.handed_out + 1, self.log.last_index, self.config",
+            ),
+        ],
+        frozenset({"applied-committed"}),
+    ),
+    planted(
+        "Q15",
+        "a lease is not fenced while leadership is handed over",
+        [
+            (
+                TRANSFER,
+                "        leadership.handing_over = leadership.lease.fenced = True\n",
+                "        leadership.handing_over = True\n",
+            ),
+            (TRANSFER, "        leadership.lease.spent = True\n", ""),
+        ],
+        STALE,
+        faults="lease,transfer,partition,delay",
+    ),
+)
+
+ROWS: Final = SNAPSHOT_ROWS + MEMBERSHIP_ROWS + READ_ROWS
