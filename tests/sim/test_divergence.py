@@ -51,7 +51,7 @@ def world(seed: int, period_ms: int) -> World:
     return made
 
 
-@pytest.mark.parametrize("seed", (0, 2, 3))
+@pytest.mark.parametrize("seed", [0, 2, 3])
 def test_the_odd_one_out_stops_with_an_alarm(seed: int) -> None:
     made = world(seed, 50)
     made.add_clients(range(2, 6), [1, 2])
