@@ -153,16 +153,15 @@ def main() -> None:
         spent, each = apply(host, log, flusher.step)
         times += spent
         pauses += each
-    del log
+    log = []
     flusher.all()
     flusher.all()
     gc.collect()
     keys = count * COMMANDS
     print(f"{keys} new keys: {times / keys * 1e6:.2f} us each; {worst(pauses)}; {len(flusher.times)} flushes, longest ")
     print(f"  flush: median {statistics.median(flusher.times) * 1e3:.0f} ms, longest {max(flusher.times) * 1e3:.0f} ms")
-    print(
-        f"  memory after: own {(memory('RssAnon') - before) / keys:.0f} B a key, mapped {memory('RssFile') / 1e6:.0f} MB"
-    )
+    own, mapped = (memory("RssAnon") - before) / keys, memory("RssFile") / 1e6
+    print(f"  memory after: own {own:.0f} B a key, mapped {mapped:.0f} MB")
     host.close()
     began = time.perf_counter()
     host = Host(KeyValue(), store=open_store(path))
@@ -203,7 +202,8 @@ def main() -> None:
     thread.join()
     print(
         f"  snapshot: {took[0]:.1f} s, {sum(map(len, chunks)) / 1e6:.0f} MB while puts went on: "
-        f"{busy / (done - 2000) / COMMANDS * 1e6:.2f} us each, {quiet / 2000 / COMMANDS * 1e6:.2f} without; {worst(pauses)}"
+        f"{busy / (done - 2000) / COMMANDS * 1e6:.2f} us each, {quiet / 2000 / COMMANDS * 1e6:.2f} without; "
+        f"{worst(pauses)}"
     )
     flusher.all()
     host.close()
@@ -212,9 +212,8 @@ def main() -> None:
     host = Host(KeyValue(), store=open_store(os.path.join(base, "restored")))
     began = time.perf_counter()
     host.restore(chunks)
-    print(
-        f"  restored in {time.perf_counter() - began:.1f} s; own memory grew {(memory('RssAnon') - before) / 1e6:.0f} MB"
-    )
+    took_s, grown = time.perf_counter() - began, (memory("RssAnon") - before) / 1e6
+    print(f"  restored in {took_s:.1f} s; own memory grew {grown:.0f} MB")
     host.close()
     shutil.rmtree(base)
     print(f"Python {sys.version.split()[0]}")

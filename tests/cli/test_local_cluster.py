@@ -162,7 +162,7 @@ def test_the_life_of_a_cluster(home: Path) -> None:
     described = json.loads((directory / "cluster.json").read_text(encoding="utf-8"))
     assert described["client_port"] == int(port)
     assert described["protocol"] == "raft"
-    assert [set(each) for each in described["nodes"]] == [{"name", "pid", "peer", "client", "data"}] * 3
+    assert [set(each) for each in described["nodes"]] == [{"name", "pid", "peer", "client", "data", "removed"}] * 3
     assert all(runs(directory, each) for each in first.nodes)
 
     again = run("up", "--detach", "--client-port", port, cwd=home)

@@ -9,7 +9,7 @@ import msgspec
 
 from coterie.core.config import MILLISECOND
 from coterie.core.messages import Message, decode, encode
-from coterie.core.records import Put, Recovered, SaveHardState, StoreBatch, Truncate
+from coterie.core.records import Compact, Put, Recovered, SaveHardState, StoreBatch, Truncate
 from coterie.core.types import (
     NO_EPOCH,
     Entry,
@@ -29,9 +29,12 @@ from coterie.engine.ports import Event
 from coterie.engine.protocol import Request, Response, View
 from coterie.engine.work import Job
 from coterie.machine.interface import Batch, Rejected, StateMachine
+from coterie.sim.disk import SimulatedFiles
+from coterie.storage.snapshots import SnapshotDirectory
 
 Packet = tuple[MemberId, MemberId, bytes]
 MAX_STEPS = 20_000
+CLUSTER_ID = 7
 
 
 class Ledger(StateMachine):
@@ -65,28 +68,46 @@ class Ledger(StateMachine):
         return len(self.lines)
 
 
-class Disk:
-    """What one member's log store holds. A `LogReader`."""
+EMPTY = SnapshotMeta(0, NO_EPOCH, Membership((), ()))
 
-    def __init__(self, first: Entry) -> None:
-        self.log = [first]
+
+class Disk:
+    """What one member's log store holds: the entries after the base. A `LogReader`. Beside it, its snapshots."""
+
+    def __init__(self, first: Entry | None) -> None:
+        self.base = EMPTY
+        self.log = [first] if first is not None else []
         self.hard_state = HardState()
         self.boot = 0
+        self.files = SimulatedFiles()
+
+    @property
+    def last_index(self) -> Index:
+        return self.base.index + len(self.log)
+
+    def snapshots(self) -> SnapshotDirectory:
+        return SnapshotDirectory(self.files, "data/snapshots", CLUSTER_ID)
 
     def perform(self, batch: StoreBatch) -> None:
         for record in batch.records:
             if isinstance(record, Put):
-                assert record.entries[0].index == len(self.log) + 1
+                assert record.entries[0].index == self.last_index + 1
                 self.log.extend(record.entries)
             elif isinstance(record, Truncate):
-                del self.log[record.first - 1 :]
+                del self.log[record.first - self.base.index - 1 :]
             elif isinstance(record, SaveHardState):
                 self.hard_state = record.state
+            elif isinstance(record, Compact):
+                del self.log[: record.base.index - self.base.index]
+                self.base = record.base
+            else:
+                self.log, self.base = [], record.base
 
     def entries(self, first: Index, last: Index, limit_bytes: int) -> Sequence[Entry]:
         found: list[Entry] = []
         size = 0
-        for entry in self.log[first - 1 : last]:
+        assert first > self.base.index
+        for entry in self.log[first - self.base.index - 1 : last - self.base.index]:
             size += len(entry.payload)
             if found and size > limit_bytes:
                 break
@@ -100,8 +121,8 @@ class Disk:
                 runs.append((entry.index, entry.epoch))
         return Recovered(
             hard_state=self.hard_state,
-            base=SnapshotMeta(0, NO_EPOCH, Membership((), ())),
-            last_index=len(self.log),
+            base=self.base,
+            last_index=self.last_index,
             epochs=tuple(runs),
             memberships=tuple(entry for entry in self.log if entry.kind is EntryKind.MEMBERSHIP),
             settings=tuple(entry for entry in self.log if entry.kind is EntryKind.SETTINGS),
@@ -111,7 +132,8 @@ class Disk:
 class Node:
     """One member: its engine, and the ports that its engine speaks to."""
 
-    def __init__(self, cluster: Cluster, member: MemberId, disk: Disk) -> None:
+    def __init__(self, cluster: Cluster, member: MemberId, disk: Disk, name: str = "") -> None:
+        name = name or f"n{member}"
         disk.boot += 1
         self.member = member
         self.disk = disk
@@ -121,10 +143,12 @@ class Node:
         self.views: list[View] = []
         self.departed: list[Member] = []
         self.jobs: list[Job] = []
+        self.disk_problem: OSError | None = None
+        """What every job fails with."""
         self.ledger = Ledger()
         self._cluster = cluster
         self.engine = Engine(
-            identity=Identity(cluster=7, member=member, name=f"n{member}", boot=disk.boot),
+            identity=Identity(cluster=CLUSTER_ID, member=member, name=name, boot=disk.boot),
             config=cluster.config,
             protocol="raft",
             recovered=disk.recovered(),
@@ -133,6 +157,7 @@ class Node:
             ports=self,
             rng=random.Random(100 * member + disk.boot),
             now=cluster.now,
+            snapshots=disk.snapshots(),
         )
         self.deadline = self.engine.flush(cluster.now)
 
@@ -150,6 +175,21 @@ class Node:
 
     def work(self, job: Job) -> None:
         self.jobs.append(job)
+
+    def perform(self, job: Job, now: Nanos) -> None:
+        """As the runtime's threads do."""
+        problem: Exception | None = None
+        try:
+            if self.disk_problem is not None:
+                raise self.disk_problem
+            job.perform()
+        except (OSError, ValueError) as error:
+            problem = error
+        self.engine.worked(now, job, problem)
+
+    def heard(self, kind: str) -> list[str]:
+        """Texts of the events of this kind."""
+        return [event.text for event in self.events if event.kind == kind]
 
     def publish(self, view: View) -> None:
         self.views.append(view)
@@ -184,6 +224,12 @@ class Cluster:
         node = self.nodes[member] = Node(self, member, self.disks[member])
         return node
 
+    def join(self, member: MemberId, name: str) -> Node:
+        """A process with an empty disk starts under this id."""
+        self.disks[member] = Disk(None)
+        node = self.nodes[member] = Node(self, member, self.disks[member], name)
+        return node
+
     def cut(self, *members: MemberId) -> None:
         """No packet from or to these members arrives, until `heal`."""
         self.tamper = lambda packets: [p for p in packets if p[0] not in members and p[1] not in members]
@@ -214,6 +260,10 @@ class Cluster:
                 mark = node.batches[-1].mark
                 node.batches = []
                 node.engine.stored(self.now, mark)
+                touched.add(member)
+            jobs, node.jobs = node.jobs, []
+            for job in jobs:
+                node.perform(job, self.now)
                 touched.add(member)
         for member in sorted(touched):
             self.flush(member)

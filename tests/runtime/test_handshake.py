@@ -13,7 +13,7 @@ import pytest
 from tests.runtime.conftest import run, until
 
 from coterie.core.messages import Message, PreVote
-from coterie.core.types import Epoch, MemberId
+from coterie.core.types import Epoch, Member, MemberId
 from coterie.runtime.addresses import AddressError, bound_address, listen, split_address
 from coterie.runtime.boots import BootsFile
 from coterie.runtime.first_start import ask, not_started
@@ -34,6 +34,7 @@ from coterie.runtime.handshake import (
 from coterie.runtime.log_lines import Lines
 from coterie.runtime.peer_link import LinkLimits
 from coterie.runtime.peer_port import PeerPort
+from coterie.runtime.register import Register, RegisterFile
 from coterie.runtime.transport import Transport
 from coterie.sim.disk import DiskErrors, SimulatedFiles
 from coterie.storage.disk import DiskFiles
@@ -508,3 +509,80 @@ def test_a_port_that_is_taken_is_one_clear_error() -> None:
     with pytest.raises(AddressError, match="another process listens there already"):
         listen(bound_address(first), "for clients")
     first.close()
+
+
+def test_a_removed_member_is_refused_for_ever_and_told_what_to_do() -> None:
+    files = SimulatedFiles()
+    files.make_directory("data")
+    register = RegisterFile(files, "data", Lines("b")).load()
+    register.remove(Member(1, "a", "a:1", ""))
+    again = RegisterFile(files, "data", Lines("b")).load()
+    for known in (register, again):
+        with pytest.raises(HandshakeRefused, match="was removed from the cluster") as caught:
+            check_hello(B, A.hello(2), Boots(), known)
+        assert caught.value.code is RefusalCode.REMOVED
+    check_hello(B, hello_with(member=3).hello(2), Boots(), again)
+
+
+def test_another_directory_under_a_claimed_id_is_refused() -> None:
+    register = Register()
+    register.members([Member(1, "a", "a:1", "", claim=77)])
+    check_hello(B, hello_with(claim=77).hello(2), Boots(), register)
+    for claim in (0, 78):
+        with pytest.raises(HandshakeRefused, match="another data directory") as caught:
+            check_hello(B, hello_with(claim=claim).hello(2), Boots(), register)
+        assert caught.value.code is RefusalCode.OTHER_CLAIM
+    register.members([Member(1, "a", "a:1", "")])
+    check_hello(B, hello_with(claim=78).hello(2), Boots(), register)  # this node may be the one who is behind
+
+
+def test_a_removed_member_hears_of_it_when_it_dials() -> None:
+    async def work() -> None:
+        b = Side(B)
+        await b.serve()
+        register = Register()
+        register.remove(Member(1, "a", "a:1", ""))
+        b.port.open(B, b.inbox, Boots(), register)
+        told: list[str] = []
+        transport = Transport(
+            own=A,
+            limits=QUICK,
+            lines=Lines("a"),
+            rng=random.Random(1),
+            on_closed=lambda peer, refused: None,
+            on_expelled=told.append,
+        )
+        transport.members([(2, "b", b.address)])
+        await until(lambda: told)
+        assert "was removed" in told[0]
+        transport.close()
+        b.end()
+
+    run(work)
+
+
+def test_a_member_that_this_one_does_not_know_yet_is_answered_where_it_says() -> None:
+    async def work() -> None:
+        a, b = Side(A), Side(B)
+        await b.serve()
+        (listener,) = listen("127.0.0.1:0", "test")
+        address = bound_address(listener)
+        a.server = await asyncio.get_running_loop().create_server(a.port.protocol, sock=listener)
+        own = hello_with(address=address)
+        a.port.open(own, a.inbox, Boots())
+        b.port.open(B, b.inbox, Boots(), None, b.transport)
+        a.transport = Transport(
+            own=own, limits=QUICK, lines=Lines("a"), rng=random.Random(1), on_closed=lambda peer, refused: None
+        )
+        a.transport.members([(2, "b", b.address)])
+        await until(lambda: b.connected(1))
+        b.transport.members([])
+        b.transport.send(1, VOTE)
+        b.transport.flush()
+        await until(lambda: a.inbox.got)
+        a.transport.close()
+        await until(lambda: b.transport.link(1) is None)
+        a.end()
+        b.end()
+
+    run(work)

@@ -44,7 +44,12 @@ def environment() -> dict[str, str]:
 
 def coterie(home: Path, endpoints: str, *arguments: str) -> Ended:
     """Run one command against the cluster at these endpoints."""
-    command = [sys.executable, "-m", "coterie", *arguments, "--endpoints", endpoints]
+    return here(home, *arguments, "--endpoints", endpoints)
+
+
+def here(home: Path, *arguments: str) -> Ended:
+    """Run one command in the directory `home`."""
+    command = [sys.executable, "-m", "coterie", *arguments]
     return Ended(
         subprocess.run(command, cwd=home, env=environment(), capture_output=True, text=True, timeout=120, check=False)
     )

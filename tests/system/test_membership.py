@@ -10,7 +10,7 @@ import pytest
 from tests.runtime.cluster import free_ports, until
 from tests.system.cluster import Cluster, alive, cluster, lines_with
 from tests.system.load import Load
-from tests.system.members import QUICK, Joined, caught_up, coterie, joined, members
+from tests.system.members import QUICK, Joined, caught_up, coterie, here, joined, members
 
 pytestmark = pytest.mark.slow
 
@@ -182,3 +182,46 @@ def test_the_endpoints_of_another_cluster_are_refused(tmp_path: Path, three: Clu
             assert "another cluster" in n4.lines() or "belongs to cluster" in n4.lines()
         n4.start()
         until(lambda: members(tmp_path, three.endpoints)["n4"]["healthy"])
+
+
+def test_up_leaves_out_a_node_that_was_removed_and_goes_on_with_the_rest(tmp_path: Path) -> None:
+    port = free_ports(8)[0]
+    up = ("up", "--detach", "--client-port", str(port), "--data", str(tmp_path / ".coterie"))
+    ends = ",".join(f"127.0.0.1:{port + 2 * i}" for i in range(3))
+    try:
+        here(tmp_path, *up).succeeded()
+        command = coterie(
+            tmp_path, ends, "member", "add", "n4", "--peer", f"127.0.0.1:{port + 7}", "--json"
+        ).succeeded().json["command"]  # fmt: skip
+        assert ".coterie/n4" in command
+        with joined(tmp_path, command, ()):
+            coterie(tmp_path, ends, "member", "promote", "n4", "--wait", "60").succeeded()
+            shown = here(tmp_path, "status", "--json").succeeded().json
+            assert [member["name"] for member in shown["members"]] == ["n1", "n2", "n3", "n4"]
+            coterie(tmp_path, ends, "transfer", "n4").succeeded()
+            coterie(tmp_path, ends, "member", "remove", "n1").succeeded()
+            again = here(tmp_path, *up).succeeded()
+            assert "n1 was removed from the cluster" in again.out
+            assert "leader n4" in again.out
+            assert here(tmp_path, *up).succeeded().out.startswith("Already up: 2 nodes")
+            here(tmp_path, "put", "k", "v").succeeded()
+    finally:
+        here(tmp_path, "down", "--data", str(tmp_path / ".coterie"))
+
+
+def test_a_member_joins_by_a_snapshot_and_restarts_from_its_store(tmp_path: Path, three: Cluster) -> None:
+    ends = three.endpoints
+    for name, value in (("snapshot_log_bytes", "200000"), ("snapshot_log_ratio", "1"), ("snapshot_keep_entries", "10")):
+        coterie(tmp_path, ends, "settings", "set", name, value).succeeded()
+    with Load(ends, workers=4, seed=6, value_bytes=2000, pause_s=0.0) as load:
+        load.progress(1500, seconds=60)
+        with joined(tmp_path, add(tmp_path, ends, "n4")) as n4:
+            coterie(tmp_path, ends, "member", "promote", "n4", "--wait", "60").succeeded()
+            assert "snapshot-installed" in n4.lines()
+            load.progress(200)
+            n4.kill()
+            load.progress(200)
+            n4.start()
+            until(lambda: members(tmp_path, ends)["n4"]["caught_up"], 60)
+    assert not load.history.failures
+    assert load.history.problems() == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -31,6 +31,8 @@ class LocalNode(msgspec.Struct, frozen=True):
     client: str
     data: str
     """The node's data directory, absolute."""
+    removed: bool = False
+    """It was removed from the cluster: it is not started any more."""
 
 
 class LocalCluster(msgspec.Struct, frozen=True):
@@ -43,9 +45,19 @@ class LocalCluster(msgspec.Struct, frozen=True):
     machine: str
 
     @property
+    def present(self) -> tuple[LocalNode, ...]:
+        """The nodes that were not removed from the cluster."""
+        return tuple(node for node in self.nodes if not node.removed)
+
+    @property
     def endpoints(self) -> str:
         """Client addresses, with commas between."""
-        return ",".join(node.client for node in self.nodes)
+        return ",".join(node.client for node in self.present)
+
+    def without(self, names: Collection[str]) -> LocalCluster:
+        """The same cluster, these nodes marked as removed."""
+        nodes = tuple(msgspec.structs.replace(n, removed=n.removed or n.name in names) for n in self.nodes)
+        return msgspec.structs.replace(self, nodes=nodes)
 
     def with_pids(self, pids: Mapping[str, int]) -> LocalCluster:
         """The same cluster with other pids, by name; 0 for a node that is not named."""

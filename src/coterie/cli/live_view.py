@@ -14,11 +14,11 @@ _STYLES = {"leader": "bold green", "candidate": "yellow", "pre_candidate": "yell
 
 def cluster_table(cluster: LocalCluster, statuses: Sequence[NodeStatus | None]) -> Table:
     """A row a node. `lag`: log entries that the furthest member has committed and this one has not applied."""
-    table = Table(title=f"{len(cluster.nodes)} nodes, {cluster.protocol}", title_justify="left")
+    table = Table(title=f"{len(cluster.present)} nodes, {cluster.protocol}", title_justify="left")
     for name in ("node", "role", "epoch", "commit", "applied", "lag", "pid", "client"):
         table.add_column(name, justify="right" if name in {"epoch", "commit", "applied", "lag", "pid"} else "left")
     furthest = max((status.commit for status in statuses if status is not None), default=0)
-    for node, status in zip(cluster.nodes, statuses, strict=True):
+    for node, status in zip(cluster.present, statuses, strict=True):
         if status is None:
             table.add_row(node.name, "[red]no answer[/]", "", "", "", "", "", node.client)
             continue

@@ -52,6 +52,8 @@ class Started(msgspec.Struct, frozen=True):
     processes: dict[str, subprocess.Popen[bytes]]
     """Those that this call started, by name: their parent must reap them."""
     leader: str
+    removed: tuple[str, ...] = ()
+    """Nodes that ended at once, because they were removed from the cluster meanwhile."""
 
 
 def start_cluster(directory: Path, wanted: Wanted) -> Started:
@@ -107,7 +109,7 @@ def _prepare(directory: Path, wanted: Wanted) -> tuple[LocalCluster, list[LocalN
         _check_empty(directory)
     else:
         _check_same(directory, cluster, wanted)
-    dead = [node for node in cluster.nodes if not runs(directory, node)]
+    dead = [node for node in cluster.present if not runs(directory, node)]
     _check_ports(dead)
     return cluster, dead
 
@@ -229,8 +231,13 @@ def _start(directory: Path, cluster: LocalCluster, dead: Sequence[LocalNode]) ->
             processes[node.name] = start_node(directory, node.name)
             pids[node.name] = processes[node.name].pid
             write_cluster(directory, cluster.with_pids(pids))
-        cluster = cluster.with_pids(pids)
-        return Started(cluster, processes, _wait_for_leader(directory, cluster, processes))
+        leader, removed = _wait_for_leader(directory, cluster.with_pids(pids), processes)
+        for name in removed:
+            processes.pop(name)
+            pids[name] = 0
+        cluster = cluster.with_pids(pids).without(removed)
+        write_cluster(directory, cluster)
+        return Started(cluster, processes, leader, tuple(sorted(removed)))
     except BaseException:
         started = cluster.with_pids({name: process.pid for name, process in processes.items()})
         stop_nodes(directory, started.nodes)
@@ -240,28 +247,40 @@ def _start(directory: Path, cluster: LocalCluster, dead: Sequence[LocalNode]) ->
         raise
 
 
-def _wait_for_leader(directory: Path, cluster: LocalCluster, processes: dict[str, subprocess.Popen[bytes]]) -> str:
-    """The leader's name, once every node says the same. Raises `LocalClusterError`."""
+def _wait_for_leader(
+    directory: Path, cluster: LocalCluster, processes: dict[str, subprocess.Popen[bytes]]
+) -> tuple[str, set[str]]:
+    """The leader's name, once every node says the same, and the nodes that turned out to be removed from the
+    cluster. Raises `LocalClusterError`."""
     deadline = time.monotonic() + LEADER_TIMEOUT_S
+    removed: set[str] = set()
     while True:
         for name, process in processes.items():
-            if process.poll() is not None:
+            if process.poll() == 0:
+                removed.add(name)  # It says so in its log, and ends without an error.
+            elif process.poll() is not None:
                 raise LocalClusterError(
                     f"node {name} ended at its start with code {process.returncode}; its last words:\n"
                     f"{last_log_lines(directory, name)}"
                 )
-        statuses = [ask_status(node.client) for node in cluster.nodes]
+        nodes = [node for node in cluster.present if node.name not in removed]
+        if not nodes:
+            raise LocalClusterError(
+                f"every node of {directory} was removed from its cluster",
+                advice="make another cluster with --data; the members that were added are started by hand",
+            )
+        statuses = [ask_status(node.client) for node in nodes]
         said = {status.leader if status else 0 for status in statuses}
         if len(said) == 1 and 0 not in said:
             leader = said.pop()
-            for status in statuses:
-                if status is not None and status.member == leader:
-                    return status.name
+            known = {member.id: member.name for status in statuses if status is not None for member in status.members}
+            if leader in known:
+                return known[leader], removed
         if time.monotonic() > deadline:
-            silent = [node.name for node, status in zip(cluster.nodes, statuses, strict=True) if status is None]
+            silent = [node.name for node, status in zip(nodes, statuses, strict=True) if status is None]
             raise LocalClusterError(
                 f"no leader within {LEADER_TIMEOUT_S:.0f} s"
                 + (f"; no answer from {', '.join(silent)}" if silent else "; the nodes do not agree on one"),
-                advice=f"see {log_file(directory, cluster.nodes[0].name)} and the logs beside it",
+                advice=f"see {log_file(directory, nodes[0].name)} and the logs beside it",
             )
         time.sleep(POLL_S)

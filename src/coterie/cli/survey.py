@@ -105,7 +105,7 @@ def _merge(answers: dict[Endpoint, NodeStatus], local: LocalCluster | None, prob
             continue  # The endpoints are of two clusters: show the one whose log is further.
         seen = members.setdefault(status.name, Seen(status.name))
         seen.id, seen.status = status.member, status
-    for node in local.nodes if local is not None else ():
+    for node in local.present if local is not None else ():
         if newest is None or node.name in members:
             seen = members.setdefault(node.name, Seen(node.name))
             seen.peer = seen.peer or node.peer

@@ -76,12 +76,14 @@ def _as_interrupt(_number: int, _frame: object) -> None:
 
 def _tell(started: Started, data: Path) -> None:
     cluster = started.cluster
+    for name in started.removed:
+        print(f"{name} was removed from the cluster: it is left out from now on.")
     if not started.processes:
-        print(f"Already up: {len(cluster.nodes)} nodes, {cluster.protocol}, leader {started.leader}.")
-    elif len(started.processes) < len(cluster.nodes):
+        print(f"Already up: {len(cluster.present)} nodes, {cluster.protocol}, leader {started.leader}.")
+    elif len(started.processes) < len(cluster.present):
         print(f"Started {', '.join(started.processes)} again; the others were up. Leader {started.leader}.")
     else:
-        print(f"{len(cluster.nodes)} nodes are up, {cluster.protocol}, leader {started.leader}.")
+        print(f"{len(cluster.present)} nodes are up, {cluster.protocol}, leader {started.leader}.")
     print(f"Clients: {cluster.endpoints}   Data and logs: {data}")
 
 
@@ -99,7 +101,7 @@ def _watch(started: Started) -> bool:
         print("Try in another terminal: coterie put greeting hello; coterie status. Ctrl-C stops all nodes.")
         with Live(console=console, auto_refresh=False) as live:
             while _lives(started):
-                statuses = [ask_status(node.client, STATUS_TIMEOUT_S) for node in started.cluster.nodes]
+                statuses = [ask_status(node.client, STATUS_TIMEOUT_S) for node in started.cluster.present]
                 live.update(cluster_table(started.cluster, statuses), refresh=True)
                 time.sleep(VIEW_INTERVAL_S)
         return False

@@ -1,4 +1,5 @@
-"""What an attempt at a request sends, for all but commands and questions (whose bytes the core makes itself)."""
+"""What goes over a connection: greeting, farewell, and what an attempt sends, commands and questions apart (whose
+bytes the core makes itself)."""
 
 from __future__ import annotations
 
@@ -17,7 +18,11 @@ from coterie.engine.protocol import (
     Hello,
     OpenSession,
     encoder,
+    response_decoder,
 )
+
+encode = encoder.encode
+decode = response_decoder.decode
 
 
 def greeting(name: str) -> bytes:
@@ -48,12 +53,12 @@ def admin_kind(request: AdminRequest) -> Kind:
 def encode_other(request: Request, attempt: int, session_ttl: Nanos) -> bytes:
     """The frame's body of an attempt, under the id `attempt`."""
     if request.kind is Kind.STATUS:
-        return encoder.encode(AskStatus(attempt))
+        return encode(AskStatus(attempt))
     admin = request.admin
     if admin is None:
-        return encoder.encode(OpenSession(attempt, session_ttl))
+        return encode(OpenSession(attempt, session_ttl))
     if isinstance(admin, ChangeMembers):
         # One that may have happened is marked so: finding it done is then success.
         again = request.unknown or bool(request.attempts)
-        return encoder.encode(msgspec.structs.replace(admin, id=attempt, again=again))
-    return encoder.encode(msgspec.structs.replace(admin, id=attempt))
+        return encode(msgspec.structs.replace(admin, id=attempt, again=again))
+    return encode(msgspec.structs.replace(admin, id=attempt))

@@ -93,7 +93,7 @@ class Client:
     @property
     def endpoints(self) -> str:
         """Every member's client address that is known, with commas between."""
-        return self._core.endpoints
+        return self._core.book.listed()
 
     @property
     def revision(self) -> int:

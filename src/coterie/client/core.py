@@ -20,7 +20,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from coterie.client.attempts import admin_kind, encode_other, farewell, greeting, session_of
+from coterie.client.attempts import admin_kind, decode, encode, encode_other, farewell, greeting, session_of
 from coterie.client.config import ClientConfig
 from coterie.client.connection import Connection, Phase
 from coterie.client.endpoints import Endpoint, backoff
@@ -44,12 +44,7 @@ from coterie.engine.protocol import (
     Submit,
     View,
     Welcome,
-    encoder,
-    response_decoder,
 )
-
-_encode = encoder.encode
-_decode = response_decoder.decode
 
 
 class ClientCore:
@@ -59,6 +54,7 @@ class ClientCore:
         self._config = config
         self._rng = rng
         self._routes = Routes(endpoints, config, rng)
+        self.book = self._routes.book
         self._session = Session(config.session_window)
         self._ledger = Ledger(config)
         self._requests = self._ledger.live
@@ -166,7 +162,7 @@ class ClientCore:
             self._rerank(now)
         try:
             for body in found.frames.feed(data):
-                self._response(now, found, _decode(body))
+                self._response(now, found, decode(body))
         except (FrameError, msgspec.MsgspecError) as problem:
             if found.id in self._routes.connections:
                 self._abandon(now, found, f"does not speak the client protocol ({problem})")
@@ -219,11 +215,6 @@ class ClientCore:
         return self._routes.leader
 
     @property
-    def endpoints(self) -> str:
-        """Every member's address that is known, with commas between."""
-        return self._routes.book.listed()
-
-    @property
     def under_way(self) -> int:
         """Requests without an outcome."""
         return len(self._requests)
@@ -269,9 +260,9 @@ class ClientCore:
         kind = request.kind
         if kind is Kind.COMMAND:
             floor = self._session.floor_of(request.session)
-            body = _encode(Submit(attempt, request.session, request.seq, floor, request.payload))
+            body = encode(Submit(attempt, request.session, request.seq, floor, request.payload))
         elif kind is Kind.QUERY:
-            body = _encode(Query(attempt, request.mode, request.at_least, request.payload))
+            body = encode(Query(attempt, request.mode, request.at_least, request.payload))
         else:
             body = encode_other(request, attempt, self._config.session_ttl)
         request.attempts = (*request.attempts, (connection, attempt))
@@ -453,7 +444,7 @@ class ClientCore:
             self._give_up()
 
     def _give_up(self) -> None:
+        text = f"no member can be reached ({self._routes.book.explain()})"
         for request in tuple(self._requests.values()):
             if request.kind is not Kind.OPEN_SESSION and request.id in self._requests:
-                text = f"no member can be reached ({self._routes.book.explain()})"
                 self._finish(request, Unavailable(text, effect=request.effect()))

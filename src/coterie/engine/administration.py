@@ -317,7 +317,7 @@ class Administration:
 
     def deadline(self) -> Nanos:
         """When the first is to be given up; far away if none waits."""
-        if not self.count:
+        if not (self._queue or self._asked or self._accepted):
             return NEVER
         return min(asked.deadline for asked in (*self._queue, *self._asked.values(), *self._accepted))
 

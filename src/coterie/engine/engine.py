@@ -128,6 +128,7 @@ class Engine:
         self._role: RoleChange | None = None
         self._elections: deque[str] = deque(maxlen=MAX_ELECTIONS_REMEMBERED)
         self._retry_reads_at: Nanos = NEVER
+        self._look_at: Nanos = now  # the deadline that the last flush returned
 
     def _new_token(self) -> Token:
         self._last_token += 1
@@ -231,9 +232,11 @@ class Engine:
         """
         self._intake.flush(now)
         self._intake.overloaded_until = self._proposals.overloaded_until
-        self._submissions.expire(now, f" (the disk of {self.identity.name} is full)" if self._disk_full else "")
-        self._queries.expire(now)
-        self._administration.expire(now)
+        if now >= self._look_at:
+            # Whatever came since the last flush has a later deadline than this one's.
+            self._submissions.expire(now, f" (the disk of {self.identity.name} is full)" if self._disk_full else "")
+            self._queries.expire(now)
+            self._administration.expire(now)
         self._ask_reads(now)
         if self._found:
             self._tell_found()
@@ -243,7 +246,8 @@ class Engine:
             effects = self.replica.drain(now)
             again = self._perform(now, effects)
             if not (again or effects.more or self._look_at_group(now) or self._snapshots.flush(now)):
-                return self._deadline(now, effects.deadline)
+                self._look_at = self._deadline(effects.deadline)
+                return self._look_at
 
     def _tell_found(self) -> None:
         """What was found at the start."""
@@ -389,14 +393,18 @@ class Engine:
         expiry = self.host.next_expiry()
         return expiry is not None and self.host.time + elapsed >= expiry
 
-    def _deadline(self, now: Nanos, replica_deadline: Nanos) -> Nanos:
-        deadline = min(replica_deadline, self._proposals.deadline(), self._queries.deadline(), self._retry_reads_at)
-        deadline = min(deadline, self._administration.deadline(), self._group.deadline())
-        deadline = min(deadline, self._snapshots.deadline())
-        oldest = self._submissions.oldest
-        if oldest is not None:
-            deadline = min(deadline, oldest.deadline)
-        return deadline
+    def _deadline(self, deadline: Nanos) -> Nanos:
+        """The earliest of the replica's `deadline` and everybody else's."""
+        others = (
+            self._proposals.deadline(),
+            self._queries.deadline() if self._queries.count else NEVER,
+            self._administration.deadline(),
+            self._submissions.deadline() if self._submissions.count else NEVER,
+            self._group.deadline(),
+            self._snapshots.deadline(),
+            self._retry_reads_at,
+        )
+        return min(deadline, *others)
 
     # -- what others may look at -------------------------------------------------------------
 

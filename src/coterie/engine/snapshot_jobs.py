@@ -39,8 +39,10 @@ class TakeJob(Job):
 
     lane = Lane.FILES
 
-    def __init__(self, directory: SnapshotDirectory, view: SnapshotView) -> None:
+    def __init__(self, directory: SnapshotDirectory, view: SnapshotView, asked_for: bool) -> None:
         self.meta = view.meta
+        self.asked_for = asked_for
+        """A follower waits for it."""
         self.size = 0
         """Bytes of the file, once it is there."""
         self._directory = directory

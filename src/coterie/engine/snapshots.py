@@ -5,6 +5,9 @@
 a fixed share of writing the log). Members take turns: each waits for a bit more than the one before it,
 so that not all disks are busy at once. Never two at once, and none while one is received or installed.
 
+A machine in memory has its state from these files alone. So the log is kept back to the snapshot before the
+newest: if the newest turns out to be damaged, that one and the log do.
+
 A machine that keeps its state in a store of its own needs no file for that: once the store has what the
 log says, durably, the log may forget it. It writes a file only when a follower needs one.
 
@@ -105,6 +108,8 @@ class Snapshots:
         """The store was flushed for the snapshot that is due."""
         self._asked_for = False
         """A follower needs a snapshot."""
+        self._held_back: tuple[SnapshotMeta, int] | None = None
+        """A file that the replica does not know of: the log is not compacted under it before there is a newer one."""
         self._flushing: FlushJob | None = None
         self._taking: TakeJob | None = None
         self._receiving: ReceiveJob | None = None
@@ -121,17 +126,28 @@ class Snapshots:
     def begin(self, now: Nanos) -> None:
         """Tell the replica of the newest snapshot on disk, and of what the store holds. The log may not lead there:
         what was applied need not have been on this member's own disk."""
-        directory, host = self._directory, self._host
-        if directory is not None:
-            newest = directory.newest(thorough=False)
-            if newest is not None and newest.meta.index > host.applied:
-                newest = directory.newest()  # It will be installed: it must be whole.
-            if newest is not None:
-                self._last_size, self._last_index = newest.size, newest.meta.index
-                self._replica.snapshot_taken(now, newest.meta, newest.size)
+        host = self._host
+        kept = self._directory.kept() if self._directory is not None else []
+        if kept:
+            self._last_index, self._last_size = kept[0][0].index, 0 if self._durable else kept[0][1]
+            tell = kept[0]
+            if not self._durable and len(kept) > 1 and self._log_spans(kept[1][0].index, kept[0][0].index):
+                tell, self._held_back = kept[1], kept[0]
+            if tell[0].index <= host.applied or self._is_whole(tell[0]):
+                self._replica.snapshot_taken(now, *tell)
         if self._durable and host.applied > self._last_index:
             self._last_index = host.applied
             self._replica.snapshot_taken(now, host.meta(), 0)
+
+    def _log_spans(self, older: Index, newer: Index) -> bool:
+        """Whether the log holds what lies between two snapshots."""
+        return older >= self._replica.first_index - 1 and newer <= self._replica.last_index
+
+    def _is_whole(self, meta: SnapshotMeta) -> bool:
+        """Looked at before the log is reset to it and it is installed."""
+        assert self._directory is not None
+        newest = self._directory.newest(meta.index)
+        return newest is not None and newest.meta.index == meta.index
 
     @property
     def busy(self) -> bool:
@@ -214,7 +230,9 @@ class Snapshots:
             or now < self._retry_take_at
         ):
             return False
-        return (self._asked_for or self.grown >= self._limit) and self._host.applied > 0
+        if not self._asked_for and (self.grown < self._host.settings.snapshot_log_bytes or self.grown < self._limit):
+            return False
+        return self._host.applied > 0
 
     @property
     def _limit(self) -> int:
@@ -281,7 +299,7 @@ class Snapshots:
             view.close()
             return False
         assert self._directory is not None
-        self._taking = TakeJob(self._directory, view)
+        self._taking = TakeJob(self._directory, view, asked_for)
         self._ports.work(self._taking)
         return False
 
@@ -297,7 +315,11 @@ class Snapshots:
         self._last_index = max(self._last_index, meta.index)
         text = f"snapshot of {size} bytes at entry {meta.index}"
         self._ports.event(Event("snapshot-taken", text, {"index": meta.index, "bytes": size}))
-        self._replica.snapshot_taken(now, meta, size)
+        told: tuple[SnapshotMeta, int] | None = (meta, size)
+        if not self._durable:
+            told, self._held_back = told if job.asked_for else self._held_back, (meta, size)
+        if told is not None:
+            self._replica.snapshot_taken(now, *told)
 
     def _take_failed(self, now: Nanos, meta: SnapshotMeta, problem: Exception) -> None:
         if not lacks_space(problem):
@@ -351,6 +373,7 @@ class Snapshots:
             return None  # A newer one came meanwhile, and is next.
         meta = job.meta
         self.grown = 0
+        self._held_back = None
         self._last_index = meta.index
         self._last_size = 0 if self._durable else self._received_size
         text = f"the state is now that of the snapshot at entry {meta.index}"

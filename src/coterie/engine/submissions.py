@@ -18,6 +18,7 @@ from coterie.engine.protocol import Answer, Failure, FailureCode, Happened
 from coterie.machine.interface import Rejected
 from coterie.machine.outcomes import Done, Failed, Result
 
+NEVER: Nanos = 1 << 62
 _HAPPENED = {False: Happened.NO, True: Happened.YES, None: Happened.UNKNOWN}
 
 
@@ -115,6 +116,11 @@ class Submissions:
     def oldest(self) -> Pending | None:
         """The segment that has waited longest."""
         return next(iter(self._pending.values()), None)
+
+    def deadline(self) -> Nanos:
+        """When the oldest is to be given up; far away if none waits."""
+        oldest = self.oldest
+        return oldest.deadline if oldest is not None else NEVER
 
     # -- resolving ---------------------------------------------------------------------------
 

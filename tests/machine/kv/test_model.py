@@ -14,7 +14,7 @@ from tests.machine.kv.model import Model, inside
 
 from coterie.machine.durable import MachineFlush
 from coterie.machine.interface import Batch, Rejected
-from coterie.machine.kv import KeyValue, counts, layer, records, store, sweeping
+from coterie.machine.kv import KeyValue, blocks, counts, layer, layered, records, store, sweeping
 from coterie.machine.kv.protocol import (
     Command,
     Compact,
@@ -243,12 +243,12 @@ class Layered(Comparison):
             self.perform_flush(False)
             self.finish_flush()
         view = self.disk.view()
-        kept = [len(row) // 28 for _, row in view.range(b"mk", b"ml")]
-        events = [item for _, items in records.blocks_from(view, 1) for item in items]
+        kept = [len(records.decode_row(b"", row)) for _, row in view.range(b"mk", b"ml")]
+        events = [item for items in blocks.blocks_from(view, 1) for item in items]
         view.close()
         living = self.model.states[self.model.revision]
-        assert kept == [1] * len(living)
         deletions = [item for item in self.model.events[self.model.revision] if not item.version]
+        assert kept == [1] * (len(living) + len(deletions))
         assert sorted(map(str, events)) == sorted(map(str, [*living.values(), *deletions]))
         self.machine.detach()
 
@@ -293,5 +293,10 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(counts, "MAX_BLOCK_KEYS", 2)
     monkeypatch.setattr(layer, "RUN_KEYS", 2)
     monkeypatch.setattr(layer, "MAX_MERGED_RUN", 4)
-    monkeypatch.setattr(records, "BLOCK_BYTES", 70)
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", 70)
+    monkeypatch.setattr(records, "ROW_PLACES", 3)
+    monkeypatch.setattr(layered, "ROW_PLACES", 3)
+    monkeypatch.setattr(layered, "CROWD", 2)
+    monkeypatch.setattr(layered, "PIECE_REVISIONS", 4)
+    monkeypatch.setattr(sweeping, "GROUP_REVISIONS", 2)
     monkeypatch.setattr(sweeping, "SWEEP_ITEMS", 3)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from itertools import chain
 
+from coterie.machine.kv.blocks import blocks, lone_block
 from coterie.machine.kv.counts import counted
 from coterie.machine.kv.data import FIRST_REVISION, NEVER
 from coterie.machine.kv.protocol import Item, encoder
-from coterie.machine.kv.records import FORMAT, STATE_KEY, State, blocks, index_pair, lone_block, places
+from coterie.machine.kv.records import FORMAT, STATE_KEY, State, index_pair, living_keys
 from coterie.machine.stores.interface import Change, OrderedStore
 
 BATCH_ITEMS = 16_384
@@ -32,8 +33,7 @@ def fill(store: OrderedStore, revision: int, compacted: int, items: Iterable[Ite
     store.write(batch)
     view = store.view()
     try:
-        living = (place.key for place in places(view, b"", None, revision) if place.version)
-        counts = counted(living)
+        counts = counted(living_keys(view, b"", None))
     finally:
         view.close()
     swept = max(compacted - 1, FIRST_REVISION)  # its own deletions are still in the index

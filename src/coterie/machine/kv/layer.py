@@ -112,6 +112,10 @@ class Layer:
                 pieces.append(islice(run, low, high))
         return pieces[0] if len(pieces) == 1 else merge(*pieces)
 
+    def rows(self) -> list[list[bytes]]:
+        """All keys, as far as they are sorted: rows in order, and the rest. No later `sort` changes what is given."""
+        return [*self._runs, self.unsorted]
+
     def discard(self) -> Iterator[None]:
         """Let go of everything, a little at each step: freeing it at once would hold the interpreter's lock."""
         for content in (self.newest, self.older):

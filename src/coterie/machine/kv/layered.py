@@ -12,7 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from heapq import merge
+from typing import cast
 
+from coterie.machine.kv.blocks import Blocks, blocks, blocks_of
 from coterie.machine.kv.counts import Counts
 from coterie.machine.kv.data import FIRST_REVISION, NEVER, TO_THE_LAST, tombstone
 from coterie.machine.kv.filling import fill
@@ -20,25 +22,29 @@ from coterie.machine.kv.layer import Layer
 from coterie.machine.kv.protocol import Item, encoder
 from coterie.machine.kv.records import (
     FORMAT,
+    ROW_PLACES,
     STATE_KEY,
     Place,
     State,
-    blocks,
     find,
     find_newest,
     index_pair,
-    index_row,
+    index_rows,
+    living_keys,
     places,
-    read_events,
-    read_item,
+    puts_pair,
     read_state,
     without_value,
 )
 from coterie.machine.kv.sweeping import SWEEP_ITEMS, Sweep
-from coterie.machine.stores.interface import Change, OrderedStore, Reading
+from coterie.machine.stores.interface import Change, OrderedStore, Pair, Reading
 
 NEWEST = 1 << 62
 """As a revision: whatever is the last."""
+CROWD = 64
+"""One block of keys is cut after each batch, and one more for so many that wait: a cut visits hundreds of keys."""
+PIECE_REVISIONS = 1024
+"""Revisions that a flush makes blocks of at a time; faster where each wrote one item, as most do."""
 
 
 class LayeredFlush:
@@ -46,6 +52,7 @@ class LayeredFlush:
 
     def __init__(self, layer: Layer, state: State, sweep: Sweep, discarded: list[Layer]) -> None:
         self._layer = layer
+        self._keys = layer.rows()
         self._state = state
         self.sweep = sweep
         self._discarded = discarded
@@ -59,13 +66,20 @@ class LayeredFlush:
                 pass
             self._discarded.pop()
         layer = self._layer
-        yield from blocks(self._placed())
-        older, positions = layer.older, self._positions
-        for key, item in layer.newest.items():
-            if key in older:
-                yield index_row([*older[key], item], positions)
-            else:
-                yield index_pair(item, positions.get((key, item.mod), 0) if positions else 0)
+        yield from self._blocks()
+        older, newest, positions = layer.older, layer.newest, self._positions
+        for row in self._keys:
+            for key in row:
+                item = newest.get(key)
+                if item is None:  # it was taken back
+                    continue
+                before = older.get(key)
+                if before is None:
+                    yield index_pair(item, positions.get((key, item.mod), 0) if positions else 0)
+                elif len(before) < ROW_PLACES and not positions and item.version - len(before) == before[0].version > 0:
+                    yield puts_pair(before, item)
+                else:
+                    yield from index_rows([*before, item], positions)
         yield from self.sweep.changes(view)
         state = self._state
         yield (
@@ -75,8 +89,17 @@ class LayeredFlush:
             ),
         )
 
-    def _placed(self) -> Iterator[tuple[Item, int]]:
-        for event in self._layer.log:
+    def _blocks(self) -> Iterator[Pair]:
+        log = self._layer.log
+        for start in range(0, len(log), PIECE_REVISIONS):
+            piece = log[start : start + PIECE_REVISIONS]
+            if tuple in map(type, piece):
+                yield from blocks(self._placed(piece))
+            else:
+                yield from blocks_of(cast("list[Item]", piece))
+
+    def _placed(self, events: list[Item | tuple[Item, ...]]) -> Iterator[tuple[Item, int]]:
+        for event in events:
             if isinstance(event, tuple):
                 for position, item in enumerate(event):
                     if position:
@@ -100,6 +123,7 @@ class LayeredStore:
     def _open(self) -> None:
         """Become what the store holds."""
         self._view = self._store.view()
+        self._blocks = Blocks(self._view)
         state = read_state(self._view) or State(FORMAT, FIRST_REVISION, NEVER, FIRST_REVISION, [], [])
         self.revision = state.revision
         self.compacted = state.compacted
@@ -108,7 +132,7 @@ class LayeredStore:
         self._swept = state.swept
         self._counts = Counts(state.bounds, state.counts)
         self._crowded: list[bytes] = []
-        """Keys whose blocks are to be cut."""
+        """Keys whose blocks are to be cut; many times the same block, perhaps."""
         self._active = Layer(self.revision + 1)
         self._frozen: Layer | None = None
         self._recent: dict[bytes, Item] = {}
@@ -150,7 +174,7 @@ class LayeredStore:
         place = find(self._view, key, revision) if revision else find_newest(self._view, key)
         if place is None or not place.version:
             return None
-        return read_item(self._view, place) if values else without_value(place)
+        return self._blocks.item(place) if values else without_value(place)
 
     def range(self, key: bytes, end: bytes, revision: int = 0, *, values: bool = True) -> Iterator[Item]:
         """See `Data`."""
@@ -183,7 +207,7 @@ class LayeredStore:
             place = next(stored, None)
 
     def _item(self, place: Place, values: bool) -> Item:
-        return read_item(self._view, place) if values else without_value(place)
+        return self._blocks.item(place) if values else without_value(place)
 
     def _keys(self, start: bytes, end: bytes | None) -> Iterator[bytes]:
         """The layers' keys in order, each once."""
@@ -197,8 +221,22 @@ class LayeredStore:
             before = key
 
     def _living(self, start: bytes, end: bytes | None) -> Iterator[bytes]:
-        for item in self._scan(start, end, NEWEST, False):
-            yield item.key
+        stored = living_keys(self._view, start, end)
+        key = next(stored, None)
+        for each in self._keys(start, end):
+            while key is not None and key < each:
+                yield key
+                key = next(stored, None)
+            item = self._in_layers(each, NEWEST)
+            if key == each:
+                key = next(stored, None)
+                if item is None:
+                    yield each  # it was written, and that was taken back
+            if item is not None and item.version:
+                yield each
+        if key is not None:
+            yield key
+            yield from stored
 
     def count(self, key: bytes, end: bytes) -> int:
         """See `Data`."""
@@ -212,7 +250,7 @@ class LayeredStore:
             return self._active.event(revision)
         if self._frozen is not None and revision >= self._frozen.first:
             return self._frozen.event(revision)
-        return read_events(self._view, revision)
+        return self._blocks.events(revision)
 
     # Writing
 
@@ -284,10 +322,10 @@ class LayeredStore:
     def end_batch(self) -> None:
         """See `Data`."""
         self._active.sort()
-        if self._crowded:
-            for key in self._crowded:
-                self._counts.cut(key, self._living)
-            self._crowded.clear()
+        crowded = self._crowded
+        if crowded:
+            for _ in range(1 + len(crowded) // CROWD):
+                self._counts.cut(crowded.pop(), self._living)
 
     # Flushing
 
@@ -317,6 +355,7 @@ class LayeredStore:
         assert self._frozen is not None
         self._view.close()
         self._view = self._store.view()
+        self._blocks = Blocks(self._view)
         self._stored = self._active.first - 1
         self._swept = flush.sweep.swept
         if self._recent_layer is not None:

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from coterie.machine.kv.blocks import blocks_from, decode_block, event_key, raw_blocks
 from coterie.machine.kv.data import FIRST_REVISION
 from coterie.machine.kv.protocol import Item, encoder
 from coterie.machine.kv.reading import item_size
-from coterie.machine.kv.records import blocks_from, decode_block, event_key, find, raw_blocks, read_state
+from coterie.machine.kv.records import find, read_state
 from coterie.machine.stores.interface import Reading
 
 SNAPSHOT_FORMAT = 1
@@ -83,7 +84,7 @@ def stored_records(view: Reading) -> Iterator[bytes]:
 def _raw_groups(view: Reading, first: int, compacted: int) -> Iterator[bytes]:
     """Blocks of the store as they are, where all of a block belongs to the snapshot."""
     if compacted > FIRST_REVISION:
-        for _, items in blocks_from(view, FIRST_REVISION):
+        for items in blocks_from(view, FIRST_REVISION):
             if items[0].mod >= first:
                 break
             kept = [item for item in items if item.mod < first and item.version and _is_read(view, item, compacted)]

@@ -18,6 +18,7 @@ import os
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from struct import Struct
 from zlib import crc32
 
 import lmdb
@@ -29,10 +30,11 @@ MAP_BYTES = 1 << 40
 """Address space set aside: the store can't grow beyond. It costs neither memory nor disk."""
 SHORT_KEY_BYTES = 500
 """Keys up to this length are LMDB keys; one more byte, a zero, names the bucket of the longer ones."""
-PIECE = 512
+PIECE = 64
 """Changes handed to LMDB at a time."""
 MAX_VIEWS = 64
 _CRC_BYTES = 4
+_crc = Struct(">I")
 
 Bucket = list[tuple[bytes, bytes]]
 """Long keys without their first bytes, with their values, in order."""
@@ -137,10 +139,11 @@ class LmdbStore(OrderedStore):
         """See `OrderedStore`."""
         with self._writing() as transaction:
             cursor = transaction.cursor()
+            pack = _crc.pack
             puts: list[Pair] = []
             for key, value in batch:
                 if value is not None and 0 < len(key) <= SHORT_KEY_BYTES:
-                    puts.append((key, value + crc32(value, crc32(key)).to_bytes(_CRC_BYTES, "big")))
+                    puts.append((key, value + pack(crc32(value, crc32(key)))))
                     if len(puts) < PIECE:
                         continue
                     cursor.putmulti(puts)
