@@ -139,6 +139,8 @@ class Operator:
             self._change(add=tuple(self._new() for _ in range(min(room, self._rng.choice((1, 1, 1, 2))))))
 
     def _promote(self) -> None:
+        if self._site.lost():
+            return
         membership = self._site.membership()
         learners = [m.name for m in membership.members if m.id in membership.learners]
         if learners:
