@@ -15,7 +15,7 @@ REPLICA = "core/raft/replica.py"
 LOG = "core/log.py"
 OUTBOX = "core/outbox.py"
 QUORUM = "core/quorum.py"
-LOG_STORE = "storage/log_store.py"
+WRITE = "storage/write.py"
 FRAME = "storage/frame.py"
 RECOVERY = "storage/recovery.py"
 
@@ -286,7 +286,7 @@ FIRST_ROWS: Final = (
         "a failed sync is tried again, and believed",
         [
             (
-                LOG_STORE,
+                WRITE,
                 "self._path) from error\n            raise\n",
                 "self._path) from error\n            sync()\n",
             )
@@ -378,5 +378,38 @@ CONTROLS: Final = (
             ),
         ],
         frozenset(),
+    ),
+    planted(
+        "K3",
+        "a learner grants its vote when asked, and every member counts it only if it is a voter",
+        [],
+        frozenset(),
+        faults="membership,crash,depose",
+    ),
+    planted(
+        "K11",
+        "a snapshot is taken at every entry",
+        [
+            (
+                "engine/snapshots.py",
+                "        limit = max(settings.snapshot_log_bytes, settings.snapshot_log_ratio * self._last_size)\n",
+                "        limit = 1\n",
+            )
+        ],
+        frozenset(),
+        faults="snapshot,crash",
+    ),
+    planted(
+        "K12",
+        "a lease is held for half as long as it may be",
+        [
+            (
+                "core/raft/lease.py",
+                "    return settings.lease_ms * MILLISECOND * 1000 // (1000 + settings.clock_drift_permille)\n",
+                "    return settings.lease_ms * MILLISECOND * 500 // (1000 + settings.clock_drift_permille)\n",
+            )
+        ],
+        frozenset(),
+        faults="lease,clock,depose,transfer",
     ),
 )

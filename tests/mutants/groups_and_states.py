@@ -50,9 +50,10 @@ SNAPSHOT_ROWS: Final = (
                 "        if meta.index != state.log.base_index:\n",
             ),
         ],
-        frozenset({"snapshot-newer", "commit-in-log", "chosen-truncated"}),
+        frozenset({"snapshot-newer", "alarm"}),
         faults="snapshot,hold,duplicate,crash,delay",
         nodes=3,
+        first=36,
     ),
     planted(
         "N03",
@@ -71,6 +72,7 @@ SNAPSHOT_ROWS: Final = (
         ],
         VOTERS | {"quorums-meet"},
         faults="snapshot,membership,crash,partition",
+        rare=True,
     ),
     planted(
         "N05",
@@ -78,6 +80,7 @@ SNAPSHOT_ROWS: Final = (
         [(HOST, "list(self._table.records()), self.machine.frozen()", "[], self.machine.frozen()")],
         STATES,
         faults="snapshot,crash",
+        first=3,
     ),
     planted(
         "N07",
@@ -91,6 +94,7 @@ SNAPSHOT_ROWS: Final = (
         ],
         STATES,
         faults="snapshot,crash",
+        first=3,
     ),
     planted(
         "N09",
@@ -104,6 +108,7 @@ SNAPSHOT_ROWS: Final = (
         ],
         STATES,
         faults="snapshot,crash",
+        first=3,
     ),
     planted(
         "N10",
@@ -117,6 +122,7 @@ SNAPSHOT_ROWS: Final = (
         ],
         STATES | {"log-forgets-applied"},
         faults="snapshot,crash",
+        first=3,
     ),
     planted(
         "N11",
@@ -130,6 +136,7 @@ SNAPSHOT_ROWS: Final = (
         ],
         STATES,
         faults="snapshot,crash,depose",
+        first=18,
     ),
     planted(
         "S11",
@@ -147,6 +154,7 @@ SNAPSHOT_ROWS: Final = (
         ],
         STATES,
         faults="snapshot,crash",
+        first=11,
     ),
     planted(
         "L15",
@@ -182,6 +190,7 @@ MEMBERSHIP_ROWS: Final = (
         ],
         frozenset({"change-own-epoch", "one-change"}),
         faults="membership,depose,crash,delay",
+        first=3,
     ),
     planted(
         "M02",
@@ -190,7 +199,8 @@ MEMBERSHIP_ROWS: Final = (
             (CHANGES, "        if rejection is None and leadership.change_under_way:\n", "        if False:\n"),
         ],
         frozenset({"one-change", "quorums-meet"}),
-        faults="membership,depose,crash,delay",
+        faults="membership,delay",
+        first=18,
     ),
     planted(
         "M06",
@@ -204,6 +214,7 @@ MEMBERSHIP_ROWS: Final = (
         ],
         VOTERS,
         faults="membership,partition,crash",
+        first=2,
     ),
     planted(
         "M07",
@@ -249,6 +260,7 @@ MEMBERSHIP_ROWS: Final = (
         ],
         frozenset({"removed-committed"}),
         faults="membership,partition,depose",
+        first=5,
     ),
     planted(
         "M16",
@@ -280,6 +292,7 @@ MEMBERSHIP_ROWS: Final = (
         ],
         frozenset({"quorums-meet"}),
         faults="membership",
+        first=3,
     ),
     planted(
         "L19",
@@ -297,6 +310,7 @@ MEMBERSHIP_ROWS: Final = (
         ],
         frozenset({"commit-quorum"}),
         faults="membership,slow-disk,partition",
+        first=2,
     ),
     planted(
         "S13",
@@ -311,6 +325,7 @@ MEMBERSHIP_ROWS: Final = (
         frozenset({"copy-refused"}),
         faults="wipe,restore,crash",
         nodes=3,
+        first=3,
     ),
     planted(
         "S20",
@@ -340,7 +355,7 @@ READ_ROWS: Final = (
             )
         ],
         STALE,
-        faults="depose,partition",
+        faults="depose,pause,clock",
     ),
     planted(
         "Q02",
@@ -373,7 +388,7 @@ READ_ROWS: Final = (
             )
         ],
         STALE,
-        faults="depose,partition,hold",
+        faults="depose,hold,clock,pause,delay",
     ),
     planted(
         "Q07",
@@ -386,7 +401,8 @@ READ_ROWS: Final = (
             )
         ],
         STALE,
-        faults="lease,clock,depose",
+        faults="lease,clock,depose,pause",
+        rare=True,
     ),
     planted(
         "Q08",
@@ -399,7 +415,8 @@ READ_ROWS: Final = (
             ),
         ],
         STALE,
-        faults="lease,transfer,depose,crash",
+        faults="lease,depose,clock",
+        rare=True,
     ),
     planted(
         "Q09",
@@ -408,11 +425,15 @@ READ_ROWS: Final = (
             (
                 LEASE,
                 "            self._since, self._settings_index = confirmation.confirmed_at, index\n",
-                "            self._since, self._settings_index = max(p.heard_at for p in progress.values()), index\n",
+                (
+                    "            answered_at = max([p.heard_at for p in progress.values()], default=0)\n"
+                    "            self._since, self._settings_index = answered_at, index\n"
+                ),
             )
         ],
         STALE,
-        faults="lease,depose,delay,pause",
+        faults="lease,depose,delay,pause,clock",
+        rare=True,
     ),
     planted(
         "Q12",
@@ -443,7 +464,8 @@ READ_ROWS: Final = (
             (TRANSFER, "        leadership.lease.spent = True\n", ""),
         ],
         STALE,
-        faults="lease,transfer,partition,delay",
+        faults="lease,transfer,depose",
+        first=50,
     ),
 )
 

@@ -33,6 +33,9 @@ class Victim(Protocol):
     def crash_in_write(self) -> None:
         """End the process between the next write of several sectors and its sync."""
 
+    def peer_closed(self, peer: MemberId, refused: bool) -> None:
+        """The connection to a peer closed; `refused`: and it seems that nobody is there."""
+
     def pause(self, duration: Nanos) -> None:
         """Let the process stand still; what arrives meanwhile it sees afterwards."""
 
@@ -147,8 +150,14 @@ class Faults:
         others = [m.id for m in self._members if m.id != leader]
         confidant = rng.choice(others) if len(others) > 2 and rng.getrandbits(1) else NOBODY
         cut = [(leader, other) for other in others if other != confidant]
-        pairs = cut + [(other, one) for one, other in cut]
+        pairs = [(other, one) for one, other in cut]
+        if rng.randrange(4):
+            pairs += cut  # else it hears nobody, and is heard
         self._network.cut(pairs)
+        if rng.randrange(3) == 0:
+            # A firewall refuses new connections, and they think that its process is gone.
+            delay = rng.randrange(self._options.election_timeout)
+            self._schedule.after(delay, "firewall", lambda: self._refuse(leader, [other for _, other in cut]))
 
         def mend() -> None:
             if self._on:
@@ -156,6 +165,11 @@ class Faults:
 
         timeout = self._options.election_timeout
         self._schedule.after(rng.randrange(timeout, timeout * 5), "mend", mend)
+
+    def _refuse(self, leader: MemberId, others: list[MemberId]) -> None:
+        for member in self._members:
+            if member.id in others:
+                member.peer_closed(leader, True)
 
     def _pairs(self, rng: random.Random) -> list[tuple[MemberId, MemberId]]:
         ids = [m.id for m in self._members]

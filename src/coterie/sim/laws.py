@@ -64,10 +64,11 @@ class Laws:
         self._members[member] = MemberLaws()
 
     def exile(self, member: MemberId) -> None:
-        """The member's disk is lost, or has gone back in time: all that it held there is gone, for good."""
+        """The member's disk is lost, or has gone back in time. What it held before may still be counted, for
+        whoever votes from now on without it, meets those who hold the same."""
         laws = self._members[member]
         laws.exiled = True
-        laws.written = laws.durable = ShadowLog()
+        laws.written = ShadowLog()
         laws.pending.clear()
         laws.role = Role.FOLLOWER
 
@@ -226,17 +227,17 @@ class Laws:
             case InstallSnapshotReply(installed=True):
                 self._acknowledge_snapshot(member, laws, message.index)
             case PreVote():
-                self.configurations.check_candidate(member, self._campaigns_by(laws))
+                self.configurations.check_candidate(member, laws.campaigns_by())
             case VoteReply(granted=True):
-                if not self._bound(laws, message.epoch, to):
+                if not laws.bound(message.epoch, to):
                     raise Violation(
                         "vote-durable",
                         f"{member} grants its vote of {message.epoch} to {to}; its disk has {laws.durable.hard_state}",
                     )
                 self._vote(member, message.epoch, to)
             case RequestVote():
-                self.configurations.check_candidate(member, self._campaigns_by(laws))
-                if not self._bound(laws, message.epoch, member):
+                self.configurations.check_candidate(member, laws.campaigns_by())
+                if not laws.bound(message.epoch, member):
                     raise Violation(
                         "candidacy-durable",
                         f"{member} asks for votes in {message.epoch}; its disk has {laws.durable.hard_state}",
@@ -244,21 +245,6 @@ class Laws:
                 self._vote(member, message.epoch, member)
             case _:
                 pass
-
-    @staticmethod
-    def _campaigns_by(laws: MemberLaws) -> list[Membership]:
-        """Memberships by which a member may ask for votes: all that are not committed, and the one before them, for
-        it may be the only one that has them (4.2.2); and what was in force when its step began."""
-        log = laws.written
-        known = max(laws.commit, log.base)
-        first = max(position for position, (index, _) in enumerate(log.memberships) if index <= known)
-        return [*(membership for _, membership in log.memberships[first:]), *laws.in_force]
-
-    @staticmethod
-    def _bound(laws: MemberLaws, epoch: Epoch, candidate: MemberId) -> bool:
-        """Whether the disk keeps this member from voting otherwise in the epoch: by the vote, or by a later
-        epoch (two hard states of one batch may be written as the last alone)."""
-        return (epoch, candidate) in laws.stored_votes or laws.durable.hard_state.epoch > epoch
 
     def _vote(self, member: MemberId, epoch: Epoch, candidate: MemberId) -> None:
         earlier = self._votes.setdefault((epoch, member), candidate)
@@ -374,7 +360,7 @@ class Laws:
     def _check_quorum(self, member: MemberId, committer: MemberLaws, index: Index, slot: Slot) -> None:
         if committer.role is Role.LEADER and committer.durable.slot(index) != slot:
             self._figures.early_commits += 1
-        holders = [m for m, laws in self._members.items() if not laws.exiled and laws.durable.covers(index, slot)]
+        holders = [m for m, laws in self._members.items() if laws.durable.covers(index, slot)]
         if not any(decides(membership, holders) for membership in committer.in_force):
             raise Violation(
                 "commit-quorum",

@@ -54,13 +54,13 @@ class Site(Cluster, Protocol):
 class Operator:
     """One administrator, with one wish at a time."""
 
-    def __init__(self, options: Options, site: Site) -> None:
+    def __init__(self, options: Options, site: Site, number: int) -> None:
         self._options = options
         self._site = site
-        self._rng = stream(options.seed, "operator")
+        self._rng = stream(options.seed, f"operator {number}")
         self._on = True
         self._question: Question | None = None
-        self._names = options.nodes
+        self._names = options.nodes + 100 * number
         self._vacant: list[str] = []
         self.settled = True
         """What was asked for has happened, or never will."""
@@ -139,6 +139,8 @@ class Operator:
             self._change(add=tuple(self._new() for _ in range(min(room, self._rng.choice((1, 1, 1, 2))))))
 
     def _promote(self) -> None:
+        if self._site.lost():
+            return
         membership = self._site.membership()
         learners = [m.name for m in membership.members if m.id in membership.learners]
         if learners:

@@ -216,6 +216,8 @@ class Process:
         waiting = self._lanes[lane]
         job = waiting[0]
         problem: Exception | None = None
+        if self._node.dies_in_write:
+            self._node.frailty.arm(self._node.rng.choice((1, 2, 2, 3, 4, 6)))
         try:
             job.perform()
         except Exception as error:

@@ -67,3 +67,16 @@ class MemberLaws:
         """The configurations that were in force since the member was last observed."""
         self.exiled = False
         """Its disk was taken from it, or set back: what it does counts no longer, and nobody may heed it."""
+
+    def campaigns_by(self) -> list[Membership]:
+        """Memberships by which a member may ask for votes: all that are not committed, and the one before them, for
+        it may be the only one that has them (4.2.2); and what was in force when its step began."""
+        log = self.written
+        known = max(self.commit, log.base)
+        first = max(position for position, (index, _) in enumerate(log.memberships) if index <= known)
+        return [*(membership for _, membership in log.memberships[first:]), *self.in_force]
+
+    def bound(self, epoch: Epoch, candidate: MemberId) -> bool:
+        """Whether the disk keeps this member from voting otherwise in the epoch: by the vote, or by a later
+        epoch (two hard states of one batch may be written as the last alone)."""
+        return (epoch, candidate) in self.stored_votes or self.durable.hard_state.epoch > epoch

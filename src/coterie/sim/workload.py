@@ -37,7 +37,7 @@ class Workload:
         self._history = history
         self._values = 0
         self._reader = number % 3 == 2
-        """It only reads. Whoever writes, too, waits for its writes and asks nothing more where a leader is cut off."""
+        """It only reads. (At a leader that is cut off, those that write, too, wait for that, and ask nothing more.)"""
         self.seen = 0
         """Newest revision that this client was told of."""
         self.goal = False

@@ -8,10 +8,10 @@ from typing import Final
 
 import msgspec
 
-from coterie.core.config import MILLISECOND, ReplicaConfig
+from coterie.core.config import ReplicaConfig
 from coterie.core.errors import SafetyViolation
 from coterie.core.messages import Message
-from coterie.core.types import NO_EPOCH, NOBODY, Entry, EntryKind, Epoch, Member, MemberId, Membership, Nanos, Role
+from coterie.core.types import NO_EPOCH, NOBODY, Entry, EntryKind, Member, MemberId, Membership, Nanos, Role
 from coterie.engine.admin_requests import AddedMember, ClaimMember
 from coterie.engine.engine import EngineConfig
 from coterie.engine.protocol import (
@@ -25,13 +25,13 @@ from coterie.engine.protocol import (
     request_decoder,
     response_decoder,
 )
-from coterie.machine.kv import protocol as kv
 from coterie.runtime.handshake import RefusalCode
 from coterie.sim.asking import Question
 from coterie.sim.chance import exponential, stream
 from coterie.sim.clients import Client, Closed, RawClient, Receive
 from coterie.sim.configurations import decides
 from coterie.sim.core_client import CoreClient
+from coterie.sim.ending import Ending
 from coterie.sim.faults import Faults, Victim
 from coterie.sim.history import History
 from coterie.sim.laws import Laws
@@ -44,11 +44,8 @@ from coterie.sim.schedule import Schedule
 from coterie.sim.verdict import Figures, Result, Violation
 from coterie.storage.first_entry import cluster_id, first_entry
 
-BOUND_TIMEOUTS: Final = 20
-"""After healing, everything must be well within so many election timeouts, and `BACKLOG` on top."""
-BACKLOG: Final = 4000 * MILLISECOND
-CALM_TIMEOUTS: Final = 3
-"""How long the leader must then stay the same."""
+OPERATORS: Final = 2
+"""Administrators that do not know of each other."""
 CLIENT_DELAY: Final = 300_000
 """Mean delay between a client and a member, in nanoseconds."""
 
@@ -111,15 +108,14 @@ class World:
             first.append(Entry(2, NO_EPOCH, EntryKind.SETTINGS, 0, payload))
         self.nodes = {m.id: Node(m, self._cluster, config, self, first) for m in members}
         self._by_name = {node.member.name: node for node in self.nodes.values()}
-        self._survivors: list[MemberId] = []
-        """At the end: who is not dead for ever."""
+        self.ending = Ending(self, self._rng)
         self._known = [*self.nodes]
         """Members that clients have heard of."""
         self.clients: list[Client] = []
         self.add_clients(range(options.clients), self._known)
         self._victims: list[Victim] = [*self.nodes.values()]
         self.faults = Faults(options, self.schedule, self.network, self._victims, self.leader, self.may_damage)
-        self.operator = Operator(options, self)
+        self.operators = [Operator(options, self, number) for number in range(OPERATORS)]
 
     def add_clients(self, numbers: Iterable[int], members: list[MemberId]) -> None:
         """More clients, with these numbers, that know these members; the list may grow."""
@@ -134,10 +130,10 @@ class World:
         try:
             for node in self.nodes.values():
                 node.start()
-            self._run_until(self.options.duration)
-            self._heal()
-            self._wait_until_well()
-            self._check_end()
+            self.run_until(self.options.duration)
+            self.ending.heal()
+            self.ending.wait_until_well()
+            self.ending.check()
         except Violation as violation:
             raise Violation(violation.check, violation.detail, replay=self.options.replay()) from violation
         except SafetyViolation as alarm:
@@ -151,7 +147,8 @@ class World:
         self.figures.membership_changes = self.laws.configurations.changes
         return Result(seed=self.options.seed, figures=self.figures, trace=self.schedule.trace())
 
-    def _run_until(self, when: Nanos) -> None:
+    def run_until(self, when: Nanos) -> None:
+        """Let events happen until this time."""
         while self.schedule.now < when and self.schedule.step():
             pass
 
@@ -210,112 +207,13 @@ class World:
     def may_damage(self, member: MemberId) -> bool:
         """Whether the cluster can do without this member's disk, whatever becomes of the changes under way."""
         belongs = any(membership.member(member) for membership in self.laws.memberships())
-        if not self.operator.idle or not belongs or self.nodes[member].gone:
+        if not belongs or self.nodes[member].gone or not all(operator.idle for operator in self.operators):
             return False
         sound = [node.id for node in self.nodes.values() if node.sound and not node.gone]
         if member not in sound:
             return False
         others = [other for other in sound if other != member]
         return all(decides(membership, others) for membership in self.laws.memberships() if membership.voters)
-
-    # -- the end -------------------------------------------------------------------------------
-
-    def _heal(self) -> None:
-        """End all faults; bring back everyone, or a quorum for good while the others are dead for ever."""
-        self.faults.stop()
-        self.operator.stop()
-        self.network.heal()
-        for node in self.nodes.values():
-            node.recover()
-        memberships = [membership for membership in self.laws.memberships() if membership.voters]
-        sound = [node.id for node in self.nodes.values() if node.sound and not node.gone]
-        self._survivors = sound
-        if self.options.core_only:
-            order = self._rng.sample(sound, len(sound))
-            sizes = range(1, len(order) + 1)
-            enough = (order[:size] for size in sizes if all(decides(m, order[:size]) for m in memberships))
-            self._survivors = sorted(next(enough, order))
-        for node in self.nodes.values():
-            if node.id not in self._survivors:
-                node.bury()
-        for client in self.clients:
-            client.stay_within(self._core())
-
-    def _core(self) -> list[MemberId]:
-        """The survivors that belong to the group."""
-        return [m for m in self._survivors if self.membership().member(m)]
-
-    def _wait_until_well(self) -> None:
-        """Liveness: within the bound every client has written and read, and the core agrees."""
-        self._expect_well("after healing")
-        # What administrators asked for last, a transfer perhaps, comes to its end.
-        self._run_until(self.schedule.now + CALM_TIMEOUTS * self.options.election_timeout)
-        self._expect_well("after healing")
-        self._stay_calm()
-        self._take_over()
-
-    def _expect_well(self, when: str) -> None:
-        bound = BOUND_TIMEOUTS * self.options.election_timeout + BACKLOG
-        deadline = self.schedule.now + bound
-        while (trouble := self._trouble(self._core())) is not None:
-            if self.schedule.now > deadline:
-                raise Violation("liveness", f"{bound // MILLISECOND} ms {when}: {trouble}")
-            self._run_until(self.schedule.now + 50 * MILLISECOND)
-
-    def _take_over(self) -> None:
-        """The leader dies while nobody writes: reads must go on under the next one (6.4; catalogue L23)."""
-        node = self.nodes[self.leader()]
-        node.crash(power=True)
-        node.recover()
-        for client in self.clients:
-            client.read_again()
-        self._expect_well("after the leader's death")
-
-    def _stay_calm(self) -> None:
-        leader, epoch = self.leader(), self._newest_epoch()
-        self._run_until(self.schedule.now + CALM_TIMEOUTS * self.options.election_timeout)
-        if self.leader() != leader or self._newest_epoch() != epoch:
-            raise Violation("liveness", f"{leader} led {epoch} in peace, and lost it")
-
-    def _newest_epoch(self) -> Epoch:
-        return max(self.nodes[m].living.replica.epoch for m in self._core())
-
-    def _trouble(self, core: list[MemberId]) -> str | None:
-        """What is not yet well, in words."""
-        dead = [m for m in core if self.nodes[m].engine is None]
-        if dead:
-            return f"{dead} are not up"
-        led = [m for m in core if self.nodes[m].role is Role.LEADER]
-        if len(led) != 1:
-            epochs = [(m, self.nodes[m].living.replica.epoch.round, self.nodes[m].role.name) for m in core]
-            return f"leaders: {led} in {epochs}"
-        states = [(m, self.nodes[m].living.host.applied, self.nodes[m].living.replica.commit) for m in core]
-        waiting = [c.describe() for c in self.clients if not c.satisfied]
-        if waiting:
-            return f"clients {waiting} not done; leader {led}; (member, applied, commit): {states}"
-        if len({applied for _, applied, _ in states}) != 1:
-            return f"replicas have not applied the same: {states}"
-        if self.nodes[led[0]].living.replica.membership.outgoing:
-            return f"{led} does not leave the joint configuration"
-        return None
-
-    def _check_end(self) -> None:
-        core = self._core()
-        digests = {m: self.nodes[m].living.host.digest() for m in core}
-        if len(set(digests.values())) != 1:
-            raise Violation("same-state", f"digests differ at the end: {[(m, d.hex()) for m, d in digests.items()]}")
-        for member in core:
-            if self.nodes[member].living.host.applied < self.history.applied_index:
-                raise Violation("acknowledged-stays", f"{member} has not applied all that was applied before")
-            for key in self.history.keys:
-                reply = self.nodes[member].living.host.query(kv.encoder.encode(kv.Range(key)))
-                assert isinstance(reply, bytes)
-                answer = kv.reply_decoder.decode(reply)
-                assert isinstance(answer, kv.RangeReply)
-                found = [(item.mod, item.value) for item in answer.items]
-                if found != [self.history.latest(key)]:
-                    raise Violation("acknowledged-stays", f"{member} has {found} for {key!r}")
-        self.history.check_registers()
 
     # -- between members -----------------------------------------------------------------------
 
@@ -355,7 +253,7 @@ class World:
         node = self._by_name.get(host)
         if node is not None and not self.laws.configurations.departed(node.id):
             return node.id
-        serving = self._core() or self.serving() or self._known
+        serving = self.ending.core() or self.serving() or self._known
         return self._rng.choice(serving)
 
     def connect(self, client: int, member: MemberId, receive: Receive, closed: Closed) -> int:

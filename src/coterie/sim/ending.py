@@ -1,0 +1,130 @@
+"""How a run ends: everything heals, or only a quorum does; then all must be well, and all must be true."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING, Final
+
+from coterie.core.config import MILLISECOND
+from coterie.core.types import Epoch, MemberId, Role
+from coterie.machine.kv import protocol as kv
+from coterie.sim.configurations import decides
+from coterie.sim.verdict import Violation
+
+if TYPE_CHECKING:
+    from coterie.sim.world import World
+
+BOUND_TIMEOUTS: Final = 20
+"""After healing, everything must be well within so many election timeouts, and `BACKLOG` on top."""
+BACKLOG: Final = 4000 * MILLISECOND
+CALM_TIMEOUTS: Final = 3
+"""How long the leader must then stay the same."""
+
+
+class Ending:
+    """The last part of a run."""
+
+    def __init__(self, world: World, rng: random.Random) -> None:
+        self._world = world
+        self._rng = rng
+        self._survivors: list[MemberId] = []
+        """Who is not dead for ever."""
+
+    def heal(self) -> None:
+        """End all faults; bring back everyone, or a quorum for good while the others are dead for ever."""
+        self._world.faults.stop()
+        for operator in self._world.operators:
+            operator.stop()
+        self._world.network.heal()
+        for node in self._world.nodes.values():
+            node.recover()
+        memberships = [membership for membership in self._world.laws.memberships() if membership.voters]
+        sound = [node.id for node in self._world.nodes.values() if node.sound and not node.gone]
+        self._survivors = sound
+        if self._world.options.core_only:
+            order = self._rng.sample(sound, len(sound))
+            sizes = range(1, len(order) + 1)
+            enough = (order[:size] for size in sizes if all(decides(m, order[:size]) for m in memberships))
+            self._survivors = sorted(next(enough, order))
+        for node in self._world.nodes.values():
+            if node.id not in self._survivors:
+                node.bury()
+        for client in self._world.clients:
+            client.stay_within(self.core())
+
+    def core(self) -> list[MemberId]:
+        """The survivors that belong to the group."""
+        return [m for m in self._survivors if self._world.membership().member(m)]
+
+    def wait_until_well(self) -> None:
+        """Liveness: within the bound every client has written and read, and the core agrees."""
+        self._expect_well("after healing")
+        # What administrators asked for last, a transfer perhaps, comes to its end.
+        self._world.run_until(self._world.schedule.now + CALM_TIMEOUTS * self._world.options.election_timeout)
+        self._expect_well("after healing")
+        self._stay_calm()
+        self._take_over()
+
+    def _expect_well(self, when: str) -> None:
+        bound = BOUND_TIMEOUTS * self._world.options.election_timeout + BACKLOG
+        deadline = self._world.schedule.now + bound
+        while (trouble := self._trouble(self.core())) is not None:
+            if self._world.schedule.now > deadline:
+                raise Violation("liveness", f"{bound // MILLISECOND} ms {when}: {trouble}")
+            self._world.run_until(self._world.schedule.now + 50 * MILLISECOND)
+
+    def _take_over(self) -> None:
+        """The leader dies while nobody writes: reads must go on under the next one (6.4; catalogue L23)."""
+        node = self._world.nodes[self._world.leader()]
+        node.crash(power=True)
+        node.recover()
+        for client in self._world.clients:
+            client.read_again()
+        self._expect_well("after the leader's death")
+
+    def _stay_calm(self) -> None:
+        leader, epoch = self._world.leader(), self._newest_epoch()
+        self._world.run_until(self._world.schedule.now + CALM_TIMEOUTS * self._world.options.election_timeout)
+        if self._world.leader() != leader or self._newest_epoch() != epoch:
+            raise Violation("liveness", f"{leader} led {epoch} in peace, and lost it")
+
+    def _newest_epoch(self) -> Epoch:
+        return max(self._world.nodes[m].living.replica.epoch for m in self.core())
+
+    def _trouble(self, core: list[MemberId]) -> str | None:
+        """What is not yet well, in words."""
+        dead = [m for m in core if self._world.nodes[m].engine is None]
+        if dead:
+            return f"{dead} are not up"
+        nodes = self._world.nodes
+        led = [m for m in core if nodes[m].role is Role.LEADER]
+        if len(led) != 1:
+            epochs = [(m, nodes[m].living.replica.epoch.round, nodes[m].role.name) for m in core]
+            return f"leaders: {led} in {epochs}"
+        states = [(m, nodes[m].living.host.applied, nodes[m].living.replica.commit) for m in core]
+        waiting = [c.describe() for c in self._world.clients if not c.satisfied]
+        if waiting:
+            return f"clients {waiting} not done; leader {led}; (member, applied, commit): {states}"
+        if len({applied for _, applied, _ in states}) != 1:
+            return f"replicas have not applied the same: {states}"
+        if self._world.nodes[led[0]].living.replica.membership.outgoing:
+            return f"{led} does not leave the joint configuration"
+        return None
+
+    def check(self) -> None:
+        core = self.core()
+        digests = {m: self._world.nodes[m].living.host.digest() for m in core}
+        if len(set(digests.values())) != 1:
+            raise Violation("same-state", f"digests differ at the end: {[(m, d.hex()) for m, d in digests.items()]}")
+        for member in core:
+            if self._world.nodes[member].living.host.applied < self._world.history.applied_index:
+                raise Violation("acknowledged-stays", f"{member} has not applied all that was applied before")
+            for key in self._world.history.keys:
+                reply = self._world.nodes[member].living.host.query(kv.encoder.encode(kv.Range(key)))
+                assert isinstance(reply, bytes)
+                answer = kv.reply_decoder.decode(reply)
+                assert isinstance(answer, kv.RangeReply)
+                found = [(item.mod, item.value) for item in answer.items]
+                if found != [self._world.history.latest(key)]:
+                    raise Violation("acknowledged-stays", f"{member} has {found} for {key!r}")
+        self._world.history.check_registers()
