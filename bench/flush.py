@@ -103,7 +103,7 @@ def load(directory: str, name: str, count: int, number_of: Callable[[int], int],
     print(f", without values {values}")
 
     data.compact(data.revision)
-    sweeps = []
+    sweeps: list[float] = []
     while data.sweep_left or not sweeps:
         sweeps.append(flush(store, data))
     print(f"  sweep {sum(sweeps) / count * 1e6:.2f} us an item, {len(sweeps)} flushes, longest {max(sweeps):.3f} s")
