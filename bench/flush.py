@@ -1,6 +1,6 @@
 """What it costs to move key-value data to its store, and to read what is only there.
 
-    python bench/flush.py [--puts 262144] [--directory DIR]
+    python bench/flush.py [--puts 262144] [--directory DIR] [--store lmdb|sqlite]
 
 CPU time of the flushing thread for each put, the median and the best of all flushes (freeing the memory of the
 flush before is in it); then single reads, ranges, and sweeping after a compaction. First a file is written and
@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable
 
 from coterie.machine.kv.layered import LayeredStore
 from coterie.machine.stores import OrderedStore, open_store
+from sqlite_store import SqliteStore
 
 VALUE_BYTES = 256
 FLUSH_ITEMS = 32_768
@@ -73,10 +74,17 @@ def best(work: Callable[[], object], count: int) -> str:
     return f"{min(times) / count * 1e6:.2f} us"
 
 
-def load(directory: str, name: str, count: int, number_of: Callable[[int], int], keys: int) -> None:
+def load(
+    opened: Callable[[str], OrderedStore],
+    directory: str,
+    name: str,
+    count: int,
+    number_of: Callable[[int], int],
+    keys: int,
+) -> None:
     warm(directory)
     path = os.path.join(directory, "store")
-    store = open_store(path)
+    store = opened(path)
     data = LayeredStore(store)
 
     def key(number: int) -> bytes:
@@ -115,12 +123,14 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--puts", type=int, default=262_144)
     parser.add_argument("--directory", default=None)
+    parser.add_argument("--store", choices=["lmdb", "sqlite"], default="lmdb", help="lmdb: the one that ships")
     options = parser.parse_args()
+    opened = SqliteStore if options.store == "sqlite" else open_store
     base = tempfile.mkdtemp(dir=options.directory)
     count = options.puts
-    load(base, "4096 keys", count, lambda n: (n * 2654435761 >> 7) & 4095, 4096)
-    load(base, "new keys, in order", count, lambda n: n, count)
-    load(base, "new keys, anyhow", count, lambda n: n * 2654435761 % count, count)
+    load(opened, base, "4096 keys", count, lambda n: (n * 2654435761 >> 7) & 4095, 4096)
+    load(opened, base, "new keys, in order", count, lambda n: n, count)
+    load(opened, base, "new keys, anyhow", count, lambda n: n * 2654435761 % count, count)
     shutil.rmtree(base)
 
 

@@ -1,4 +1,4 @@
-"""The ordered store on disk, over LMDB: why, with figures, is in `docs/decisions/0004-store-on-disk.md`.
+"""The ordered store on disk, over LMDB: why, with figures, is in `docs/decisions/0008-store-on-disk.md`.
 
 LMDB never overwrites a page that a committed transaction uses, and writes its root last, so after a crash a
 prefix of the transactions is there, without any recovery. `metasync=False`: the root of the last transaction
