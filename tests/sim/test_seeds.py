@@ -19,6 +19,9 @@ def test_no_law_is_broken(first: int) -> None:
     broken = [result.detail for result in results if result.check]
     assert not broken, "\n\n".join(broken)
     assert idleness(results, PLAN) == []
+    assert sum(result.figures.snapshots_sent for result in results) > 0
+    assert sum(result.figures.snapshots_installed for result in results) > 0
+    assert sum(result.figures.transfers for result in results) > 0
 
 
 def test_seeds_choose_subsets_of_faults_and_clusters_of_every_size() -> None:

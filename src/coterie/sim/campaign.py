@@ -61,14 +61,20 @@ def run_seeds(seeds: Iterable[int], plan: Plan, jobs: int) -> Iterator[Result]:
 
 
 def idleness(results: list[Result], plan: Plan) -> list[Idle]:
-    """Medians that are too low for the results to prove anything: under 300 operations, 3 elections,
-    or (of the seeds that crash) 2 crashes, in 30 simulated seconds; in proportion for shorter runs."""
+    """Medians that are too low for the results to prove anything: under 300 operations, 3 elections, or, of the seeds
+    that have the class, 2 crashes, 10 snapshots or 5 changes of the membership, in 30 simulated seconds;
+    in proportion for shorter runs."""
     share = plan.duration / (30 * SECOND)
-    crashing = [r for r in results if choose(r.seed).has("crash")]
+
+    def of(fault: str, figure: str) -> float:
+        return float(median([getattr(r.figures, figure) for r in results if choose(r.seed).has(fault)] or [0]))
+
     busy = [r for r in results if choose(r.seed).faults]
     found = [
         Idle("operations", median([r.figures.completed for r in busy] or [0]), 300 * share),
         Idle("elections", median([r.figures.elections for r in busy] or [0]), 3 * share),
-        Idle("crashes", median([r.figures.crashes for r in crashing] or [0]), 2 * share),
+        Idle("crashes", of("crash", "crashes"), 2 * share),
+        Idle("snapshots", of("snapshot", "snapshots_taken"), 10 * share),
+        Idle("membership changes", of("membership", "membership_changes"), 5 * share),
     ]
     return [idle for idle in found if idle.median < idle.needed]
