@@ -54,6 +54,7 @@ SNAPSHOT_ROWS: Final = (
         faults="snapshot,hold,duplicate,crash,delay",
         nodes=3,
         first=36,
+        rare=True,
     ),
     planted(
         "N03",
@@ -389,6 +390,7 @@ READ_ROWS: Final = (
         ],
         STALE,
         faults="depose,hold,clock,pause,delay",
+        rare=True,
     ),
     planted(
         "Q07",

@@ -24,6 +24,7 @@ SAFETY: Final = frozenset(
     {
         "one-leader",
         "one-vote",
+        "vote-quorum",
         "log-matching",
         "leader-completeness",
         "chosen-stays",

@@ -21,6 +21,7 @@ def test_no_law_is_broken(first: int) -> None:
     assert idleness(results, PLAN) == []
     assert sum(result.figures.snapshots_sent for result in results) > 0
     assert sum(result.figures.snapshots_installed for result in results) > 0
+    assert sum(result.figures.membership_changes for result in results) > 0
     assert sum(result.figures.transfers for result in results) > 0
 
 

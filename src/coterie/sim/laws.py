@@ -212,11 +212,14 @@ class Laws:
 
     # -- messages ------------------------------------------------------------------------------
 
-    def sent(self, member: MemberId, to: MemberId, message: Message) -> None:
-        """The member lets a message leave."""
+    def sent(self, member: MemberId, to: MemberId, message: Message, appended: Membership | None = None) -> None:
+        """The member lets a message leave. `appended`: the newest membership in its log: messages leave before what is
+        appended is handed to the disk, and commit by it, when a joint configuration is left."""
         laws = self._members[member]
         if laws.exiled:
             return
+        if appended is not None and laws.in_force[-1:] != [appended]:
+            laws.in_force.append(appended)
         match message:
             case Append():
                 self._lead(member, laws, message.epoch)

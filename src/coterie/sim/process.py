@@ -134,7 +134,7 @@ class Process:
     def send(self, to: MemberId, message: Message) -> None:
         """See `Ports.send`."""
         self._node.frailty.step()
-        self._world.laws.sent(self._node.id, to, message)
+        self._world.laws.sent(self._node.id, to, message, self.engine.replica.membership)
         if isinstance(message, InstallSnapshot) and message.offset + len(message.data) == message.size > message.offset:
             self._world.figures.snapshots_sent += 1
         self._world.network.send(self.sender, to, message)
