@@ -47,13 +47,12 @@ def up(
     except KeyboardInterrupt:
         print("coterie: interrupted; nothing is left running", file=sys.stderr)
         raise typer.Exit(EXIT_DID_NOT_HAPPEN) from None
-    _tell(started, data)
-    if detach:
+    if detach or not started.processes:
+        _tell(started, data)
+        if not detach:
+            print("It was started by another `coterie up`, which goes on; `coterie down` stops it.")
         return
-    if not started.processes:
-        print("It was started by another `coterie up`, which goes on; `coterie down` stops it.")
-        return
-    if not _watch(started):
+    if not _watch(started, data):
         print("All nodes have ended.")
         return
     try:
@@ -87,13 +86,14 @@ def _tell(started: Started, data: Path) -> None:
     print(f"Clients: {cluster.endpoints}   Data and logs: {data}")
 
 
-def _watch(started: Started) -> bool:
-    """Show the cluster until Ctrl-C (True) or until every node has ended, by `coterie down` say (False).
+def _watch(started: Started, data: Path) -> bool:
+    """Tell of the cluster, and show it until Ctrl-C (True) or until every node has ended, by `coterie down` say (False).
 
     On what is not a terminal, just wait.
     """
     console = Console()
     try:
+        _tell(started, data)
         if not console.is_terminal:
             while _lives(started):
                 time.sleep(VIEW_INTERVAL_S)

@@ -205,10 +205,11 @@ class Snapshots:
             return False
         if self._to_install is not None:
             self._begin_install(self._to_install)
+        elif self._fresh or self._due(now):
+            # Before a flush that is due: it begins with one, and under load the next is always due.
+            return self._take(now)
         elif self._host.flush_due:
             self._begin_flush()
-        elif self._fresh or self._due(now):
-            return self._take(now)
         return False
 
     def flush_store(self) -> bool:

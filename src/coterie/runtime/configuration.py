@@ -57,7 +57,7 @@ class NodeConfiguration(msgspec.Struct, frozen=True, kw_only=True):
     machine: str = DEFAULT_MACHINE
     """The state machine, `package.module:Class`; the same on all members."""
     election_timeout_ms: int = 1000
-    heartbeat_interval_ms: int = 100
+    heartbeat_interval_ms: int = 150
     request_timeout_ms: int = 5000
     stop_timeout_ms: int = 10_000
     """How long a stopping node waits for the requests that are under way."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from coterie.core.config import MIB
 from coterie.core.log import Log
 from coterie.core.settings import Settings
 from coterie.core.types import Index
@@ -19,12 +20,23 @@ FOLLOWER_SHARE = 2
 """And what is kept for followers that live, one part in so many."""
 
 
-def compaction_index(log: Log, settings: Settings, snapshot: Index, needs: Iterable[Index]) -> Index:
+TRANSFER_FACTOR = 4
+"""While a snapshot is on its way to a follower, and until it has caught up from there, the log waits for it with what
+weighs at most this many times `snapshot_log_bytes` ..."""
+TRANSFER_BYTES = 64 * MIB
+"""... or this, if it is more: else, under load, it would need the next snapshot as soon as it has this one,
+without end (hashicorp/raft #697)."""
+
+
+def compaction_index(
+    log: Log, settings: Settings, snapshot: Index, needs: Iterable[Index], sending: Iterable[Index] = ()
+) -> Index:
     """Up to where to forget entries, given a snapshot at `snapshot`. Not above it; at or below the log's base
     if nothing is to be forgotten.
 
     `needs`: for each follower that lives, the index after which it needs entries. One that is too far behind
-    holds nothing back: a snapshot is cheaper for it, and the log would grow with its distance.
+    holds nothing back: a snapshot is cheaper for it, and the log would grow with its distance. `sending`: the same for
+    those that are being sent a snapshot, or catch up from one.
     """
     keep = settings.snapshot_keep_entries
     index = max(snapshot - keep, log.first_within(snapshot, settings.snapshot_log_bytes // KEPT_SHARE) - 1)
@@ -33,4 +45,6 @@ def compaction_index(log: Log, settings: Settings, snapshot: Index, needs: Itera
         snapshot - entries,
         log.first_within(snapshot, settings.snapshot_log_bytes // FOLLOWER_SHARE) - 1,
     )
-    return min(index, snapshot, *(need for need in needs if need >= lowest))
+    farthest = log.first_within(snapshot, max(settings.snapshot_log_bytes * TRANSFER_FACTOR, TRANSFER_BYTES)) - 1
+    held = [need for need in needs if need >= lowest] + [end for end in sending if end >= farthest]
+    return min(index, snapshot, *held)

@@ -39,6 +39,8 @@ class Leadership:
         self._uncommitted: deque[tuple[Index, int]] = deque()
         self._elected_at: Nanos = now
         self._next_heartbeat: Nanos = now
+        self._next_probe: Nanos = now
+        """When those whose log is not known may be asked again."""
         self._commit_notice: Nanos | None = None
         self._prompt_index: Index = 0
         self._first_own_index = state.log.last_index + 1
@@ -175,7 +177,7 @@ class Leadership:
             if progress.mode is Mode.SNAPSHOT and progress.match >= state.log.base_index:
                 self._end_snapshot(sender, progress)
             return confirmed or state.commit > commit or progress.next <= state.log.last_index or self.handing_over
-        if progress.mode is Mode.REPLICATE and progress.next <= state.log.base_index == m.index:
+        if progress.mode is not Mode.SNAPSHOT and progress.next <= state.log.base_index:
             # What was sent is lost, and compacted away since. (An empty Append begins no earlier than the log.)
             progress.become_probe()
             return True
@@ -233,6 +235,17 @@ class Leadership:
             self.snapshots.interrupted(peer)
         else:
             progress.become_probe()
+
+    def snapshot_taken(self, now: Nanos, size: int) -> tuple[Sequence[Index], Sequence[Index]]:
+        """A snapshot of `size` bytes is there: whoever waits for one gets it now, before the log moves past it.
+        Returns after which entries followers go on (see `compaction_index`)."""
+        timeout = self._state.config.election_timeout
+        for member, progress in self.progress.items():
+            waits = progress.mode is not Mode.SNAPSHOT and progress.next <= self._state.log.base_index
+            if size and waits and now - progress.heard_at <= timeout:
+                progress.become_probe()
+                self.snapshots.begin(member, progress)
+        return self.needs(now), self.snapshots.ends(self.progress)
 
     def needs(self, now: Nanos) -> list[Index]:
         """For each follower that lives, the index after which it needs entries: the log should not be
@@ -320,7 +333,10 @@ class Leadership:
                 # leaders committed (6.4, step 1; catalogue Q02).
                 self.reads.ask(confirmation.round, self._state.commit)
             self._confirm()
-        if heartbeat:
+        # By a clock of its own: where reads begin rounds all the time, no heartbeat is ever due.
+        probe = now >= self._next_probe
+        if probe:
+            self._next_probe = now + self._state.config.heartbeat_interval
             self.roster.catch_up.observe(now, self.progress, self._state.log.last_index)
         notice = self._commit_notice is not None and now >= self._commit_notice
         if notice:
@@ -328,7 +344,7 @@ class Leadership:
         all_told = True
         everyone = self.roster.everyone(now)
         for member, progress in everyone.items():
-            if heartbeat and progress.mode is Mode.PROBE:
+            if probe and progress.mode is Mode.PROBE:
                 progress.probing = False
             sent = self._send_entries(now, member, progress)
             if not sent and (heartbeat or ask or (notice and progress.sent_commit < self._state.commit)):

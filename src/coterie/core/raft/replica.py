@@ -308,8 +308,8 @@ class Raft(Replica):
         state = self._state
         if not self._receiver.taken(Snapshot(meta, size)):
             return
-        needs = self._leadership.needs(now) if self._leadership is not None else []
-        index = min(state.handed_out, compaction_index(state.log, state.settings, meta.index, needs))
+        needs, sending = self._leadership.snapshot_taken(now, size) if self._leadership is not None else ((), ())
+        index = min(state.handed_out, compaction_index(state.log, state.settings, meta.index, needs, sending))
         if index > state.log.base_index:
             state.compact(index)
 

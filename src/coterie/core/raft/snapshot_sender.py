@@ -11,6 +11,9 @@ from coterie.core.replica import SnapshotReader
 from coterie.core.snapshot_transfer import Outgoing, Throttle
 from coterie.core.types import Index, MemberId, Nanos
 
+CAUGHT_UP = 64
+"""Entries behind the end of the log from which on a follower that got a snapshot needs no care any more."""
+
 
 class SnapshotSender:
     """The transfers of one leadership: to several followers at once, under one throttle, taking turns.
@@ -24,6 +27,8 @@ class SnapshotSender:
         self._throttle = Throttle(state.config.max_snapshot_bytes_per_s)
         self._transfers: dict[MemberId, Outgoing] = {}
         self.wanted = False
+        self._catching_up: set[MemberId] = set()
+        """Those that got a snapshot and are still far behind."""
 
     @property
     def active(self) -> bool:
@@ -39,6 +44,13 @@ class SnapshotSender:
         """The index of the snapshot that is sent to the member: it will need the entries after it."""
         transfer = self._transfers.get(member)
         return transfer.snapshot.meta.index if transfer is not None else None
+
+    def ends(self, progress: Mapping[MemberId, Progress]) -> list[Index]:
+        """After which entry each follower will go on that is being sent a snapshot, or has still to catch up."""
+        last = self._state.log.last_index
+        self._catching_up = {m for m in self._catching_up if m in progress and progress[m].match + CAUGHT_UP < last}
+        going_on = [progress[member].match for member in self._catching_up]
+        return going_on + [transfer.snapshot.meta.index for transfer in self._transfers.values()]
 
     def begin(self, member: MemberId, progress: Progress) -> bool:
         """Send the member the newest snapshot instead of entries. False if there is none that will do.
@@ -62,7 +74,8 @@ class SnapshotSender:
 
     def end(self, member: MemberId) -> None:
         """The member has what it needs, or is no follower any more."""
-        self._transfers.pop(member, None)
+        if self._transfers.pop(member, None) is not None:
+            self._catching_up.add(member)
 
     def interrupted(self, member: MemberId) -> None:
         """The connection to the member closed: what was under way is lost."""
