@@ -87,7 +87,7 @@ def _tell(started: Started, data: Path) -> None:
 
 
 def _watch(started: Started, data: Path) -> bool:
-    """Tell of the cluster, and show it until Ctrl-C (True) or until every node has ended, by `coterie down` say (False).
+    """Tell of the cluster, and show it until Ctrl-C (True) or until every node has ended, by `down` say (False).
 
     On what is not a terminal, just wait.
     """
