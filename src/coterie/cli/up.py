@@ -39,6 +39,7 @@ def up(
 ) -> None:
     """Start a cluster on this machine, or start again what is down of it; without --detach, watch it until Ctrl-C."""
     signal.signal(signal.SIGTERM, _as_interrupt)
+    signal.signal(signal.SIGINT, _as_interrupt)  # a shell that starts us in the background has it ignored
     wanted = Wanted(nodes=nodes, protocol=protocol, client_port=client_port, machine=machine)
     try:
         started = start_cluster(data, wanted)
