@@ -117,7 +117,7 @@ SNAPSHOT_ROWS: Final = (
         [
             (
                 COMPACTION,
-                "    return min(index, snapshot, *(need for need in needs if need >= lowest))",
+                "    return min(index, snapshot, *held)",
                 "    return log.last_index",
             ),
         ],
@@ -468,6 +468,7 @@ READ_ROWS: Final = (
         STALE,
         faults="lease,transfer,depose",
         first=50,
+        rare=True,
     ),
 )
 
