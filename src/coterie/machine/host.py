@@ -141,7 +141,8 @@ class Host(HostState):
         words may come from a library, in another version at another member.
         """
         try:
-            joined = b"".join(results)  # type: ignore[arg-type]  # nearly always all are bytes
+            # Nearly always all are bytes, and a look at each would cost as much as the hash: join finds out.
+            joined = b"".join(results)  # type: ignore[arg-type]  # a TypeError is what the other case is told by
         except TypeError:
             joined = b"".join(map(_mark, results))
         salt = self.applied.to_bytes(8, "big") + self.time.to_bytes(8, "big")

@@ -40,6 +40,10 @@ NO_CHAIN = bytes(CHAIN_BYTES)
 """The chain of an empty log."""
 
 
+FIRST_SETTINGS = Settings()
+"""In force before the log says otherwise, as in a log's base (`SnapshotMeta`)."""
+
+
 class HostState:
     """The replicated state around a machine: sessions, origins, membership, settings, cluster time, index."""
 
@@ -48,7 +52,7 @@ class HostState:
         machine: StateMachine,
         *,
         store: OrderedStore | None = None,
-        settings: Settings = Settings(),  # noqa: B008 - frozen
+        settings: Settings = FIRST_SETTINGS,
     ) -> None:
         """`store`: where a `DurableMachine` keeps its state, and the host its own; the host becomes what it
         holds, and closes it in the end. Other machines live in memory; for them it is closed at once.

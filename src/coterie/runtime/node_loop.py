@@ -235,7 +235,7 @@ class NodeLoop:
 
     def reply(self, client: object, response: Response) -> None:
         """See `Ports.reply`."""
-        client.deliver(response)  # type: ignore[attr-defined]  # every handle that this shell gives out has it
+        client.deliver(response)  # type: ignore[attr-defined]  # the engine must not know what a handle is; ours all have it
 
     def publish(self, view: View) -> None:
         """See `Ports.publish`."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final, Protocol
 
 from coterie.core.types import NOBODY, MemberId, Nanos
 from coterie.engine.admin_requests import AdminRequest
 from coterie.engine.protocol import Answer, Failure, FailureCode, Happened, Response
-from coterie.sim.clients import Closed, Receive, Wire
+from coterie.sim.clients import Wire
 
 OPERATOR: Final = 1000
 """The client number of all administrators."""
@@ -77,9 +78,9 @@ class Question:
         self._cluster.schedule.after(self._timeout, "admin timeout", lambda: self._expired(attempt))
         if target == NOBODY:
             return
-        receive: Receive = lambda connection, response: self._receive(attempt, response)  # noqa: E731
-        closed: Closed = lambda connection: self._closed(attempt)  # noqa: E731
-        self._connection = self._cluster.connect(OPERATOR, target, receive, closed)
+        self._connection = self._cluster.connect(
+            OPERATOR, target, partial(self._receive, attempt), partial(self._closed, attempt)
+        )
         self._cluster.request(self._connection, self._make(self.uncertain))
 
     def _expired(self, attempt: int) -> None:
@@ -88,12 +89,12 @@ class Question:
             self._hang_up()
             self._try()
 
-    def _closed(self, attempt: int) -> None:
+    def _closed(self, attempt: int, connection: int) -> None:
         if not self.over and attempt == self._attempt:
             self.uncertain = True
             self._again()
 
-    def _receive(self, attempt: int, response: Response) -> None:
+    def _receive(self, attempt: int, connection: int, response: Response) -> None:
         if self.over or attempt != self._attempt or not isinstance(response, (Answer, Failure)):
             return
         self._hang_up()
