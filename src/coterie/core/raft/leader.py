@@ -245,7 +245,7 @@ class Leadership:
             if size and waits and now - progress.heard_at <= timeout:
                 progress.become_probe()
                 self.snapshots.begin(member, progress)
-        return self.needs(now), self.snapshots.ends(self.progress)
+        return self.needs(now), self.snapshots.ends(now, self.progress)
 
     def needs(self, now: Nanos) -> list[Index]:
         """For each follower that lives, the index after which it needs entries: the log should not be

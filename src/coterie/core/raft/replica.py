@@ -282,7 +282,7 @@ class Raft(Replica):
                 state.outbox.post(member, ReadIndexReply(state.epoch, token, 0))
         self._leadership = None
 
-    # -- drain -------------------------------------------------------------------------------
+    # -- operators, snapshots ----------------------------------------------------------------
 
     def change_membership(self, now: Nanos, token: Token, change: MembershipChange) -> None:
         """See `Replica.change_membership`."""
@@ -341,6 +341,8 @@ class Raft(Replica):
     def progress(self, now: Nanos) -> tuple[MemberProgress, ...]:
         """See `Replica.progress`."""
         return self._leadership.known(now) if self._leadership is not None else ()
+
+    # -- drain -------------------------------------------------------------------------------
 
     def drain(self, now: Nanos) -> Effects:
         """See `Replica.drain`."""

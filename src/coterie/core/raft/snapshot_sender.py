@@ -45,12 +45,13 @@ class SnapshotSender:
         transfer = self._transfers.get(member)
         return transfer.snapshot.meta.index if transfer is not None else None
 
-    def ends(self, progress: Mapping[MemberId, Progress]) -> list[Index]:
-        """After which entry each follower will go on that is being sent a snapshot, or has still to catch up."""
-        last = self._state.log.last_index
+    def ends(self, now: Nanos, progress: Mapping[MemberId, Progress]) -> list[Index]:
+        """After which entry each follower will go on that is being sent a snapshot, or has still to catch up from
+        one. A silent one holds nothing back."""
+        last, timeout = self._state.log.last_index, self._state.config.election_timeout
         self._catching_up = {m for m in self._catching_up if m in progress and progress[m].match + CAUGHT_UP < last}
-        going_on = [progress[member].match for member in self._catching_up]
-        return going_on + [transfer.snapshot.meta.index for transfer in self._transfers.values()]
+        going_on = [progress[m].match for m in self._catching_up if now - progress[m].heard_at <= timeout]
+        return going_on + [transfer.snapshot.meta.index for _, transfer in self._living(now, progress)]
 
     def begin(self, member: MemberId, progress: Progress) -> bool:
         """Send the member the newest snapshot instead of entries. False if there is none that will do.
