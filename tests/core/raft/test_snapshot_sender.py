@@ -7,6 +7,7 @@ from tests.core.raft.one_member import BYTES, KEEP_NONE, MEMBERS, OneMember, com
 
 from coterie.core.config import MILLISECOND, ReplicaConfig
 from coterie.core.messages import Append, AppendReply, InstallSnapshot, InstallSnapshotReply
+from coterie.core.raft.compaction import FOLLOWER_ENTRIES
 from coterie.core.replica import Effects
 from coterie.core.types import NO_EPOCH, Epoch, Index, MemberId, Membership, SnapshotMeta
 
@@ -159,3 +160,68 @@ def test_a_leader_that_an_earlier_snapshot_contradicts_raises_the_alarm() -> Non
     alarm = node.drain().alarm
     assert alarm is not None
     assert "Leader Completeness" in alarm.rule
+
+
+def read_on(leader: Leader, nanos: int) -> list[Effects]:
+    """Clients read all the time: each round of reads puts the next heartbeat off."""
+    done = []
+    for token in range(1, nanos // (50 * MILLISECOND) + 1):
+        leader.now += 50 * MILLISECOND
+        leader.replica.read(leader.now, token)
+        done.append(leader.drain())
+    return done
+
+
+def entries_to(effects: list[Effects], member: MemberId) -> list[int]:
+    return [len(m.entries) for each in effects for to, m in each.send if to == member and isinstance(m, Append)]
+
+
+def test_where_clients_read_all_the_time_lost_entries_are_sent_again_all_the_same() -> None:
+    leader = Leader(base=5)
+    (sent,) = entries_to([leader.refuse(1, at=10, hint=5)], 1)
+    assert sent > 0
+    assert entries_to(read_on(leader, 200 * MILLISECOND), 1).count(sent) == 2
+
+
+def test_who_refuses_the_logs_base_while_clients_read_all_the_time_gets_a_snapshot_at_once() -> None:
+    leader = Leader(base=5)
+    leader.refuse(1, at=10, hint=5)
+    read_on(leader, 2 * TIMEOUT)
+    leader.take(10)
+    assert leader.replica.first_index == 11
+    assert chunks(leader.refuse(1)) == [(1, 0, b"")]
+
+
+def test_a_learner_counts_as_caught_up_also_where_clients_read_all_the_time() -> None:
+    leader = Leader()
+    leader.receive(AppendReply(leader.replica.epoch, True, 11, 0, NO_EPOCH, 1, 0))
+    for _ in range(2 * TIMEOUT // (100 * MILLISECOND)):
+        read_on(leader, 100 * MILLISECOND)
+        leader.receive(AppendReply(leader.replica.epoch, True, 11, 0, NO_EPOCH, 1, 0))
+    assert [p.caught_up for p in leader.replica.progress(leader.now) if p.id == 1] == [True]
+
+
+def grown(leader: Leader, count: int) -> Index:
+    """So many entries more, all of them applied; the last one's index."""
+    for token in range(count):
+        leader.replica.propose(leader.now, token, b"x")
+        leader.drain()
+        leader.stored()
+    return leader.replica.last_index
+
+
+def test_the_log_waits_for_a_follower_that_is_being_sent_a_snapshot_and_not_for_one_that_died() -> None:
+    leader = Leader()
+    leader.refuse(1)
+    last = grown(leader, FOLLOWER_ENTRIES + 50)  # too far behind for the log to wait, were it not for the snapshot
+    leader.replica.snapshot_taken(leader.now, own_snapshot(leader, last), 0)
+    leader.drain()
+    assert leader.replica.first_index == 11, "the entries after the snapshot that is on its way"
+    leader.asleep(2 * TIMEOUT)
+    leader.replica.snapshot_taken(leader.now, own_snapshot(leader, last), 0)
+    leader.drain()
+    assert leader.replica.first_index == last + 1
+
+
+def own_snapshot(leader: Leader, index: Index) -> SnapshotMeta:
+    return snapshot(index, epoch=leader.replica.epoch, membership=ALONE)
