@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from coterie.cli.groups import group
 from coterie.cli.outcome import EndpointsOption, JsonOption, endpoints_of, fail, fail_usage, print_json
 from coterie.cli.server_cpu import ServerCpu
 from coterie.cli.survey import pid_here, survey
@@ -23,12 +24,9 @@ GC_THRESHOLD = 50_000
 """Objects between collections of the young generation: requests in flight are no garbage yet."""
 NANOS_PER_MILLISECOND = 1_000_000
 
-app = typer.Typer(
-    help="Measure: a fixed number of operations in flight for some seconds, each in a frame of its own.",
-    epilog="Example: coterie bench put --in-flight 64 --value 256 --seconds 10 --json",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
+app = group(
+    "Measure: a fixed number of operations in flight for some seconds, each in a frame of its own.",
+    "coterie bench put --in-flight 64 --value 256 --seconds 10 --json",
 )
 
 InFlight = Annotated[int, typer.Option("--in-flight", min=1, max=65536, metavar="N", help="Operations in flight.")]

@@ -8,10 +8,8 @@ import time
 from typing import Annotated
 
 import typer
-from rich import box
-from rich.console import Console
-from rich.table import Table
 
+from coterie.cli.groups import group
 from coterie.cli.outcome import (
     DEFAULT_TIMEOUT_S,
     STATE_DIRECTORY,
@@ -25,6 +23,7 @@ from coterie.cli.outcome import (
     print_json,
 )
 from coterie.cli.survey import local_cluster
+from coterie.cli.tables import plain_table, table_console
 from coterie.client.admin_calls import change_members, member_list
 from coterie.client.blocking import Client
 from coterie.client.errors import NotNow
@@ -34,15 +33,11 @@ from coterie.engine.member_names import ADDRESS_RULE, NAME_RULE, legal_address, 
 from coterie.runtime.addresses import join_address, split_address
 from coterie.runtime.configuration import DEFAULT_MACHINE
 
-WIDTH_OF_A_PIPE = 132
 LOOK_INTERVAL_S = 0.2
 
-app = typer.Typer(
-    help="Add, promote, replace and remove members; list them.",
-    epilog="Example: coterie member add n4 --peer 127.0.0.1:2386; coterie member promote n4",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
+app = group(
+    "Add, promote, replace and remove members; list them.",
+    "coterie member add n4 --peer 127.0.0.1:2386; coterie member promote n4",
 )
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The member's name.")]
@@ -190,10 +185,7 @@ def list_members(
     if as_json:
         print_json({"members": [_member_json(member) for member in members]})
         return
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=WIDTH_OF_A_PIPE)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = plain_table()
     for column in ("member", "role", "behind", "caught up", "client", "peer", "id", "health"):
         table.add_column(column, justify="right" if column == "behind" else "left", no_wrap=True)
     for member in members:
@@ -210,7 +202,7 @@ def list_members(
             f"{member.id:016x}",
             health,
         )
-    console.print(table)
+    table_console().print(table)
 
 
 def _member_json(member: MemberInfo) -> dict[str, object]:

@@ -6,10 +6,8 @@ from typing import Annotated
 
 import msgspec
 import typer
-from rich import box
-from rich.console import Console
-from rich.table import Table
 
+from coterie.cli.groups import group
 from coterie.cli.outcome import (
     DEFAULT_TIMEOUT_S,
     EndpointsOption,
@@ -19,18 +17,14 @@ from coterie.cli.outcome import (
     fail_usage,
     print_json,
 )
+from coterie.cli.tables import plain_table, table_console
 from coterie.core.errors import ConfigurationError
 from coterie.core.settings import Settings
 from coterie.engine.setting_values import check_name, with_setting
 
-WIDTH_OF_A_PIPE = 132
-
-app = typer.Typer(
-    help="List, read and change the settings that all members share. They stand in the log.",
-    epilog="Example: coterie settings set lease_reads true",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
+app = group(
+    "List, read and change the settings that all members share. They stand in the log.",
+    "coterie settings set lease_reads true",
 )
 
 Setting = Annotated[str, typer.Argument(metavar="NAME", help="The setting; `coterie settings list` names all.")]
@@ -51,17 +45,14 @@ def list_settings(
     if as_json:
         print_json({"settings": msgspec.to_builtins(found)})
         return
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=WIDTH_OF_A_PIPE)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = plain_table()
     for column in ("setting", "value", "default"):
         table.add_column(column, no_wrap=True)
     default = Settings()
     for name in Settings.__struct_fields__:
         value, usual = getattr(found, name), getattr(default, name)
         table.add_row(name, told(value), "" if value == usual else told(usual))
-    console.print(table)
+    table_console().print(table)
 
 
 @app.command()

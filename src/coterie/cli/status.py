@@ -6,12 +6,10 @@ import asyncio
 import sys
 
 import typer
-from rich import box
-from rich.console import Console
-from rich.table import Table
 
 from coterie.cli.outcome import EndpointsOption, Exit, JsonOption, endpoints_of, fail_usage, print_json
 from coterie.cli.survey import Seen, Survey, pid_here, survey
+from coterie.cli.tables import plain_table, table_console
 from coterie.core.errors import ConfigurationError
 
 ROLES = {
@@ -22,7 +20,6 @@ ROLES = {
     "learner": "learner",
 }
 LAST_ELECTIONS = 3
-WIDTH_OF_A_PIPE = 132
 
 
 def status(context: typer.Context, as_json: JsonOption = False, endpoints: EndpointsOption = None) -> None:
@@ -71,13 +68,11 @@ def _member(member: Seen) -> dict[str, object]:
 
 
 def _show(found: Survey) -> None:
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=WIDTH_OF_A_PIPE)
+    console = table_console()
     newest = found.newest
     title = f"cluster {newest.cluster:016x}, {found.protocol}" if newest is not None else f"{found.protocol} cluster"
     leader = found.leader.name if found.leader is not None else "none that answers"
-    table = Table(title=f"{title}, leader: {leader}", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = plain_table(f"{title}, leader: {leader}")
     for column in ("member", "role", "epoch", "commit", "applied", "pid", "client", "peer", "health"):
         table.add_column(
             column, justify="right" if column in {"epoch", "commit", "applied", "pid"} else "left", no_wrap=True
