@@ -47,6 +47,17 @@ class Recorder(StateMachine):
         return hashlib.sha256(repr(self.ran).encode()).digest()
 
 
+class Scripted(Recorder):
+    """Gives the replies that it is told to."""
+
+    def __init__(self, replies: Sequence[bytes]) -> None:
+        super().__init__()
+        self.replies = replies
+
+    def apply(self, batch: Batch) -> Sequence[bytes | Rejected]:
+        return self.replies
+
+
 class Broken(Recorder):
     """Breaks the contract in the way it is told to."""
 

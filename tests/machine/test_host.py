@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from tests.machine.machines import SECOND, A, B, Broken, Recorder, entry, noop, plain, segment
+from tests.machine.machines import SECOND, A, B, Broken, Recorder, Scripted, entry, noop, plain, segment
 
 from coterie.core.errors import CoterieError, Effect, SafetyViolation
 from coterie.core.messages import Command, SessionClose, SessionKeep, SessionOpen
@@ -127,6 +127,15 @@ def test_the_chain_tells_apart_what_was_applied(host: Host) -> None:
     assert chain(b"x") == chain(b"x", number=5)
     chains = [host.chain, chain(), chain(b"x"), chain(b"y"), chain(b"no"), chain(b"x", elapsed=1), chain(b"x", b"y")]
     assert len(set(chains)) == len(chains)
+
+
+def test_the_chain_tells_apart_which_of_two_commands_got_what() -> None:
+    def chain(*replies: bytes) -> bytes:
+        host = Host(Scripted(replies))
+        host.apply(entry(1, segment(1, *(plain(b"pop") for _ in replies))), A, 1)
+        return host.chain
+
+    assert chain(b"item", b"") != chain(b"", b"item")
 
 
 def test_a_forward_that_comes_twice_runs_once(host: Host, machine: Recorder) -> None:

@@ -58,6 +58,10 @@ _RESTORING = Rejected("this member is installing a snapshot: ask another, or ask
 _BAD_SEQ = Failed(FailedCode.REJECTED, "seq must be 1 or more", False)
 
 
+_BETWEEN = b"\xc1"
+"""Between two replies in the chain: nothing and "x" differ from "x" and nothing. (MessagePack has no such byte.)"""
+
+
 class _Run:
     """Commands gathered for the machine's next batch."""
 
@@ -142,9 +146,9 @@ class Host(HostState):
         """
         try:
             # Nearly always all are bytes, and a look at each would cost as much as the hash: join finds out.
-            joined = b"".join(results)  # type: ignore[arg-type]  # a TypeError is what the other case is told by
+            joined = _BETWEEN.join(results)  # type: ignore[arg-type]  # a TypeError is what the other case is told by
         except TypeError:
-            joined = b"".join(map(_mark, results))
+            joined = _BETWEEN.join(map(_mark, results))
         salt = self.applied.to_bytes(8, "big") + self.time.to_bytes(8, "big")
         self.chain = blake2b(joined, digest_size=CHAIN_BYTES, key=self.chain, salt=salt).digest()
 
