@@ -511,7 +511,7 @@ class Conversation:
         while more and seat.replica is not None:
             effects = seat.replica.drain(self.clock(member))
             self.perform(member, seat, effects, telling)
-            more = effects.more
+            more = effects.more or bool(effects.chunks)
 
     def perform(self, member: int, seat: Seat, effects: Effects, telling: bool) -> None:
         me = name(member)
@@ -536,6 +536,7 @@ class Conversation:
             self.messages.append((member, to, message))
         for chunk in effects.chunks:
             seat.disk.take(chunk)
+            seat.running.snapshot_kept(self.clock(member), chunk.meta, chunk.offset + len(chunk.data))
         if effects.install is not None:
             assert effects.install.index > seat.applied.index, "a snapshot never takes back what is applied"
             seat.restore(seat.disk.snapshots[effects.install.index])

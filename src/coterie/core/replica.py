@@ -28,8 +28,9 @@ A replica decides; its driver acts. Both protocols (Raft, Multi-Paxos) stand beh
     i. `deadline`: call `wake` then, if no other input has led to a drain before.
 
     j. `chunks`: append each to the partial file of the snapshot that it belongs to (one at a time is
-       under way; offset 0 begins a new file). When all `size` bytes are there, make the file durable,
-       check it, and call `snapshot_received`, or `snapshot_failed`: always one of them, once.
+       under way; offset 0 begins a new file), and call `snapshot_kept` when that is done. When all `size`
+       bytes are there, make the file durable, check it, and call `snapshot_received`, or
+       `snapshot_failed`: always one of them, once.
     k. `install`: the log was reset to this snapshot, durably: replace the machine's state by it before
        anything else is applied. `committed`, in the same `Effects` or a later one, goes on with the entry
        after it. After a crash in between, the driver finds a log that begins after what the machine has
@@ -291,6 +292,11 @@ class Replica(ABC):
 
         Raises `ValueError` if it is not one of what is committed: its epoch, membership or settings are not those
         at that index, or the index is above the commit index."""
+
+    @abstractmethod
+    def snapshot_kept(self, now: Nanos, meta: SnapshotMeta, offset: int) -> None:
+        """The bytes that came in `chunks` are written up to `offset`: more may come. Until then the leader sends
+        no more than its window, so what waits for the disk is bounded by that."""
 
     @abstractmethod
     def snapshot_received(self, now: Nanos, meta: SnapshotMeta) -> None:

@@ -64,6 +64,8 @@ class ReceiveJob(Job):
     def __init__(self, directory: SnapshotDirectory, chunks: list[SnapshotChunk]) -> None:
         self.meta = chunks[-1].meta
         self.size = chunks[-1].size
+        self.kept = chunks[-1].offset + len(chunks[-1].data)
+        """So many bytes of it are written, once this is done."""
         self.whole = False
         """It is whole, checked and durable."""
         self._directory = directory

@@ -161,7 +161,7 @@ class Snapshots:
         self._asked_for = self._taking is None
 
     def chunks(self, chunks: list[SnapshotChunk]) -> None:
-        """Pieces of a snapshot that the leader sends."""
+        """Pieces of a snapshot that the leader sends: no more than its window, until they are written."""
         self._arrived.extend(chunks)
 
     def install(self, meta: SnapshotMeta) -> None:
@@ -341,6 +341,8 @@ class Snapshots:
             self._ports.event(Event("snapshot-received", f"received the snapshot at entry {index}", {"index": index}))
             self._received_size = job.size
             self._replica.snapshot_received(now, job.meta)
+        else:
+            self._replica.snapshot_kept(now, job.meta, job.kept)
 
     def _receive_failed(self, now: Nanos, meta: SnapshotMeta, problem: Exception) -> None:
         if not (lacks_space(problem) or isinstance(problem, ValueError)):

@@ -199,6 +199,20 @@ def test_chunks_are_taken_in_order_once() -> None:
     assert chunk(node, 0, 0, meta) == 6
 
 
+def test_what_waits_for_a_slow_disk_is_not_acknowledged_before_it_is_kept() -> None:
+    node = OneMember((first(),), applied=1)
+    meta = snapshot(9)
+    for offset in (0, 2):
+        effects = node.hear(InstallSnapshot(ONE, meta, BYTES, offset, DATA[offset : offset + 2], 1))
+        assert ([piece.offset for piece in effects.chunks], effects.send) == ([offset], [])
+    assert chunk(node, 0, 0, meta) == 0
+    node.replica.snapshot_kept(0, meta, 2)
+    assert reply(node.drain()) == InstallSnapshotReply(ONE, 9, 2, False, 1, 0)
+    node.replica.snapshot_kept(0, snapshot(7), 4)
+    node.replica.snapshot_kept(0, meta, 6)
+    assert node.drain().send == []
+
+
 def test_bytes_past_the_end_are_not_taken() -> None:
     node = OneMember((first(),), applied=1)
     effects = node.receive(InstallSnapshot(ONE, snapshot(9), BYTES, 0, DATA + b"!", 1))

@@ -144,19 +144,19 @@ class Raft(Replica):
         """See `Replica.propose`."""
         self._settled = False
         if self._leadership is None:
-            self._state.outbox.outcomes.append(self._refusal(token))
+            self._state.refuse(token)
         else:
             self._leadership.propose(token, payload, prompt)
 
     def read(self, now: Nanos, token: Token) -> None:
         """See `Replica.read`."""
         self._settled = False
-        outbox = self._state.outbox
+        state = self._state
         if self._leadership is not None:
             if not self._leadership.read(NOBODY, token):
-                outbox.outcomes.append(Refused(token, Refusal.OVERLOADED, self._state.own))
-        elif self._state.leader == NOBODY:
-            outbox.outcomes.append(self._refusal(token))
+                state.outbox.outcomes.append(Refused(token, Refusal.OVERLOADED, state.own))
+        elif state.leader == NOBODY:
+            state.refuse(token)
         else:
             self._relay.ask(now, token)
 
@@ -253,14 +253,8 @@ class Raft(Replica):
         """What only a leader can do was asked of this member: refused if it leads not."""
         self._settled = False
         if self._leadership is None:
-            self._state.outbox.outcomes.append(self._refusal(token))
+            self._state.refuse(token)
         return self._leadership
-
-    def _refusal(self, token: Token) -> Refused:
-        state = self._state
-        if not state.membership.member(state.own):
-            return Refused(token, Refusal.NOT_VOTER, state.leader)
-        return Refused(token, Refusal.NO_LEADER if state.leader == NOBODY else Refusal.NOT_LEADER, state.leader)
 
     def _lead(self, now: Nanos) -> None:
         """The election is won: lead in the present epoch."""
@@ -312,6 +306,11 @@ class Raft(Replica):
         index = min(state.handed_out, compaction_index(state.log, state.settings, meta.index, needs, sending))
         if index > state.log.base_index:
             state.compact(index)
+
+    def snapshot_kept(self, now: Nanos, meta: SnapshotMeta, offset: int) -> None:
+        """See `Replica.snapshot_kept`."""
+        self._settled = False
+        self._receiver.kept(now, meta, offset)
 
     def snapshot_received(self, now: Nanos, meta: SnapshotMeta) -> None:
         """See `Replica.snapshot_received`."""

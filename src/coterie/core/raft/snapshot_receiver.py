@@ -16,19 +16,26 @@ twice as long, up to so many doublings."""
 
 
 class Incoming(msgspec.Struct):
-    """The snapshot under way: whose, and how many bytes of it are here, in order from the beginning."""
+    """The snapshot under way: whose, and how many bytes of it came, in order from the beginning."""
 
     sender: MemberId
     epoch: Epoch
     snapshot: Snapshot
-    held: int
     round: int
-    complete: bool = False
-    """All bytes were handed out; the driver makes them durable and checks them."""
+    came: int = 0
+    """Handed out to the driver."""
+    kept: int = 0
+    """Written by the driver. Only this is acknowledged: so the leader's window bounds what waits for a slow disk."""
+
+    @property
+    def complete(self) -> bool:
+        """All bytes were handed out; the driver makes them durable and checks them."""
+        return self.came == self.snapshot.size
 
     def reply(self, now: Nanos, *, installed: bool = False) -> InstallSnapshotReply:
         """Tells the leader how far it is."""
-        return InstallSnapshotReply(self.epoch, self.snapshot.meta.index, self.held, installed, self.round, now)
+        held = self.snapshot.size if installed else self.kept
+        return InstallSnapshotReply(self.epoch, self.snapshot.meta.index, held, installed, self.round, now)
 
 
 class SnapshotReceiver:
@@ -59,15 +66,15 @@ class SnapshotReceiver:
                 state.outbox.post(sender, InstallSnapshotReply(state.epoch, m.meta.index, 0, False, m.round, now))
                 return
             # Another member's snapshot of the same state need not be the same bytes: begin anew.
-            incoming = self._incoming = Incoming(sender, m.epoch, Snapshot(m.meta, m.size), 0, m.round)
+            incoming = self._incoming = Incoming(sender, m.epoch, Snapshot(m.meta, m.size), m.round)
         incoming.epoch, incoming.round = m.epoch, m.round
         if now < self._not_before:
             return
         end = m.offset + len(m.data)
-        if m.data and m.offset == incoming.held and end <= m.size:
+        if m.data and m.offset == incoming.came and end <= m.size:
             self.chunks.append(SnapshotChunk(m.meta, m.size, m.offset, m.data))
-            incoming.held = end
-            incoming.complete = end == m.size
+            incoming.came = end
+            return  # It is acknowledged when the driver has written it: see `kept`.
         state.outbox.post(sender, incoming.reply(now))
 
     @staticmethod
@@ -96,6 +103,15 @@ class SnapshotReceiver:
 
     # -- the driver's answers ----------------------------------------------------------------
 
+    def kept(self, now: Nanos, meta: SnapshotMeta, offset: int) -> None:
+        """The bytes up to `offset` are written. (Of a snapshot that another one took the place of: no news.)"""
+        state, incoming = self._state, self._incoming
+        if incoming is None or incoming.snapshot.meta != meta or not incoming.kept < offset <= incoming.came:
+            return
+        incoming.kept = offset
+        if incoming.epoch == state.epoch and incoming.sender == state.leader:
+            state.outbox.post(incoming.sender, incoming.reply(now))
+
     def received(self, now: Nanos, meta: SnapshotMeta) -> None:
         """All bytes are durable, and check. The log follows from it, unless it has come further meanwhile."""
         state, incoming = self._state, self._awaited(meta)
@@ -122,7 +138,7 @@ class SnapshotReceiver:
         self._not_before = now + (state.config.election_timeout << min(self._failures, MAX_BACKOFF_DOUBLINGS))
         self._failures += 1
         if incoming.epoch == state.epoch and incoming.sender == state.leader:
-            incoming.held = 0
+            incoming.kept = 0
             state.outbox.post(incoming.sender, incoming.reply(now))
 
     def _awaited(self, meta: SnapshotMeta) -> Incoming:

@@ -14,7 +14,7 @@ from coterie.core.log import Log
 from coterie.core.outbox import Outbox
 from coterie.core.raft.membership import describe
 from coterie.core.records import Recovered, SaveHardState
-from coterie.core.replica import LogReader
+from coterie.core.replica import LogReader, Refusal, Refused
 from coterie.core.settings import Settings
 from coterie.core.snapshot_transfer import Snapshot
 from coterie.core.timeline import Timeline
@@ -30,6 +30,7 @@ from coterie.core.types import (
     Nanos,
     Role,
     SnapshotMeta,
+    Token,
 )
 
 _membership_decoder = msgspec.msgpack.Decoder(Membership)
@@ -192,6 +193,14 @@ class State:
             if known is not None:
                 return known.name
         return f"member {member:016x}"
+
+    def refuse(self, token: Token) -> None:
+        """What only a leader can do was asked of this member, which leads not: nothing was done."""
+        if not self.is_member:
+            reason = Refusal.NOT_VOTER
+        else:
+            reason = Refusal.NO_LEADER if self.leader == NOBODY else Refusal.NOT_LEADER
+        self.outbox.outcomes.append(Refused(token, reason, self.leader))
 
     def append(self, entries: tuple[Entry, ...]) -> None:
         """Append to the log; a membership takes effect at once, before it is committed (4.1).
