@@ -167,8 +167,9 @@ class Node:
     def store(self, batch: StoreBatch) -> None:
         self.batches.append(batch)
 
-    def reply(self, client: object, response: Response) -> None:
-        self._cluster.answers.setdefault((client, getattr(response, "id", 0)), []).append(response)
+    def reply(self, client: object, *responses: Response) -> None:
+        for response in responses:
+            self._cluster.answers.setdefault((client, getattr(response, "id", 0)), []).append(response)
 
     def removed(self, member: Member) -> None:
         self.departed.append(member)

@@ -76,9 +76,7 @@ class Connection:
     def take(self, attempt: int) -> Request | None:
         """The request of this attempt, no longer outstanding here; None if there is none."""
         found = self.outstanding.pop(attempt, None)
-        if found is None:
-            found = self.overdue.pop(attempt, None)
-        return found
+        return self.overdue.pop(attempt, None) if found is None and self.overdue else found
 
     def owes_from(self, now: Nanos, check_at: Nanos) -> None:
         """It gets a request while it has none that is not overdue."""

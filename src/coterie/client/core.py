@@ -26,7 +26,7 @@ from coterie.client.connection import Connection, Phase
 from coterie.client.endpoints import Endpoint, backoff
 from coterie.client.errors import ClientClosed, ConnectionLost, Unavailable, error_of
 from coterie.client.failures import BLAMES_MEMBER, Verdict, effect_of, judge, out_of_time
-from coterie.client.frames import FrameError
+from coterie.client.frames import FrameError, prefix_of
 from coterie.client.ledger import Ledger
 from coterie.client.requests import NEVER, Drained, Kind, OnDone, Outcome, Request
 from coterie.client.routing import Routes
@@ -45,6 +45,9 @@ from coterie.engine.protocol import (
     View,
     Welcome,
 )
+
+# Looked up once: a member of an enumeration costs Python 3.11 as much as a call.
+_COMMAND, _QUERY, _OPEN_SESSION, _LINEARIZABLE = Kind.COMMAND, Kind.QUERY, Kind.OPEN_SESSION, ReadMode.LINEARIZABLE
 
 
 class ClientCore:
@@ -79,7 +82,7 @@ class ClientCore:
 
         Raises `InvalidRequest`, `Overloaded`, `ClientClosed`: nothing was sent.
         """
-        request = self._admit(Kind.COMMAND, command, on_done, now + timeout)
+        request = self._admit(_COMMAND, command, on_done, now + timeout)
         request.exactly_once = exactly_once
         self._dispatch(now, request)
         return request.id
@@ -95,7 +98,7 @@ class ClientCore:
         at_least: int = 0,
     ) -> int:
         """Ask the machine a question; returns the request's id. Raises as `submit` does."""
-        request = self._admit(Kind.QUERY, question, on_done, now + timeout)
+        request = self._admit(_QUERY, question, on_done, now + timeout)
         request.mode = mode
         request.at_least = at_least
         self._dispatch(now, request)
@@ -233,10 +236,9 @@ class ClientCore:
             self._open_session(now)
             return
         routes = self._routes
-        if request.kind is Kind.QUERY and request.mode is not ReadMode.LINEARIZABLE:
+        connection = routes.best
+        if request.kind is _QUERY and request.mode is not _LINEARIZABLE:
             connection = routes.near
-        else:
-            connection = routes.best
         if connection is not None and (request.attempts or request.tried):
             connection = routes.other(request)
             if connection is None and not request.attempts:
@@ -258,10 +260,10 @@ class ClientCore:
         # Each attempt has an id of its own: an answer to an earlier one must not pass for this one's.
         attempt = self._ledger.next_id() if request.sent else request.id
         kind = request.kind
-        if kind is Kind.COMMAND:
+        if kind is _COMMAND:
             floor = self._session.floor_of(request.session)
             body = encode(Submit(attempt, request.session, request.seq, floor, request.payload))
-        elif kind is Kind.QUERY:
+        elif kind is _QUERY:
             body = encode(Query(attempt, request.mode, request.at_least, request.payload))
         else:
             body = encode_other(request, attempt, self._config.session_ttl)
@@ -271,7 +273,7 @@ class ClientCore:
         if not connection.outstanding:
             connection.owes_from(now, now + self._config.quiet_timeout)
         connection.outstanding[attempt] = request
-        connection.out.append(len(body).to_bytes(4, "big"))
+        connection.out.append(prefix_of(len(body)))
         connection.out.append(body)
         self._dirty[connection.id] = connection
 
@@ -281,7 +283,7 @@ class ClientCore:
 
     def _finish(self, request: Request, outcome: Outcome) -> None:
         self._forget(request)
-        if request.kind is Kind.OPEN_SESSION:
+        if request.kind is _OPEN_SESSION:
             self._session_outcome(outcome)
         else:
             self._completions.append((request.on_done, outcome))
@@ -344,7 +346,10 @@ class ClientCore:
                 return  # Answered before, by another attempt; or given up.
             if response.revision > self.revision:
                 self.revision = response.revision
-            request.ended(connection)
+            if len(request.attempts) == 1:
+                request.attempts = ()
+            else:
+                request.ended(connection)
             self._finish(request, response)
         elif type(response) is Failure:
             request = connection.take(response.id)

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import struct
+
 from coterie.core.errors import CoterieError
 from coterie.engine.protocol import MAX_FRAME_BYTES, Request, encoder
 
 PREFIX_BYTES = 4
+_prefix = struct.Struct(">I")
+_unpack = _prefix.unpack_from
+prefix_of = _prefix.pack
+"""What stands before a body of so many bytes."""
 
 
 class FrameError(CoterieError):
@@ -17,7 +23,7 @@ class FrameError(CoterieError):
 def frame(message: Request) -> bytes:
     """A message as it goes on the wire."""
     body = encoder.encode(message)
-    return len(body).to_bytes(PREFIX_BYTES, "big") + body
+    return prefix_of(len(body)) + body
 
 
 class FrameBuffer:
@@ -43,9 +49,9 @@ class FrameBuffer:
         frames: list[bytes] = []
         position, end = 0, len(data)
         need = PREFIX_BYTES
-        while end - position >= PREFIX_BYTES:
-            start = position + PREFIX_BYTES
-            size = int.from_bytes(data[position:start], "big")
+        while end - position >= 4:  # PREFIX_BYTES, here and below
+            start = position + 4
+            (size,) = _unpack(data, position)
             if size > MAX_FRAME_BYTES:
                 raise FrameError(f"a frame of {size} bytes is longer than the limit of {MAX_FRAME_BYTES}")
             stop = start + size

@@ -24,7 +24,8 @@ class Ledger:
     """Every request that has no outcome yet."""
 
     def __init__(self, config: ClientConfig) -> None:
-        self._config = config
+        self._max_requests = config.max_requests
+        self._max_bytes = config.max_request_bytes_total
         self.live: dict[int, Request] = {}
         self._bytes = 0
         self._last = 0
@@ -38,18 +39,18 @@ class Ledger:
         live = self.live
         if size > MAX_REQUEST_BYTES:
             raise InvalidRequest(f"the {_NAMES[kind]} has {size} bytes, the limit is {MAX_REQUEST_BYTES}")
-        if len(live) >= self._config.max_requests:
+        if len(live) >= self._max_requests:
             raise Overloaded(f"this client has {len(live)} requests under way, its limit (max_requests)")
-        if self._bytes + size > self._config.max_request_bytes_total:
+        if self._bytes + size > self._max_bytes:
             raise Overloaded(
                 f"this client has {self._bytes} bytes of requests under way: {size} more would exceed its limit "
-                f"of {self._config.max_request_bytes_total} (max_request_bytes_total)"
+                f"of {self._max_bytes} (max_request_bytes_total)"
             )
         self._bytes += size
-        self._last += 1
-        request = live[self._last] = Request(self._last, kind, payload, on_done, deadline)
+        self._last = id = self._last + 1
+        request = live[id] = Request(id, kind, payload, on_done, deadline)
         deadlines = self._deadlines
-        heapq.heappush(deadlines, (deadline, self._last))
+        heapq.heappush(deadlines, (deadline, id))
         if len(deadlines) > 2 * len(live) + _MIN_STALE_DEADLINES:
             deadlines[:] = [entry for entry in deadlines if entry[1] in live]
             heapq.heapify(deadlines)

@@ -26,6 +26,7 @@ from coterie.machine.kv.protocol import Put, Range, encoder
 KEY_BYTES = 16
 KEYS = 4096
 """Different keys, used in turn."""
+MAX_PREPARED_VALUE_BYTES = 4096
 MANY_IN_FLIGHT = 64
 MIN_CONNECTIONS_AT_MANY = 4
 TIMEOUT: Nanos = 10 * NANOS_PER_SECOND
@@ -85,7 +86,9 @@ class Load:
         self._begun = begun
         self._ended = ended
         self._value = b"v" * options.value_bytes
-        self._next_key = 0
+        self._prepared: dict[int, bytes] = {}
+        """By the key's number, what is sent: what is measured is the cluster and its client, not the load's making."""
+        self._next = 0
         self.running = False
         """The time that is measured has begun, and is not up."""
         self._live = 0
@@ -107,7 +110,7 @@ class Load:
             start = _now()
             for number in range(options.in_flight):
                 self._live += 1
-                self._operation(clients[number % len(clients)])
+                self._work(clients[number % len(clients)])
             await asyncio.sleep(options.seconds)
             self.running = False
             seconds = (_now() - start) / NANOS_PER_SECOND
@@ -130,11 +133,34 @@ class Load:
             for start in range(0, KEYS, 256):
                 await asyncio.gather(*(clients[0].run(call) for call in every[start : start + 256]))
 
-    def _operation(self, client: AsyncClient) -> None:
-        """One operation after the other, until the time is up."""
-        key = _key(self._next_key)
-        self._next_key = (self._next_key + 1) % KEYS
-        begun = _now()
+    def _payload(self, number: int) -> bytes:
+        """The command or question about key `number`; made once, if all of them are small."""
+        options = self._options
+        asked = Put(_key(number), self._value) if options.op == "put" else Range(_key(number))
+        payload = _encode(asked)
+        if options.value_bytes <= MAX_PREPARED_VALUE_BYTES:
+            self._prepared[number] = payload
+        return payload
+
+    def _work(self, client: AsyncClient) -> None:
+        """One place in the flight: one operation after the other, until the time is up."""
+        prepared, record = self._prepared, self.latencies.record
+        puts, session = self._options.op == "put", self._options.session
+        begun: Nanos = 0
+
+        def begin() -> None:
+            nonlocal begun
+            number = self._next
+            self._next = (number + 1) % KEYS
+            payload = prepared.get(number) or self._payload(number)
+            begun = _now()
+            try:
+                if puts:
+                    client.start_command(payload, on_done, TIMEOUT, session)
+                else:
+                    client.start_query(payload, on_done, TIMEOUT)
+            except RequestError as error:
+                asyncio.get_running_loop().call_soon(on_done, error)
 
         def on_done(outcome: Outcome) -> None:
             if not self.running:
@@ -144,19 +170,13 @@ class Load:
             elif isinstance(outcome, RequestError):
                 self.errors += 1
                 self.first_error = self.first_error or str(outcome)
-                asyncio.get_running_loop().call_later(PAUSE_AFTER_ERROR_S, self._operation, client)
+                asyncio.get_running_loop().call_later(PAUSE_AFTER_ERROR_S, begin)
             else:
-                self.latencies.record(_now() - begun)
+                record(_now() - begun)
                 self.done += 1
-                self._operation(client)
+                begin()
 
-        try:
-            if self._options.op == "put":
-                client.start_command(_encode(Put(key, self._value)), on_done, TIMEOUT, self._options.session)
-            else:
-                client.start_query(_encode(Range(key)), on_done, TIMEOUT)
-        except RequestError as error:
-            asyncio.get_running_loop().call_soon(on_done, error)
+        begin()
 
 
 def _key(number: int) -> bytes:

@@ -150,9 +150,9 @@ class Engine:
             return not self.replica.settled
         return True
 
-    def request(self, now: Nanos, client: object, request: Request) -> None:
-        """A client's request; `client` is a hashable handle that `Ports.reply` gets back."""
-        self._intake.take(now, client, request)
+    def request(self, now: Nanos, client: object, *requests: Request) -> None:
+        """A client's requests, in this order; `client` is a hashable handle that `Ports.reply` gets back."""
+        self._intake.take(now, client, requests)
 
     def stored(self, now: Nanos, mark: Mark) -> bool:
         """Store batches up to `mark` are durable: what waited for that leaves at once. Returns whether a flush is

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from coterie.core.messages import Command, SessionClose, SessionKeep, SessionOpen
+from coterie.core.messages import AnyCommand, Command, SessionClose, SessionKeep, SessionOpen
 from coterie.core.types import Nanos
 from coterie.engine.admin_requests import AdminRequest
 from coterie.engine.administration import ADMIN_REQUESTS, Administration
@@ -72,8 +72,36 @@ class Intake:
         self.overloaded_until: Nanos = 0
         """Until then the leader is known to take no more: commands are refused here, unsent."""
 
-    def take(self, now: Nanos, client: object, request: Request) -> None:
-        """Queue a request, or refuse it."""
+    def take(self, now: Nanos, client: object, requests: Sequence[Request]) -> None:
+        """Queue a client's requests, or refuse them, in this order."""
+        room = self._room(now)
+        ids: list[int] = []
+        commands: list[AnyCommand] = []
+        size = 0
+        for request in requests:
+            if type(request) is Submit and len(ids) < room:
+                body = request.command
+                if len(body) <= MAX_REQUEST_BYTES and (not request.session or 1 <= request.seq <= MAX_SEQ):
+                    ids.append(request.id)
+                    commands.append(Command(request.session, request.seq, request.floor, body))
+                    size += len(body)
+                    continue
+            if ids:
+                self._submissions.add(client, ids, commands, size)
+                ids, commands, size = [], [], 0
+            self._take(now, client, request)
+            room = self._room(now)
+        if ids:
+            self._submissions.add(client, ids, commands, size)
+
+    def _room(self, now: Nanos) -> int:
+        """How many more commands may enter without a look at each."""
+        if self.stopping or now < self.overloaded_until:
+            return 0
+        return self._max_pending - self._submissions.count - self._queries.count
+
+    def _take(self, now: Nanos, client: object, request: Request) -> None:
+        """Queue a request that is no plain command, or say why it is refused."""
         if isinstance(request, Submit):
             body = request.command
             if len(body) > MAX_REQUEST_BYTES:
@@ -83,7 +111,7 @@ class Intake:
                 self._refuse(client, request.id, FailureCode.INVALID, text)
             elif self._may_enter(now, client, request.id):
                 command = Command(request.session, request.seq, request.floor, body)
-                self._submissions.add(client, request.id, command, len(body))
+                self._submissions.add(client, [request.id], [command], len(body))
         elif isinstance(request, Query):
             self._take_query(now, client, request)
         elif isinstance(request, AskStatus):
@@ -94,7 +122,7 @@ class Intake:
         elif isinstance(request, ADMIN_REQUESTS):
             self._take_admin(now, client, request)
         elif self._may_enter(now, client, request.id):
-            self._submissions.add(client, request.id, _session_command(request), SESSION_COMMAND_BYTES)
+            self._submissions.add(client, [request.id], [_session_command(request)], SESSION_COMMAND_BYTES)
 
     def _take_admin(self, now: Nanos, client: object, request: AdminRequest) -> None:
         if self._administration.count >= MAX_ADMIN_REQUESTS:

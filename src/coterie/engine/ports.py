@@ -34,8 +34,8 @@ class Ports(Protocol):
         """Begin to make the batch durable, after all earlier ones; later call `Engine.stored(mark)`."""
         ...
 
-    def reply(self, client: object, response: Response) -> None:
-        """Answer a client; dropped if it has gone. `client` is the handle given to `Engine.request`."""
+    def reply(self, client: object, *responses: Response) -> None:
+        """Answer a client, in this order; dropped if it has gone. `client` is the handle given to `Engine.request`."""
         ...
 
     def publish(self, view: View) -> None:

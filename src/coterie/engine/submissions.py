@@ -9,12 +9,12 @@ turns doubt into certainty: once a later number was applied, an earlier one that
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from coterie.core.messages import AnyCommand, Command, Segment
 from coterie.core.types import MemberId, Nanos
 from coterie.engine.ports import Ports
-from coterie.engine.protocol import Answer, Failure, FailureCode, Happened
+from coterie.engine.protocol import Answer, Failure, FailureCode, Happened, Response
 from coterie.machine.interface import Rejected
 from coterie.machine.outcomes import Done, Failed, Result
 
@@ -31,15 +31,19 @@ class SegmentLimits(Protocol):
     def max_batch_commands(self) -> int: ...
 
 
+Asker: TypeAlias = tuple[object, list[int]]
+"""A client, and its ids of commands that stand in a row."""
+
+
 class Pending:
     """One segment of ours that has no outcome yet, and who waits for it."""
 
-    __slots__ = ("clients", "deadline", "ids", "segment", "sent_before")
+    __slots__ = ("askers", "deadline", "segment", "sent_before")
 
-    def __init__(self, segment: Segment, clients: list[object], ids: list[int], deadline: Nanos) -> None:
+    def __init__(self, segment: Segment, askers: list[Asker], deadline: Nanos) -> None:
         self.segment = segment
-        self.clients = clients
-        self.ids = ids
+        self.askers = askers
+        """In the order of the commands."""
         self.deadline = deadline
         self.sent_before = False
         """Whether it was given to a leader or stood in our own log; if never, it has not happened."""
@@ -54,8 +58,7 @@ class Submissions:
         self._ports = ports
         self._timeout = timeout
         self._next_number = 1
-        self._clients: list[object] = []
-        self._ids: list[int] = []
+        self._askers: list[Asker] = []
         self._commands: list[AnyCommand] = []
         self.queued_bytes = 0
         self._pending: dict[int, Pending] = {}
@@ -65,13 +68,12 @@ class Submissions:
 
     # -- taking ------------------------------------------------------------------------------
 
-    def add(self, client: object, id: int, command: AnyCommand, size: int) -> None:
-        """Queue a client's command."""
-        self._clients.append(client)
-        self._ids.append(id)
-        self._commands.append(command)
+    def add(self, client: object, ids: list[int], commands: list[AnyCommand], size: int) -> None:
+        """Queue a client's commands, of so many bytes in all."""
+        self._askers.append((client, ids))
+        self._commands += commands
         self.queued_bytes += size
-        self.count += 1
+        self.count += len(ids)
 
     @property
     def queued(self) -> int:
@@ -85,12 +87,28 @@ class Submissions:
             count = self._fitting(limits)
             segment = Segment(self._own, self._boot, self._next_number, tuple(self._commands[:count]))
             self._next_number += count
-            pending = Pending(segment, self._clients[:count], self._ids[:count], now + self._timeout)
+            pending = Pending(segment, self._take_askers(count), now + self._timeout)
             self._pending[segment.first] = pending
             formed.append(pending)
-            del self._commands[:count], self._clients[:count], self._ids[:count]
+            del self._commands[:count]
         self.queued_bytes = 0
         return formed
+
+    def _take_askers(self, count: int) -> list[Asker]:
+        """Who asked for the first so many of the queued commands."""
+        taken = []
+        for at, (client, ids) in enumerate(self._askers):
+            if len(ids) > count:
+                taken.append((client, ids[:count]))
+                self._askers[:at] = []
+                self._askers[0] = client, ids[count:]
+                return taken
+            taken.append((client, ids))
+            count -= len(ids)
+            if not count:
+                self._askers[: at + 1] = []
+                return taken
+        raise AssertionError(f"{count} commands that nobody asked for")
 
     def _fitting(self, limits: SegmentLimits) -> int:
         """How many of the queued commands go into one segment: at least one."""
@@ -142,13 +160,16 @@ class Submissions:
         pending = self._pending.pop(done.first, None)
         if pending is None:
             return
-        self.count -= len(pending.ids)
-        reply = self._ports.reply
-        for client, id, result in zip(pending.clients, pending.ids, done.results, strict=True):
-            if type(result) is bytes:
-                reply(client, Answer(id, revision, 0, result))
-            else:
-                reply(client, self._failure(id, result))
+        self.count -= len(done.results)
+        results = iter(done.results)
+        for client, ids in pending.askers:
+            responses: list[Response] = []
+            for id, result in zip(ids, results, strict=False):  # the next asker's results follow
+                if type(result) is bytes:
+                    responses.append(Answer(id, revision, 0, result))
+                else:
+                    responses.append(self._failure(id, result))
+            self._ports.reply(client, *responses)
 
     @staticmethod
     def _failure(id: int, result: Result) -> Failure:
@@ -166,9 +187,9 @@ class Submissions:
     def fail(self, pending: Pending, code: FailureCode, happened: Happened, message: str) -> None:
         """Give up a segment: tell its clients why, and whether it may have happened."""
         del self._pending[pending.segment.first]
-        self.count -= len(pending.ids)
-        for client, id in zip(pending.clients, pending.ids, strict=True):
-            self._ports.reply(client, Failure(id, code, happened, message))
+        for client, ids in pending.askers:
+            self.count -= len(ids)
+            self._ports.reply(client, *[Failure(id, code, happened, message) for id in ids])
 
     def fail_sent(self, code: FailureCode, happened: Happened, message: str) -> None:
         """Give up every segment that may be in a log. What comes of it was not seen here."""

@@ -35,6 +35,7 @@ from coterie.machine.sessions import (
     SECOND,
     Session,
     limits_of,
+    reply_sizes,
     session_id,
 )
 from coterie.machine.stores.interface import StoreFailed
@@ -62,16 +63,20 @@ _BETWEEN = b"\xc1"
 """Between two replies in the chain: nothing and "x" differ from "x" and nothing. (MessagePack has no such byte.)"""
 
 
+_REPLIES: set[type] = {bytes, Rejected}
+
+
 class _Run:
     """Commands gathered for the machine's next batch."""
 
-    __slots__ = ("bodies", "ordinals", "seqs", "sessions")
+    __slots__ = ("add", "bodies", "ordinals", "seqs", "sessions")
 
     def __init__(self) -> None:
         self.ordinals: list[int] = []
         self.bodies: list[bytes] = []
         self.sessions: list[Session | None] = []
         self.seqs: list[int] = []
+        self.add = self.ordinals.append, self.bodies.append, self.sessions.append, self.seqs.append
 
 
 class Host(HostState):
@@ -152,27 +157,28 @@ class Host(HostState):
         salt = self.applied.to_bytes(8, "big") + self.time.to_bytes(8, "big")
         self.chain = blake2b(joined, digest_size=CHAIN_BYTES, key=self.chain, salt=salt).digest()
 
-    def _take(self, commands: Sequence[AnyCommand], ordinal: int, results: list[Result], run: _Run) -> _Run:
+    def _take(self, commands: Sequence[AnyCommand], first: int, results: list[Result], run: _Run) -> _Run:
         """Answer what needs no run and gather the rest in `run`; returns the run that is then open."""
         index = self.applied
         living = self._table.living
         max_replies = self.limits.max_session_replies
         max_bytes = self.limits.max_session_reply_bytes
         crowded = self._table.reply_bytes >= self.limits.max_total_reply_bytes
-        for command in commands:
+        add_ordinal, add_body, add_session, add_seq = run.add
+        for ordinal, command in enumerate(commands, first):
             if type(command) is not Command:
                 run = self._session_command(command, ordinal, results, run)
-            elif not command.session:
-                run.ordinals.append(ordinal)
-                run.bodies.append(command.body)
-                run.sessions.append(None)
-                run.seqs.append(0)
-            elif (session := living.get(command.session)) is None:
-                results[ordinal] = _EXPIRED
-            else:
+                add_ordinal, add_body, add_session, add_seq = run.add
+                continue
+            session = None
+            seq = command.seq
+            if command.session:
+                session = living.get(command.session)
+                if session is None:
+                    results[ordinal] = _EXPIRED
+                    continue
                 if session.touched != index:
                     self._touch(session)
-                seq = command.seq
                 if command.floor > session.floor:
                     session.raise_floor(command.floor, seq)
                 replies = session.replies
@@ -185,18 +191,17 @@ class Host(HostState):
                 ):
                     self._execute(run, results)
                     run = _Run()
+                    add_ordinal, add_body, add_session, add_seq = run.add
                     answer = self._answer_without_run(session, seq)
                     crowded = self._table.reply_bytes >= self.limits.max_total_reply_bytes
                     if answer is not None:
                         results[ordinal] = answer
-                        ordinal += 1
                         continue
                 replies[seq] = None
-                run.ordinals.append(ordinal)
-                run.bodies.append(command.body)
-                run.sessions.append(session)
-                run.seqs.append(seq)
-            ordinal += 1
+            add_ordinal(ordinal)
+            add_body(command.body)
+            add_session(session)
+            add_seq(seq)
         return run
 
     def _answer_without_run(self, session: Session, seq: int) -> Result | None:
@@ -290,17 +295,17 @@ class Host(HostState):
             raise self._failure(run, f"returned {type(replies).__name__}, not a sequence of replies") from error
         if count != len(bodies):
             raise self._failure(run, f"returned {count} replies to {len(bodies)} commands")
+        kinds = set(map(type, replies))
+        if not kinds <= _REPLIES:
+            raise self._failure(run, f"returned {_names(kinds - _REPLIES)}: a reply is bytes or Rejected")
+        ordinals = run.ordinals
+        if ordinals[-1] - ordinals[0] == count - 1:
+            results[ordinals[0] : ordinals[-1] + 1] = replies
+        else:
+            for ordinal, reply in zip(ordinals, replies, strict=True):
+                results[ordinal] = reply
         total = 0
-        for ordinal, session, seq, reply in zip(run.ordinals, run.sessions, run.seqs, replies, strict=True):
-            if type(reply) is bytes:
-                size = len(reply)
-            elif type(reply) is Rejected:
-                size = len(reply.reason)
-            else:
-                raise self._failure(
-                    run, f"returned {type(reply).__name__} for command {ordinal}: a reply is bytes or Rejected"
-                )
-            results[ordinal] = reply
+        for session, seq, reply, size in zip(run.sessions, run.seqs, replies, reply_sizes(replies), strict=True):
             if session is not None:
                 session.replies[seq] = reply
                 session.reply_bytes += size
@@ -331,6 +336,10 @@ class Host(HostState):
         if type(answer) is bytes or type(answer) is Rejected:
             return answer
         return Rejected(f"machine {machine_name(self.machine)} answered with {type(answer).__name__}, not bytes")
+
+
+def _names(kinds: set[type]) -> str:
+    return " and ".join(sorted(kind.__name__ for kind in kinds))
 
 
 def _mark(result: Result) -> bytes:

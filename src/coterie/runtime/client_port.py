@@ -151,18 +151,19 @@ class ClientConnection(asyncio.Protocol):
 
     # What the node calls.
 
-    def deliver(self, response: Response) -> None:
-        """Queue an answer (or a `View`) for the next `flush`."""
+    def deliver(self, *responses: Response) -> None:
+        """Queue answers (or a `View`) for the next `flush`."""
         if self._transport is None:
             return
         out = self._out
         if not out:
             self._port.waiting.append(self)
-        body = _encode(response)
-        out.append(pack_length(len(body)))
-        out.append(body)
-        if type(response) is Answer or type(response) is Failure:
-            self._in_flight -= 1
+        for response in responses:
+            body = _encode(response)
+            out.append(pack_length(len(body)))
+            out.append(body)
+            if type(response) is Answer or type(response) is Failure:
+                self._in_flight -= 1
 
     def deliver_encoded(self, frame: bytes) -> None:
         """Queue a frame that is not an answer to one request, for the next `flush`."""

@@ -164,9 +164,7 @@ class NodeLoop:
             return
         now = _now()
         try:
-            request_of = self.engine.request
-            for request in requests:
-                request_of(now, client, request)
+            self.engine.request(now, client, *requests)
         except Exception as error:
             self._fail(error)
             return
@@ -233,9 +231,9 @@ class NodeLoop:
         assert self._sync is not None
         self._sync.store(batch)
 
-    def reply(self, client: object, response: Response) -> None:
+    def reply(self, client: object, *responses: Response) -> None:
         """See `Ports.reply`."""
-        client.deliver(response)  # type: ignore[attr-defined]  # the engine must not know what a handle is; ours all have it
+        client.deliver(*responses)  # type: ignore[attr-defined]  # the engine must not know what a handle is; ours all have it
 
     def publish(self, view: View) -> None:
         """See `Ports.publish`."""

@@ -149,11 +149,12 @@ class Process:
             self._writing = True
             self._node.later(exponential(self._node.rng, STEP_DELAY), "write", self._begin_write)
 
-    def reply(self, client: object, response: Response) -> None:
+    def reply(self, client: object, *responses: Response) -> None:
         """See `Ports.reply`."""
-        self._node.frailty.step()
         assert isinstance(client, int)
-        self._world.reply(client, response)
+        for response in responses:
+            self._node.frailty.step()
+            self._world.reply(client, response)
 
     def publish(self, view: View) -> None:
         """See `Ports.publish`."""

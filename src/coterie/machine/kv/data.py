@@ -58,6 +58,10 @@ class Data(Protocol):
         """Set the key; returns the item that was there, if it is wanted."""
         ...
 
+    def put_alone(self, key: bytes, value: bytes) -> int:
+        """`put` and `commit` of a command that does nothing else; returns the revision."""
+        ...
+
     def delete(self, key: bytes, want_previous: bool = True) -> Item | None:
         """Delete the key; returns the item that was there (its value may be missing if it is not wanted),
         None if there was none (nothing changes)."""

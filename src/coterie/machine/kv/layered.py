@@ -282,6 +282,24 @@ class LayeredStore:
         self._changes.append(item)
         return old
 
+    def put_alone(self, key: bytes, value: bytes) -> int:
+        """See `Data`: most commands are such, on a key that was written since the last flush."""
+        active = self._active
+        old = active.newest.get(key)
+        if old is None or not old.version:
+            self.put(key, value)
+            return self.commit()
+        revision = self.revision = self.revision + 1
+        key = old.key  # one copy of the key
+        older = active.older.get(key)
+        if older is None:
+            active.older[key] = [old]
+        else:
+            older.append(old)
+        item = active.newest[key] = Item(key, value, old.create, revision, old.version + 1)
+        active.log.append(item)
+        return revision
+
     def delete(self, key: bytes, want_previous: bool = True) -> Item | None:
         """See `Data`."""
         old = self.get(key, values=want_previous)

@@ -61,7 +61,7 @@ class KeyValue(DurableMachine):
     def apply(self, batch: Batch) -> Sequence[bytes | Rejected]:
         """Run `protocol.Command`s; the replies are `protocol.Reply`s. What is malformed is rejected."""
         store = self.store
-        put, commit = store.put, store.commit
+        put_alone = store.put_alone
         decode, encode = command_decoder.decode, encoder.encode
         replies: list[bytes | Rejected] = []
         add = replies.append
@@ -75,11 +75,10 @@ class KeyValue(DurableMachine):
                 key, value = command.key, command.value
                 if key and len(key) <= MAX_KEY_BYTES and len(value) <= MAX_VALUE_BYTES:
                     if command.want_previous:
-                        previous = put(key, value, True)
-                        add(encode(PutReply(commit(), previous)))
+                        previous = store.put(key, value, True)
+                        add(encode(PutReply(store.commit(), previous)))
                     else:
-                        put(key, value)
-                        add(encode(PutReply(commit())))
+                        add(encode(PutReply(put_alone(key, value))))
                     continue
             add(self._run(command))
         store.end_batch()

@@ -132,6 +132,11 @@ class Store:
         self._changes.append(item)
         return old
 
+    def put_alone(self, key: bytes, value: bytes) -> int:
+        """See `Data`."""
+        self.put(key, value)
+        return self.commit()
+
     def delete(self, key: bytes, want_previous: bool = True) -> Item | None:
         """Delete the key; returns the item that was there, None if there was none (nothing changes)."""
         old = self._live.pop(key, None)
