@@ -28,7 +28,7 @@ from coterie.client.errors import ClientClosed, ConnectionLost, Unavailable, err
 from coterie.client.failures import BLAMES_MEMBER, Verdict, effect_of, judge, out_of_time
 from coterie.client.frames import FrameError, prefix_of
 from coterie.client.ledger import Ledger
-from coterie.client.requests import NEVER, Drained, Kind, OnDone, Outcome, Request
+from coterie.client.requests import COMMAND, NEVER, OPEN_SESSION, QUERY, Drained, Kind, OnDone, Outcome, Request
 from coterie.client.routing import Routes
 from coterie.client.session import Session
 from coterie.core.types import MemberId, Nanos
@@ -45,9 +45,6 @@ from coterie.engine.protocol import (
     View,
     Welcome,
 )
-
-# Looked up once: a member of an enumeration costs Python 3.11 as much as a call.
-_COMMAND, _QUERY, _OPEN_SESSION, _LINEARIZABLE = Kind.COMMAND, Kind.QUERY, Kind.OPEN_SESSION, ReadMode.LINEARIZABLE
 
 
 class ClientCore:
@@ -82,7 +79,7 @@ class ClientCore:
 
         Raises `InvalidRequest`, `Overloaded`, `ClientClosed`: nothing was sent.
         """
-        request = self._admit(_COMMAND, command, on_done, now + timeout)
+        request = self._admit(COMMAND, command, on_done, now + timeout)
         request.exactly_once = exactly_once
         self._dispatch(now, request)
         return request.id
@@ -98,7 +95,7 @@ class ClientCore:
         at_least: int = 0,
     ) -> int:
         """Ask the machine a question; returns the request's id. Raises as `submit` does."""
-        request = self._admit(_QUERY, question, on_done, now + timeout)
+        request = self._admit(QUERY, question, on_done, now + timeout)
         request.mode = mode
         request.at_least = at_least
         self._dispatch(now, request)
@@ -129,7 +126,7 @@ class ClientCore:
             return
         best = self._routes.best
         for request in tuple(self._requests.values()):
-            if request.kind is not Kind.OPEN_SESSION:
+            if request.kind is not OPEN_SESSION:
                 self._finish(request, ClientClosed("the client was closed", effect=request.effect()))
         if self._session.id and best is not None:
             self._write(best, farewell(self._session.id))
@@ -237,7 +234,7 @@ class ClientCore:
             return
         routes = self._routes
         connection = routes.best
-        if request.kind is _QUERY and request.mode is not _LINEARIZABLE:
+        if request.kind is QUERY and request.mode is not ReadMode.LINEARIZABLE:
             connection = routes.near
         if connection is not None and (request.attempts or request.tried):
             connection = routes.other(request)
@@ -260,10 +257,10 @@ class ClientCore:
         # Each attempt has an id of its own: an answer to an earlier one must not pass for this one's.
         attempt = self._ledger.next_id() if request.sent else request.id
         kind = request.kind
-        if kind is _COMMAND:
+        if kind is COMMAND:
             floor = self._session.floor_of(request.session)
             body = encode(Submit(attempt, request.session, request.seq, floor, request.payload))
-        elif kind is _QUERY:
+        elif kind is QUERY:
             body = encode(Query(attempt, request.mode, request.at_least, request.payload))
         else:
             body = encode_other(request, attempt, self._config.session_ttl)
@@ -283,7 +280,7 @@ class ClientCore:
 
     def _finish(self, request: Request, outcome: Outcome) -> None:
         self._forget(request)
-        if request.kind is _OPEN_SESSION:
+        if request.kind is OPEN_SESSION:
             self._session_outcome(outcome)
         else:
             self._completions.append((request.on_done, outcome))
@@ -311,7 +308,7 @@ class ClientCore:
     def _open_session(self, now: Nanos) -> None:
         session = self._session
         if not session.id and not session.opening:
-            request = self._ledger.open(Kind.OPEN_SESSION)
+            request = self._ledger.open(OPEN_SESSION)
             session.opening = request.id
             self._dispatch(now, request)
 
@@ -346,10 +343,7 @@ class ClientCore:
                 return  # Answered before, by another attempt; or given up.
             if response.revision > self.revision:
                 self.revision = response.revision
-            if len(request.attempts) == 1:
-                request.attempts = ()
-            else:
-                request.ended(connection)
+            request.ended(connection)
             self._finish(request, response)
         elif type(response) is Failure:
             request = connection.take(response.id)
@@ -451,5 +445,5 @@ class ClientCore:
     def _give_up(self) -> None:
         text = f"no member can be reached ({self._routes.book.explain()})"
         for request in tuple(self._requests.values()):
-            if request.kind is not Kind.OPEN_SESSION and request.id in self._requests:
+            if request.kind is not OPEN_SESSION and request.id in self._requests:
                 self._finish(request, Unavailable(text, effect=request.effect()))

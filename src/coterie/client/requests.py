@@ -37,6 +37,10 @@ class Kind(IntEnum):
     """An administrator's question to the leader."""
 
 
+COMMAND, QUERY, OPEN_SESSION = Kind.COMMAND, Kind.QUERY, Kind.OPEN_SESSION
+"""For where time counts: looking a member of an enumeration up costs Python 3.11 as much as a call."""
+
+
 class Request(msgspec.Struct, eq=False):
     """One request, from when it is asked until its one outcome."""
 

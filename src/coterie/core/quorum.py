@@ -41,8 +41,9 @@ class Threshold(msgspec.Struct, frozen=True, array_like=True):
         """See `Quorum.agreed`."""
         if self.size <= 0:
             return 0
-        reached = sorted((values.get(voter, 0) for voter in self.voters), reverse=True)
-        return reached[self.size - 1]
+        reached = [values.get(voter, 0) for voter in self.voters]
+        reached.sort()
+        return reached[-self.size]
 
 
 class Joint(msgspec.Struct, frozen=True, array_like=True):

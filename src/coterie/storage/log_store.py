@@ -68,6 +68,8 @@ class LogStore:
         self._durable: Index = 0
         """Entries up to here are on disk, and no prepared truncation forgets them."""
         self._number = 0
+        self._path = ""
+        """Of the newest segment."""
         self._offset = 0
         self._zeroed_until = 0
         """Length of the newest segment, once the write under way is done."""
@@ -154,6 +156,7 @@ class LogStore:
         store._last = store._durable = contents.last
         store._ends = {number: end for number, end in recovery.ends.items() if number != tail.number}
         store._number, store._offset, store._zeroed_until = tail
+        store._path = f"{directory}/{segment_name(tail.number)}"
         store._segments = [*recovery.stale, *recovery.files]
         store._trim_before = store._needed = store._first_needed()
         store.trim()  # what a crash did not let the process before get done
@@ -201,8 +204,7 @@ class LogStore:
         data = b"".join((head, frame, zeros))
         for position, record in records:
             self._note(record, position, begin)
-        path = f"{self.directory}/{segment_name(self._number)}"
-        self._under_way = Write(self, path, begin - len(head), data, len(frame), batches[-1].mark, self._last)
+        self._under_way = Write(self, self._path, begin - len(head), data, len(frame), batches[-1].mark, self._last)
         return self._under_way
 
     def performed(self, write: Write, last: Index) -> None:
@@ -222,6 +224,7 @@ class LogStore:
         self._segments.append(number)
         self._index.begin_segment()
         self._number = number
+        self._path = f"{self.directory}/{segment_name(number)}"
         self._offset = offset
         self._zeroed_until = self._length(offset + frame_span(payload_bytes, offset))
         return encode_header(header, self._zeroed_until)
