@@ -124,12 +124,14 @@ class AsyncClient:
     def start_command(self, command: bytes, on_done: OnDone, timeout: Nanos, exactly_once: bool = True) -> None:
         """The leanest way: an encoded command, time in nanoseconds."""
         self._core.submit(_now(), command, on_done, timeout=timeout, exactly_once=exactly_once)
-        self._schedule()
+        if not self._scheduled:
+            self._schedule()
 
     def start_query(self, question: bytes, on_done: OnDone, timeout: Nanos) -> None:
         """The leanest way: an encoded question, linearizable; time in nanoseconds."""
         self._core.query(_now(), question, on_done, timeout=timeout)
-        self._schedule()
+        if not self._scheduled:
+            self._schedule()
 
     async def close(self) -> None:
         """End the session and close the connections. Calls under way fail with `ClientClosed`."""

@@ -66,7 +66,6 @@ class ClientCore:
         """Connections with bytes to send."""
         self._closing: list[int] = []
         self._completions: list[tuple[OnDone, Outcome]] = []
-        self._closed = False
         self._unblocked = False
         """The session has room for commands that wait."""
         self.revision = 0
@@ -79,7 +78,7 @@ class ClientCore:
 
         Raises `InvalidRequest`, `Overloaded`, `ClientClosed`: nothing was sent.
         """
-        request = self._admit(COMMAND, command, on_done, now + timeout)
+        request = self._ledger.admit(COMMAND, command, on_done, now + timeout)
         request.exactly_once = exactly_once
         self._dispatch(now, request)
         return request.id
@@ -95,7 +94,7 @@ class ClientCore:
         at_least: int = 0,
     ) -> int:
         """Ask the machine a question; returns the request's id. Raises as `submit` does."""
-        request = self._admit(QUERY, question, on_done, now + timeout)
+        request = self._ledger.admit(QUERY, question, on_done, now + timeout)
         request.mode = mode
         request.at_least = at_least
         self._dispatch(now, request)
@@ -103,13 +102,13 @@ class ClientCore:
 
     def ask_status(self, now: Nanos, on_done: OnDone, *, timeout: Nanos) -> int:
         """Ask a member what it is; the answer's body is a `NodeStatus`. Raises as `submit` does."""
-        request = self._admit(Kind.STATUS, b"", on_done, now + timeout)
+        request = self._ledger.admit(Kind.STATUS, b"", on_done, now + timeout)
         self._dispatch(now, request)
         return request.id
 
     def administer(self, now: Nanos, request: AdminRequest, on_done: OnDone, *, timeout: Nanos) -> int:
         """Ask the leader for a change or a look; returns the request's id. Raises as `submit` does."""
-        admitted = self._admit(admin_kind(request), b"", on_done, now + timeout)
+        admitted = self._ledger.admit(admin_kind(request), b"", on_done, now + timeout)
         admitted.admin = request
         self._dispatch(now, admitted)
         return admitted.id
@@ -122,7 +121,7 @@ class ClientCore:
 
     def close(self, now: Nanos) -> None:
         """End the session, fail what is under way, close all connections. Takes no more requests."""
-        if self._closed:
+        if self._ledger.closed:
             return
         best = self._routes.best
         for request in tuple(self._requests.values()):
@@ -130,7 +129,7 @@ class ClientCore:
                 self._finish(request, ClientClosed("the client was closed", effect=request.effect()))
         if self._session.id and best is not None:
             self._write(best, farewell(self._session.id))
-        self._closed = True
+        self._ledger.closed = True
         self._requests.clear()
         self._closing.extend(self._routes.connections)
         self._routes.connections.clear()
@@ -220,11 +219,6 @@ class ClientCore:
         return len(self._requests)
 
     # Requests: admission, sending, outcome
-
-    def _admit(self, kind: Kind, payload: bytes, on_done: OnDone, deadline: Nanos) -> Request:
-        if self._closed:
-            raise ClientClosed("the client was closed")
-        return self._ledger.admit(kind, payload, on_done, deadline)
 
     def _dispatch(self, now: Nanos, request: Request) -> None:
         """Send it, or let it wait for a session, for a connection, or for a while."""

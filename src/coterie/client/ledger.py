@@ -6,7 +6,7 @@ import heapq
 from collections.abc import Iterator
 
 from coterie.client.config import ClientConfig
-from coterie.client.errors import InvalidRequest, Overloaded
+from coterie.client.errors import ClientClosed, InvalidRequest, Overloaded
 from coterie.client.requests import NEVER, Kind, OnDone, Outcome, Request
 from coterie.core.types import Nanos
 from coterie.engine.protocol import MAX_REQUEST_BYTES
@@ -29,12 +29,16 @@ class Ledger:
         self.live: dict[int, Request] = {}
         self._bytes = 0
         self._last = 0
+        self.closed = False
+        """The client takes no more requests."""
         self._deadlines: list[tuple[Nanos, int]] = []
         """Heap of (deadline, request). What is answered stays in it until it surfaces, or until it is
         rebuilt: removing each at once would cost more than all the rest of a request's book-keeping."""
 
     def admit(self, kind: Kind, payload: bytes, on_done: OnDone, deadline: Nanos) -> Request:
-        """Take a caller's request. Raises `InvalidRequest` or `Overloaded`."""
+        """Take a caller's request. Raises `ClientClosed`, `InvalidRequest` or `Overloaded`."""
+        if self.closed:
+            raise ClientClosed("the client was closed")
         size = len(payload)
         live = self.live
         if size > MAX_REQUEST_BYTES:

@@ -76,7 +76,7 @@ class _Run:
         self.bodies: list[bytes] = []
         self.sessions: list[Session | None] = []
         self.seqs: list[int] = []
-        self.add = self.ordinals.append, self.bodies.append, self.sessions.append, self.seqs.append
+        self.add = self.bodies.append, self.sessions.append, self.seqs.append
 
 
 class Host(HostState):
@@ -164,17 +164,23 @@ class Host(HostState):
         max_replies = self.limits.max_session_replies
         max_bytes = self.limits.max_session_reply_bytes
         crowded = self._table.reply_bytes >= self.limits.max_total_reply_bytes
-        add_ordinal, add_body, add_session, add_seq = run.add
+        add_body, add_session, add_seq = run.add
+        since = first
+        """The commands from here on are in the run, and their ordinals are not yet."""
         for ordinal, command in enumerate(commands, first):
             if type(command) is not Command:
+                run.ordinals += range(since, ordinal)
+                since = ordinal + 1
                 run = self._session_command(command, ordinal, results, run)
-                add_ordinal, add_body, add_session, add_seq = run.add
+                add_body, add_session, add_seq = run.add
                 continue
             session = None
             seq = command.seq
             if command.session:
                 session = living.get(command.session)
                 if session is None:
+                    run.ordinals += range(since, ordinal)
+                    since = ordinal + 1
                     results[ordinal] = _EXPIRED
                     continue
                 if session.touched != index:
@@ -189,19 +195,22 @@ class Host(HostState):
                     or len(replies) >= max_replies
                     or session.reply_bytes >= max_bytes
                 ):
+                    run.ordinals += range(since, ordinal)
+                    since = ordinal
                     self._execute(run, results)
                     run = _Run()
-                    add_ordinal, add_body, add_session, add_seq = run.add
+                    add_body, add_session, add_seq = run.add
                     answer = self._answer_without_run(session, seq)
                     crowded = self._table.reply_bytes >= self.limits.max_total_reply_bytes
                     if answer is not None:
+                        since = ordinal + 1
                         results[ordinal] = answer
                         continue
                 replies[seq] = None
-            add_ordinal(ordinal)
             add_body(command.body)
             add_session(session)
             add_seq(seq)
+        run.ordinals += range(since, first + len(commands))
         return run
 
     def _answer_without_run(self, session: Session, seq: int) -> Result | None:

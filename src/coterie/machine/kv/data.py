@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
-from coterie.machine.kv.protocol import Item
+from coterie.machine.kv.protocol import Item, Put
 
 FIRST_REVISION = 1
 """Of the empty store, as in etcd: the first write makes revision 2."""
@@ -58,8 +58,8 @@ class Data(Protocol):
         """Set the key; returns the item that was there, if it is wanted."""
         ...
 
-    def put_alone(self, key: bytes, value: bytes) -> int:
-        """`put` and `commit` of a command that does nothing else; returns the revision."""
+    def put_each(self, puts: Sequence[Put]) -> None:
+        """`put` and `commit` for each: commands that do nothing else, whose previous items nobody wants."""
         ...
 
     def delete(self, key: bytes, want_previous: bool = True) -> Item | None:

@@ -19,7 +19,7 @@ from coterie.machine.kv.counts import Counts
 from coterie.machine.kv.data import FIRST_REVISION, NEVER, TO_THE_LAST, tombstone
 from coterie.machine.kv.filling import fill
 from coterie.machine.kv.layer import Layer
-from coterie.machine.kv.protocol import Item, encoder
+from coterie.machine.kv.protocol import Item, Put, encoder
 from coterie.machine.kv.records import (
     FORMAT,
     ROW_PLACES,
@@ -282,23 +282,29 @@ class LayeredStore:
         self._changes.append(item)
         return old
 
-    def put_alone(self, key: bytes, value: bytes) -> int:
-        """See `Data`: most commands are such, on a key that was written since the last flush."""
+    def put_each(self, puts: Sequence[Put]) -> None:
+        """See `Data`. Most commands are such, and most keys were written since the last flush."""
         active = self._active
-        old = active.newest.get(key)
-        if old is None or not old.version:
-            self.put(key, value)
-            return self.commit()
-        revision = self.revision = self.revision + 1
-        key = old.key  # one copy of the key
-        older = active.older.get(key)
-        if older is None:
-            active.older[key] = [old]
-        else:
-            older.append(old)
-        item = active.newest[key] = Item(key, value, old.create, revision, old.version + 1)
-        active.log.append(item)
-        return revision
+        newest, superseded, add = active.newest, active.older, active.log.append
+        revision = self.revision
+        for command in puts:
+            key = command.key
+            old = newest.get(key)
+            if old is None or not old.version:
+                self.revision = revision
+                self.put(key, command.value)
+                revision = self.commit()
+                continue
+            revision += 1
+            key = old.key  # one copy of the key
+            older = superseded.get(key)
+            if older is None:
+                superseded[key] = [old]
+            else:
+                older.append(old)
+            item = newest[key] = Item(key, command.value, old.create, revision, old.version + 1)
+            add(item)
+        self.revision = revision
 
     def delete(self, key: bytes, want_previous: bool = True) -> Item | None:
         """See `Data`."""

@@ -17,7 +17,6 @@ from coterie.machine.kv.protocol import (
     Command,
     Compact,
     CompactReply,
-    DeleteRange,
     Item,
     Put,
     PutReply,
@@ -60,33 +59,45 @@ class KeyValue(DurableMachine):
 
     def apply(self, batch: Batch) -> Sequence[bytes | Rejected]:
         """Run `protocol.Command`s; the replies are `protocol.Reply`s. What is malformed is rejected."""
-        store = self.store
-        put_alone = store.put_alone
-        decode, encode = command_decoder.decode, encoder.encode
+        decode = command_decoder.decode
         replies: list[bytes | Rejected] = []
-        add = replies.append
+        puts: list[Put] = []
         for body in batch.commands:
             try:
                 command = decode(body)
             except _UNREADABLE as error:
-                add(Rejected(f"not a key-value command: {error}"))
+                self._put_each(puts, replies)
+                replies.append(Rejected(f"not a key-value command: {error}"))
                 continue
-            if type(command) is Put:
-                key, value = command.key, command.value
-                if key and len(key) <= MAX_KEY_BYTES and len(value) <= MAX_VALUE_BYTES:
-                    if command.want_previous:
-                        previous = store.put(key, value, True)
-                        add(encode(PutReply(store.commit(), previous)))
-                    else:
-                        add(encode(PutReply(put_alone(key, value))))
+            if type(command) is Put and not command.want_previous:
+                key = command.key
+                if key and len(key) <= MAX_KEY_BYTES and len(command.value) <= MAX_VALUE_BYTES:
+                    puts.append(command)
                     continue
-            add(self._run(command))
-        store.end_batch()
+            self._put_each(puts, replies)
+            replies.append(self._run(command))
+        self._put_each(puts, replies)
+        self.store.end_batch()
         return replies
+
+    def _put_each(self, puts: list[Put], replies: list[bytes | Rejected]) -> None:
+        """Run the puts that were gathered, none of which is to be refused."""
+        if puts:
+            first = self.store.revision + 1
+            self.store.put_each(puts)
+            encode = encoder.encode
+            replies += [encode(PutReply(revision)) for revision in range(first, first + len(puts))]
+            puts.clear()
 
     def _run(self, command: Command) -> bytes | Rejected:
         """Any command, the common put aside."""
         store = self.store
+        if isinstance(command, Put):
+            refused = refuse_put(command)
+            if refused is not None:
+                return refused
+            previous = store.put(command.key, command.value, command.want_previous)
+            return encoder.encode(PutReply(store.commit(), previous if command.want_previous else None))
         if isinstance(command, Txn):
             reply = run_txn(store, command)
             return reply if isinstance(reply, Rejected) else encoder.encode(reply)
@@ -96,18 +107,14 @@ class KeyValue(DurableMachine):
                 return refused
             store.compact(command.revision)
             return encoder.encode(CompactReply(store.revision))
-        if isinstance(command, DeleteRange):
-            if not command.key:
-                return EMPTY_KEY
-            deleted = delete_range(store, command)
-            if reply_size(deleted) > MAX_ANSWER_BYTES:
-                store.rollback()
-                return TOO_LARGE
-            store.commit()
-            return encoder.encode(deleted)
-        refused = refuse_put(command)
-        assert refused is not None, "apply runs every put that nothing refuses"
-        return refused
+        if not command.key:
+            return EMPTY_KEY
+        deleted = delete_range(store, command)
+        if reply_size(deleted) > MAX_ANSWER_BYTES:
+            store.rollback()
+            return TOO_LARGE
+        store.commit()
+        return encoder.encode(deleted)
 
     def query(self, question: bytes) -> bytes | Rejected:
         """Answer a `protocol.Question` from the present state or a past one."""

@@ -18,7 +18,7 @@ from operator import attrgetter
 from sortedcontainers import SortedList
 
 from coterie.machine.kv.data import FIRST_REVISION, NEVER, TO_THE_LAST, tombstone
-from coterie.machine.kv.protocol import Item
+from coterie.machine.kv.protocol import Item, Put
 
 SWEEP_REVISIONS = 4096
 """Revisions whose superseded items one `sweep` frees: compaction must not stall the log."""
@@ -132,10 +132,11 @@ class Store:
         self._changes.append(item)
         return old
 
-    def put_alone(self, key: bytes, value: bytes) -> int:
+    def put_each(self, puts: Sequence[Put]) -> None:
         """See `Data`."""
-        self.put(key, value)
-        return self.commit()
+        for put in puts:
+            self.put(put.key, put.value)
+            self.commit()
 
     def delete(self, key: bytes, want_previous: bool = True) -> Item | None:
         """Delete the key; returns the item that was there, None if there was none (nothing changes)."""
