@@ -14,7 +14,7 @@ from typing import Protocol, TypeAlias
 from coterie.core.messages import AnyCommand, Command, Segment
 from coterie.core.types import MemberId, Nanos
 from coterie.engine.ports import Ports
-from coterie.engine.protocol import Answer, Failure, FailureCode, Happened, Response
+from coterie.engine.protocol import Answer, Failure, FailureCode, Happened
 from coterie.machine.interface import Rejected
 from coterie.machine.outcomes import Done, Failed, Result
 
@@ -163,12 +163,10 @@ class Submissions:
         self.count -= len(done.results)
         results = iter(done.results)
         for client, ids in pending.askers:
-            responses: list[Response] = []
-            for id, result in zip(ids, results, strict=False):  # the next asker's results follow
-                if type(result) is bytes:
-                    responses.append(Answer(id, revision, 0, result))
-                else:
-                    responses.append(self._failure(id, result))
+            responses = [
+                Answer(id, revision, 0, result) if type(result) is bytes else self._failure(id, result)
+                for id, result in zip(ids, results, strict=False)  # the next asker's results follow
+            ]
             self._ports.reply(client, *responses)
 
     @staticmethod

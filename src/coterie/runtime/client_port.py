@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 from typing import Protocol, cast
 
 import msgspec
@@ -12,7 +13,6 @@ from coterie.engine.protocol import (
     CLIENT_MAGIC,
     MAX_FRAME_BYTES,
     PROTOCOL_VERSION,
-    Answer,
     Failure,
     FailureCode,
     Happened,
@@ -151,19 +151,17 @@ class ClientConnection(asyncio.Protocol):
 
     # What the node calls.
 
-    def deliver(self, *responses: Response) -> None:
-        """Queue answers (or a `View`) for the next `flush`."""
+    def deliver(self, *answers: Response) -> None:
+        """Queue answers to requests, one for each, for the next `flush`."""
+        self._in_flight -= len(answers)
+        self._queue(answers)
+
+    def _queue(self, responses: Sequence[Response]) -> None:
         if self._transport is None:
             return
-        out = self._out
-        if not out:
+        if not self._out:
             self._port.waiting.append(self)
-        for response in responses:
-            body = _encode(response)
-            out.append(pack_length(len(body)))
-            out.append(body)
-            if type(response) is Answer or type(response) is Failure:
-                self._in_flight -= 1
+        self._out += [pack_length(len(body)) + body for body in map(_encode, responses)]
 
     def deliver_encoded(self, frame: bytes) -> None:
         """Queue a frame that is not an answer to one request, for the next `flush`."""
@@ -232,15 +230,14 @@ class ClientConnection(asyncio.Protocol):
             raise FrameError("the first frame of a client is a Hello")
         if hello.version != PROTOCOL_VERSION:
             text = f"this member speaks version {PROTOCOL_VERSION} of the client protocol, not {hello.version}"
-            self.deliver(Failure(0, FailureCode.INVALID, Happened.NO, text))
+            self._queue([Failure(0, FailureCode.INVALID, Happened.NO, text)])
             self._port.flush()
             self._port.lines.warning("client-refused", source=self._from, client=hello.name, reason=text)
             self.close()
             return
         self._stop_timer()
         self._welcomed = True
-        for frame in self._port.input.welcome():
-            self.deliver(frame)
+        self._queue(self._port.input.welcome())
         self._port.flush()
         self._requests(frames[1:])
 
@@ -263,12 +260,9 @@ class ClientConnection(asyncio.Protocol):
         if len(frames) >= room:
             self._held.extend(frames[room:])
             del frames[room:]
-        requests: list[Request] = []
-        for frame in frames:
-            request = _decode(frame)
-            if type(request) is Hello:
-                raise FrameError("a second Hello")
-            requests.append(request)
+        requests = [_decode(frame) for frame in frames]
+        if Hello in map(type, requests):
+            raise FrameError("a second Hello")
         self._in_flight += len(requests)
         if requests:
             self._port.input.requests_from(self, requests)
