@@ -97,7 +97,7 @@ def watch(child: subprocess.Popen[bytes], nodes: Sequence[LocalNode]) -> tuple[l
         snapshots = max(len(each.snapshot_names) for each in now.nodes)
         say(
             f"  {now.seconds:6.0f} s  {rate:8.0f} puts/s  longest pause {now.pause_ms:6.1f} ms  log {log:7.1f} MB  "
-            f"{snapshots} snapshots  memory {max(each.rss for each in now.nodes) / MB:6.1f} MB"
+            f"{snapshots} snapshots  memory {max(each.own_memory for each in now.nodes) / MB:6.1f} MB"
         )
     if last is None:
         raise RuntimeError("the load said nothing")
@@ -206,6 +206,7 @@ def figures(
         "snapshot_bytes": max(node.newest_snapshot for node in every),
         "store_bytes": max(node.store for node in last.nodes),
         "rss_max": max(node.rss for node in every),
+        "own_memory_max": max(node.own_memory for node in every),
         "pause_ms_max": round(max(each.pause_ms for each in samples), 2),
         "late_ms_max": round(max(each.late_ms for each in samples), 2),
         "restart_s": round(restart_s, 3) if restart_s is not None else None,
@@ -241,6 +242,7 @@ def charts(samples: Sequence[Sample], limit: int) -> list[Chart]:
         nodes("Snapshots on disk", "snapshots"),
         nodes("Store on disk", "store"),
         nodes("Resident memory", "rss"),
+        nodes("Memory of its own: no file is behind it", "own_memory"),
     ]
 
 

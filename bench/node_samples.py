@@ -28,6 +28,9 @@ class NodeSample(msgspec.Struct, frozen=True):
     """All else in the data directory."""
     rss: int
     """Resident memory; 0 if it does not run."""
+    own_memory: int
+    """What of it no file is behind. (The rest is mostly the store's pages, mapped: the system's cache, and given up
+    when memory is wanted for something else.)"""
 
 
 def nodes_of(directory: Path) -> tuple[LocalNode, ...]:
@@ -44,6 +47,7 @@ def sample(node: LocalNode) -> NodeSample:
     log, snapshots = disk_bytes(data / LOG), disk_bytes(data / SNAPSHOTS)
     files = sorted((data / SNAPSHOTS).glob("*")) if (data / SNAPSHOTS).is_dir() else []
     whole = [path for path in files if path.suffix == ".snap"]
+    rss, own_memory = resident_bytes(node.pid)
     return NodeSample(
         name=node.name,
         log=log,
@@ -51,7 +55,8 @@ def sample(node: LocalNode) -> NodeSample:
         newest_snapshot=disk_bytes(whole[-1]) if whole else 0,
         snapshot_names=tuple(path.name for path in files),
         store=disk_bytes(data) - log - snapshots,
-        rss=resident_bytes(node.pid),
+        rss=rss,
+        own_memory=own_memory,
     )
 
 
@@ -71,10 +76,11 @@ def disk_bytes(path: Path) -> int:
     return total
 
 
-def resident_bytes(pid: int) -> int:
-    """Memory that a process holds; 0 if there is no such process."""
+def resident_bytes(pid: int) -> tuple[int, int]:
+    """Resident memory of a process, and what of it no file is behind; 0 if there is no such process."""
     try:
-        pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
-    except (OSError, IndexError):
-        return 0
-    return pages * os.sysconf("SC_PAGE_SIZE")
+        resident, shared = map(int, Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1:3])
+    except (OSError, ValueError):
+        return 0, 0
+    page = os.sysconf("SC_PAGE_SIZE")
+    return resident * page, (resident - shared) * page

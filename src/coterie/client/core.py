@@ -161,7 +161,11 @@ class ClientCore:
             self._rerank(now)
         try:
             for body in found.frames.feed(data):
-                self._response(now, found, decode(body))
+                response = decode(body)
+                if type(response) is Answer:
+                    self._answer(found, response)
+                else:
+                    self._response(now, found, response)
         except (FrameError, msgspec.MsgspecError) as problem:
             if found.id in self._routes.connections:
                 self._abandon(now, found, f"does not speak the client protocol ({problem})")
@@ -330,16 +334,17 @@ class ClientCore:
 
     # Answers
 
+    def _answer(self, connection: Connection, answer: Answer) -> None:
+        request = connection.take(answer.id)
+        if request is None:
+            return  # Answered before, by another attempt; or given up.
+        if answer.revision > self.revision:
+            self.revision = answer.revision
+        request.ended(connection)
+        self._finish(request, answer)
+
     def _response(self, now: Nanos, connection: Connection, response: Response) -> None:
-        if type(response) is Answer:
-            request = connection.take(response.id)
-            if request is None:
-                return  # Answered before, by another attempt; or given up.
-            if response.revision > self.revision:
-                self.revision = response.revision
-            request.ended(connection)
-            self._finish(request, response)
-        elif type(response) is Failure:
+        if type(response) is Failure:
             request = connection.take(response.id)
             if request is not None:
                 self._refused(now, connection, request, response)

@@ -160,6 +160,10 @@ class Log:
         place = bisect_left(self._weights, total - limit_bytes, key=_total_of)
         return min(last, self._weights[place][0]) + 1 if place < len(self._weights) else last + 1
 
+    def remembers(self, index: Index) -> bool:
+        """Whether the entry is in memory, and need not be read from the store."""
+        return index >= self._cache_first
+
     def entries(self, first: Index, last: Index, limit_bytes: int) -> tuple[Entry, ...]:
         """Entries `first` .. at most `last`: at least one, and no more than `limit_bytes` of payload
         unless the first alone is larger."""

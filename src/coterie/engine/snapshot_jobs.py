@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from coterie.core.replica import SnapshotChunk
 from coterie.core.types import SnapshotMeta
-from coterie.engine.work import Job, Lane
+from coterie.engine.work import Job, Lane, at_once
+from coterie.machine.chunks import giving_way
 from coterie.machine.persistence import Flush, Restoration, SnapshotView
 from coterie.storage.snapshots import SnapshotDirectory
 
@@ -17,8 +20,8 @@ class FlushJob(Job):
     def __init__(self, flush: Flush) -> None:
         self.flush = flush
 
-    def perform(self) -> None:
-        self.flush.perform()
+    def perform(self, give_way: Callable[[], None] = at_once) -> None:
+        self.flush.perform()  # memory grows until it is done: it gives way to nobody
 
 
 class InstallJob(Job):
@@ -30,8 +33,8 @@ class InstallJob(Job):
         self.meta = meta
         self.restoration = restoration
 
-    def perform(self) -> None:
-        self.restoration.perform()
+    def perform(self, give_way: Callable[[], None] = at_once) -> None:
+        self.restoration.perform(give_way)
 
 
 class TakeJob(Job):
@@ -48,9 +51,9 @@ class TakeJob(Job):
         self._directory = directory
         self._view = view
 
-    def perform(self) -> None:
+    def perform(self, give_way: Callable[[], None] = at_once) -> None:
         try:
-            self.size = self._directory.write(self.meta, self._view.chunks())
+            self.size = self._directory.write(self.meta, giving_way(self._view.chunks(), give_way))
         finally:
             self._view.close()
         self._directory.prune()
@@ -71,8 +74,9 @@ class ReceiveJob(Job):
         self._directory = directory
         self._chunks = chunks
 
-    def perform(self) -> None:
+    def perform(self, give_way: Callable[[], None] = at_once) -> None:
         for chunk in self._chunks:
             self.whole = self._directory.receive(chunk)
+            give_way()
         if self.whole:
             self._directory.prune()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from enum import Enum
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
@@ -24,14 +25,19 @@ class Lane(Enum):
     """Whatever writes snapshot files."""
 
 
+def at_once() -> None:
+    """Gives way to nobody."""
+
+
 class Job(ABC):
     """Work that touches nothing of the engine's while it is performed."""
 
     lane: Lane
 
     @abstractmethod
-    def perform(self) -> None:
-        """Do it; called once. Raises `OSError` and `ValueError`."""
+    def perform(self, give_way: Callable[[], None] = at_once) -> None:
+        """Do it; called once. Raises `OSError` and `ValueError`. `give_way` is called after each piece of work that
+        nobody waits for at once, and may take its time: who drives the engine lets others go first there."""
 
 
 def lacks_space(problem: BaseException) -> bool:

@@ -6,7 +6,7 @@ they are full, so whoever stores or sends them may cut it again: only the order 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 MAX_CHUNK_BYTES = 1024 * 1024
 """Length of the chunks that `pack` makes."""
@@ -30,6 +30,13 @@ def pack(records: Iterable[bytes]) -> Iterator[bytes]:
             del buffer[:whole]
     if buffer:
         yield bytes(buffer)
+
+
+def giving_way(chunks: Iterable[bytes], give_way: Callable[[], None]) -> Iterator[bytes]:
+    """The chunks; `give_way` is called after what becomes of each."""
+    for chunk in chunks:
+        yield chunk
+        give_way()
 
 
 def unpack(chunks: Iterable[bytes]) -> Iterator[bytes]:

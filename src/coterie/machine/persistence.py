@@ -18,7 +18,7 @@ import msgspec
 from coterie.core.errors import CoterieError
 from coterie.core.settings import Settings
 from coterie.core.types import Epoch, Index, MemberId, Membership, Nanos, SnapshotMeta
-from coterie.machine.chunks import Sections, pack, unpack
+from coterie.machine.chunks import Sections, giving_way, pack, unpack
 from coterie.machine.durable import DurableMachine, MachineFlush
 from coterie.machine.interface import StateMachine
 from coterie.machine.sessions import Frozen, group_records, session_records
@@ -165,21 +165,22 @@ class Restoration:
         self.sessions: list[bytes] = []
         """Without a store: the records of the sessions."""
 
-    def perform(self) -> None:
-        """In a thread: take the snapshot in. Raises `ValueError` if it is none, `OSError` as `Flush` does.
+    def perform(self, give_way: Callable[[], None] | None = None) -> None:
+        """In a thread: take the snapshot in, and call `give_way` after each of its chunks. Raises `ValueError` if
+        it is none, `OSError` as `Flush` does.
 
         The store is empty first and gets its host's record last: whatever comes in between, it never holds
         half of a state that passes for a whole one.
         """
         try:
-            self._perform()
+            self._perform(self._chunks if give_way is None else giving_way(self._chunks, give_way))
         except _NOT_READABLE as error:
             if isinstance(error, StoreFailed):
                 raise
             raise ValueError(f"the snapshot is not readable: {error}") from error
 
-    def _perform(self) -> None:
-        records = unpack(self._chunks)
+    def _perform(self, chunks: Iterable[bytes]) -> None:
+        records = unpack(chunks)
         first = next(records, b"")
         if first[:1] != b"H":
             raise ValueError("the snapshot does not begin with a header")

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 
 from coterie.engine.work import Job, Lane, lacks_space
+from coterie.runtime.pace import Pace
 from coterie.runtime.sync_thread import end_process
 
 STOP_TIMEOUT_S = 5.0
@@ -61,9 +62,10 @@ class WorkThreads:
         while (job := self._queues[lane].get()) is not None:
             if self._stopping:
                 continue
+            pace = Pace(lambda: self._stopping)
             problem: Exception | None = None
             try:
-                job.perform()
+                job.perform(pace.give_way)
             except Exception as error:
                 problem = error
             if isinstance(problem, OSError) and not lacks_space(problem):

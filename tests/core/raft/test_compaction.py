@@ -6,7 +6,7 @@ from tests.core.test_log import BASE, Disk, empty_log, entry
 
 from coterie.core.log import WEIGHT_STEP_BYTES, Log
 from coterie.core.outbox import Outbox
-from coterie.core.raft.compaction import FOLLOWER_ENTRIES, compaction_index
+from coterie.core.raft.compaction import FOLLOWER_ENTRIES, TRANSFER_BYTES, compaction_index
 from coterie.core.settings import Settings
 from coterie.core.types import Epoch, Index
 
@@ -50,6 +50,15 @@ def test_what_is_kept_is_bounded_in_bytes_too() -> None:
     for_a_follower = SNAPSHOT - index(4000, SNAPSHOT - 1900, payload=1024, log_bytes=4 << 20)
     assert for_a_follower == 1900
     assert SNAPSHOT - index(4000, SNAPSHOT - 2100, payload=1024, log_bytes=4 << 20) == kept
+
+
+def test_it_waits_for_a_follower_that_is_sent_a_snapshot_longer_if_the_snapshot_is_larger() -> None:
+    heavy = log(64 * 1024)  # some 300 MiB after the base
+    behind = SNAPSHOT - 3000
+    chosen = Settings(snapshot_keep_entries=0, snapshot_log_bytes=1 << 20)
+    assert TRANSFER_BYTES < 64 * 1024 * 3000
+    assert compaction_index(heavy, chosen, SNAPSHOT, (), [(behind, 1 << 20)]) == SNAPSHOT
+    assert compaction_index(heavy, chosen, SNAPSHOT, (), [(behind, 100 << 20)]) == behind
 
 
 def test_a_log_that_is_short_already_is_left_alone() -> None:

@@ -9,7 +9,7 @@ from coterie.core.config import MILLISECOND, ReplicaConfig
 from coterie.core.messages import Append, AppendReply, InstallSnapshot, InstallSnapshotReply
 from coterie.core.raft.compaction import FOLLOWER_ENTRIES
 from coterie.core.replica import Effects
-from coterie.core.types import NO_EPOCH, Epoch, Index, MemberId, Membership, SnapshotMeta
+from coterie.core.types import NO_EPOCH, Entry, Epoch, Index, MemberId, Membership, SnapshotMeta
 
 ALONE = Membership(MEMBERS[:3], (3,), learners=(1, 2))
 """Member 3 decides alone, and 1 and 2 learn."""
@@ -225,3 +225,34 @@ def test_the_log_waits_for_a_follower_that_is_being_sent_a_snapshot_and_not_for_
 
 def own_snapshot(leader: Leader, index: Index) -> SnapshotMeta:
     return snapshot(index, epoch=leader.replica.epoch, membership=ALONE)
+
+
+class Piecemeal(OneMember):
+    """Leads epoch 2 with forty entries on disk, of which an `Append` takes one."""
+
+    def __init__(self) -> None:
+        super().__init__((first(ALONE), *commands(2, 39)), applied=1)
+        while self.replica.leader != 3:
+            self.now = self.drain().deadline
+            self.replica.wake(self.now)
+            self.drain()
+            self.stored()
+        self.stored()
+
+    def entries(self, first: Index, last: Index, limit_bytes: int) -> list[Entry]:
+        return super().entries(first, first, limit_bytes)
+
+    def accept(self, index: Index) -> list[Index]:
+        """The follower holds the log up to there; the entries that it is sent for that."""
+        answer = AppendReply(self.replica.epoch, True, index, 0, NO_EPOCH, 1, 0)
+        sent = [message for to, message in self.receive(answer, 1).send if to == 1]
+        return [entry.index for message in sent if isinstance(message, Append) for entry in message.entries]
+
+
+def test_entries_that_must_be_read_are_sent_a_few_at_a_time_and_more_for_each_answer() -> None:
+    leader = Piecemeal()
+    answer = AppendReply(leader.replica.epoch, False, 40, 4, NO_EPOCH, 1, 0)
+    leader.receive(answer, 1)
+    assert leader.accept(5) == [6, 7]
+    assert leader.accept(6) == [8, 9]
+    assert leader.accept(7) == [10, 11]

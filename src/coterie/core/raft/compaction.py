@@ -24,19 +24,21 @@ TRANSFER_FACTOR = 4
 """While a snapshot is on its way to a follower, and until it has caught up from there, the log waits for it with what
 weighs at most this many times `snapshot_log_bytes` ..."""
 TRANSFER_BYTES = 64 * MIB
-"""... or this, if it is more: else, under load, it would need the next snapshot as soon as it has this one,
-without end (hashicorp/raft #697)."""
+"""... or this ..."""
+TRANSFER_SHARE = 2
+"""... or this many times the snapshot, whichever is most: else, under load, it would need the next snapshot as
+soon as it has this one, without end (hashicorp/raft #697). A large one takes long to write, to send and to install."""
 
 
 def compaction_index(
-    log: Log, settings: Settings, snapshot: Index, needs: Iterable[Index], sending: Iterable[Index] = ()
+    log: Log, settings: Settings, snapshot: Index, needs: Iterable[Index], sending: Iterable[tuple[Index, int]] = ()
 ) -> Index:
     """Up to where to forget entries, given a snapshot at `snapshot`. Not above it; at or below the log's base
     if nothing is to be forgotten.
 
     `needs`: for each follower that lives, the index after which it needs entries. One that is too far behind
     holds nothing back: a snapshot is cheaper for it, and the log would grow with its distance. `sending`: the same for
-    those that are being sent a snapshot, or catch up from one.
+    those that are being sent a snapshot, or catch up from one, with its bytes.
     """
     keep = settings.snapshot_keep_entries
     index = max(snapshot - keep, log.first_within(snapshot, settings.snapshot_log_bytes // KEPT_SHARE) - 1)
@@ -45,6 +47,9 @@ def compaction_index(
         snapshot - entries,
         log.first_within(snapshot, settings.snapshot_log_bytes // FOLLOWER_SHARE) - 1,
     )
-    farthest = log.first_within(snapshot, max(settings.snapshot_log_bytes * TRANSFER_FACTOR, TRANSFER_BYTES)) - 1
-    held = [need for need in needs if need >= lowest] + [end for end in sending if end >= farthest]
+    held = [need for need in needs if need >= lowest]
+    for end, size in sending:
+        weight = max(settings.snapshot_log_bytes * TRANSFER_FACTOR, TRANSFER_BYTES, size * TRANSFER_SHARE)
+        if end >= log.first_within(snapshot, weight) - 1:
+            held.append(end)
     return min(index, snapshot, *held)

@@ -18,6 +18,10 @@ from coterie.core.raft.state import State
 from coterie.core.replica import Accepted, MemberProgress, Refusal, Refused, SnapshotReader
 from coterie.core.types import NOBODY, Entry, EntryKind, Index, MemberId, Membership, Nanos, Token
 
+OLD_APPENDS = 2
+"""Messages with entries that are read from the store, to one follower, before it has answered again: as with TCP's slow
+start, their number doubles with each round trip, up to the window."""
+
 
 class Leadership:
     """All that a member holds because it leads in one epoch; dropped when it no longer does."""
@@ -236,7 +240,7 @@ class Leadership:
         else:
             progress.become_probe()
 
-    def snapshot_taken(self, now: Nanos, size: int) -> tuple[Sequence[Index], Sequence[Index]]:
+    def snapshot_taken(self, now: Nanos, size: int) -> tuple[Sequence[Index], Sequence[tuple[Index, int]]]:
         """A snapshot of `size` bytes is there: whoever waits for one gets it now, before the log moves past it.
         Returns after which entries followers go on (see `compaction_index`)."""
         timeout = self._state.config.election_timeout
@@ -358,9 +362,11 @@ class Leadership:
 
     def _send_entries(self, now: Nanos, member: MemberId, progress: Progress) -> bool:
         """Send entries as far as the window allows. A follower that is silent gets none: reading old
-        entries from the disk for one that is dead would slow those that live."""
+        entries from the disk for one that is dead would slow those that live. Of old ones no more than
+        `OLD_APPENDS` are sent at a time, and again for each answer: to read a whole window delays everybody."""
         state = self._state
         sent = False
+        old = 0
         if progress.mode is Mode.PROBE and now - progress.heard_at > state.config.election_timeout:
             return False
         while progress.next <= state.log.last_index and progress.open:
@@ -368,6 +374,10 @@ class Leadership:
                 # Never from the first entry that is left: a log with a gap matches nothing (catalogue L15).
                 self.snapshots.begin(member, progress)
                 return sent
+            if not state.log.remembers(progress.next):
+                old += 1
+                if old > OLD_APPENDS:
+                    break
             entries = state.log.entries(progress.next, state.log.last_index, state.config.max_append_bytes)
             self._send(now, member, progress, entries)
             progress.sent(entries[-1].index, sum(len(entry.payload) for entry in entries))

@@ -27,8 +27,8 @@ class SnapshotSender:
         self._throttle = Throttle(state.config.max_snapshot_bytes_per_s)
         self._transfers: dict[MemberId, Outgoing] = {}
         self.wanted = False
-        self._catching_up: set[MemberId] = set()
-        """Those that got a snapshot and are still far behind."""
+        self._catching_up: dict[MemberId, int] = {}
+        """Those that got a snapshot and are still far behind; and its bytes."""
 
     @property
     def active(self) -> bool:
@@ -45,13 +45,20 @@ class SnapshotSender:
         transfer = self._transfers.get(member)
         return transfer.snapshot.meta.index if transfer is not None else None
 
-    def ends(self, now: Nanos, progress: Mapping[MemberId, Progress]) -> list[Index]:
+    def ends(self, now: Nanos, progress: Mapping[MemberId, Progress]) -> list[tuple[Index, int]]:
         """After which entry each follower will go on that is being sent a snapshot, or has still to catch up from
-        one. A silent one holds nothing back."""
+        one, and the bytes of that snapshot. A silent one holds nothing back."""
         last, timeout = self._state.log.last_index, self._state.config.election_timeout
-        self._catching_up = {m for m in self._catching_up if m in progress and progress[m].match + CAUGHT_UP < last}
-        going_on = [progress[m].match for m in self._catching_up if now - progress[m].heard_at <= timeout]
-        return going_on + [transfer.snapshot.meta.index for _, transfer in self._living(now, progress)]
+        self._catching_up = {
+            member: size
+            for member, size in self._catching_up.items()
+            if member in progress and progress[member].match + CAUGHT_UP < last
+        }
+        ends = [(t.snapshot.meta.index, t.snapshot.size) for _, t in self._living(now, progress)]
+        for member, size in self._catching_up.items():
+            if now - progress[member].heard_at <= timeout:
+                ends.append((progress[member].match, size))
+        return ends
 
     def begin(self, member: MemberId, progress: Progress) -> bool:
         """Send the member the newest snapshot instead of entries. False if there is none that will do.
@@ -75,8 +82,9 @@ class SnapshotSender:
 
     def end(self, member: MemberId) -> None:
         """The member has what it needs, or is no follower any more."""
-        if self._transfers.pop(member, None) is not None:
-            self._catching_up.add(member)
+        transfer = self._transfers.pop(member, None)
+        if transfer is not None:
+            self._catching_up[member] = transfer.snapshot.size
 
     def interrupted(self, member: MemberId) -> None:
         """The connection to the member closed: what was under way is lost."""
