@@ -100,6 +100,37 @@ def test_a_batch_is_bounded_by_bytes_and_by_commands() -> None:
     assert ledger == sorted(ledger)
 
 
+@pytest.mark.parametrize("most", [1, 2, 5, 7])
+def test_each_of_many_clients_gets_the_answers_to_its_own_requests_however_they_are_cut_into_batches(most: int) -> None:
+    cluster = Cluster(config=EngineConfig(max_batch_commands=most, max_pending_requests=30))
+    leader, _ = cluster.elect()
+    engine = cluster.nodes[leader].engine
+    for id, client, count in ((10, "one", 3), (20, "two", 1), (30, "one", 6), (40, "three", 2), (50, "two", 4)):
+        puts = [put(id + i, f"{client} {id + i}".encode()) for i in range(count)]
+        # What is no plain command stands among them, and is not passed by nor mixed up with them.
+        engine.request(cluster.now, client, *puts[:2], OpenSession(id + 8, SECOND), AskStatus(id + 9), *puts[2:])
+    cluster.flush(leader)
+    cluster.run(100)
+    for (client, id), (answer,) in cluster.answers.items():
+        assert isinstance(answer, Answer), answer
+        if id % 10 < 8:
+            assert answer.body == f"{client} {id}".encode()
+    assert len(cluster.answers) == 16 + 2 * 5
+    assert engine.idle
+
+
+def test_of_requests_that_come_at_once_those_beyond_the_limit_are_refused_one_by_one() -> None:
+    cluster = Cluster(config=EngineConfig(max_pending_requests=3))
+    leader, _ = cluster.elect()
+    too_large = put(2, bytes(MAX_REQUEST_BYTES + 1))
+    cluster.nodes[leader].engine.request(cluster.now, ME, put(1), too_large, put(3), put(4), put(5), put(6))
+    cluster.flush(leader)
+    cluster.run(10)
+    assert [body(cluster, id) for id in (1, 3, 4)] == [b"x"] * 3
+    assert failure(cluster, 2) == (FailureCode.INVALID, Happened.NO)
+    assert [failure(cluster, id) for id in (5, 6)] == [(FailureCode.OVERLOADED, Happened.NO)] * 2
+
+
 def test_the_machines_no_is_a_rejection() -> None:
     cluster = Cluster()
     _, (follower, _) = cluster.elect()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-REST = 3.0
+REST = 5.0
 """For each second that a thread had to wait in its last piece of work, it rests so many ..."""
-MAX_REST_S = 0.1
+MAX_REST_S = 0.15
 """... but no longer than this: work goes on, whatever the load."""
 
 
