@@ -23,7 +23,9 @@ OVERLAP = 2
 CROWD = 8
 """Commands in an entry from which on its clients are expected to come back together."""
 GATHER_SHARE = 4
-"""They are waited for at most this fraction (one in ...) of the time that the entry took."""
+"""They are waited for at most this fraction (one in ...) of the time that the entry took ..."""
+GATHER_MOST: Nanos = 4 * MILLISECOND
+"""... or for all of that time if it was no longer than this: on a fast network."""
 MAX_FORWARDED_COMMANDS = 65536
 """Commands that peers forwarded to this leader and that are not proposed yet."""
 
@@ -179,7 +181,8 @@ class Proposals:
         if proposed is not None:
             at, commands = proposed
             self._free_since = now
-            self._gather = (now - at) // GATHER_SHARE if commands >= CROWD else 0
+            took = now - at
+            self._gather = max(took // GATHER_SHARE, min(took, GATHER_MOST)) if commands >= CROWD else 0
             self._expected = commands + self._submissions.queued + self._incoming_commands
 
     # -- sending -----------------------------------------------------------------------------
