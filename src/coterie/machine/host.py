@@ -165,8 +165,7 @@ class Host(HostState):
         max_bytes = self.limits.max_session_reply_bytes
         crowded = self._table.reply_bytes >= self.limits.max_total_reply_bytes
         add_body, add_session, add_seq = run.add
-        since = first
-        """The commands from here on are in the run, and their ordinals are not yet."""
+        since = first  # the commands from here on are in the run, and their ordinals are not yet
         for ordinal, command in enumerate(commands, first):
             if type(command) is not Command:
                 run.ordinals += range(since, ordinal)

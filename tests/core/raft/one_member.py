@@ -91,6 +91,15 @@ class OneMember:
             self.mark = effects.store.mark
         return effects
 
+    def lead(self) -> None:
+        """Until member 3 has won an election, by its own vote."""
+        while self.replica.leader != 3:
+            self.now = self.drain().deadline
+            self.replica.wake(self.now)
+            self.drain()
+            self.stored()
+        self.stored()
+
     def stored(self) -> Effects:
         self.replica.stored(self.now, self.mark)
         return self.drain()

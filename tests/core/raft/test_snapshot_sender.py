@@ -22,12 +22,7 @@ class Leader(OneMember):
 
     def __init__(self, base: Index = 10) -> None:
         super().__init__((first(ALONE), *commands(2, 9)), base=BEGINNING, applied=1)
-        while self.replica.leader != 3:
-            self.now = self.drain().deadline
-            self.replica.wake(self.now)
-            self.drain()
-            self.stored()
-        self.stored()
+        self.lead()
         assert self.replica.commit == 11
         self.asleep(2 * TIMEOUT)
         self.take(base)
@@ -232,12 +227,7 @@ class Piecemeal(OneMember):
 
     def __init__(self) -> None:
         super().__init__((first(ALONE), *commands(2, 39)), applied=1)
-        while self.replica.leader != 3:
-            self.now = self.drain().deadline
-            self.replica.wake(self.now)
-            self.drain()
-            self.stored()
-        self.stored()
+        self.lead()
 
     def entries(self, first: Index, last: Index, limit_bytes: int) -> list[Entry]:
         return super().entries(first, first, limit_bytes)

@@ -19,8 +19,8 @@ from coterie.core.replica import Accepted, MemberProgress, Refusal, Refused, Sna
 from coterie.core.types import NOBODY, Entry, EntryKind, Index, MemberId, Membership, Nanos, Token
 
 OLD_APPENDS = 2
-"""Messages with entries that are read from the store, to one follower, before it has answered again: as with TCP's slow
-start, their number doubles with each round trip, up to the window."""
+"""Messages with entries that must be read from the store, to one follower, in one `send_all`: other inputs come between
+this and the next. Each answer leads to one, so the messages under way double with each round trip, up to the window."""
 
 
 class Leadership:
