@@ -169,7 +169,7 @@ def test_wrong_usage_is_code_2(here: Path, arguments: tuple[str, ...]) -> None:
 
 def test_status_shows_every_member_also_one_that_is_down(here: Path, cluster: Cluster) -> None:
     down = cluster.members[2]
-    cluster.do(down.stop)
+    cluster.stop(down)
     done = run(here, "status", "--json", endpoints=cluster.members[1].address)
     assert done.code == 0
     status = done.json
@@ -197,7 +197,7 @@ def test_status_shows_every_member_also_one_that_is_down(here: Path, cluster: Cl
 
 
 def test_status_names_no_leader_that_does_not_answer(here: Path, cluster: Cluster) -> None:
-    cluster.do(cluster.leader.stop)
+    cluster.stop(cluster.leader)
     status = run(here, "status", "--json", endpoints=cluster.endpoints).json
     assert status["leader"] is None
 
@@ -205,7 +205,7 @@ def test_status_names_no_leader_that_does_not_answer(here: Path, cluster: Cluste
 def test_status_of_a_local_cluster_that_is_down_still_names_its_members(here: Path, cluster: Cluster) -> None:
     write_state(here, cluster)
     for member in cluster.members:
-        cluster.do(member.stop)
+        cluster.stop(member)
     done = run(here, "status", "--json")
     assert done.code == 3
     assert done.json["leader"] is None

@@ -223,9 +223,9 @@ def test_requests_go_to_the_leader_and_follow_it(call: Shell, cluster: Cluster) 
 def test_members_that_die_and_come_back_are_found_again(call: Shell, cluster: Cluster) -> None:
     call("put", "k", "v")
     for member in cluster.members[:2]:
-        cluster.do(member.stop)
+        cluster.stop(member)
     assert call("put", "k", "v2").revision
-    cluster.do(cluster.members[2].stop)
+    cluster.stop(cluster.members[2])
     with pytest.raises((Unavailable, TimedOut)) as raised:
         call("put", "k", "v3", timeout=0.3)
     assert raised.value.effect is not Effect.YES
@@ -238,7 +238,7 @@ def test_members_that_die_and_come_back_are_found_again(call: Shell, cluster: Cl
 def test_an_idle_blocking_client_notices_that_its_connection_is_gone_before_it_sends() -> None:
     with Cluster(1) as cluster, connect(cluster.endpoints) as client:
         client.put("k", "v")
-        cluster.do(cluster.leader.stop)
+        cluster.stop(cluster.leader)
         threading.Event().wait(0.02)  # Idle for longer than the client trusts its connections unseen.
         with pytest.raises(Unavailable) as raised:
             client.put("k", "v2", session=False, timeout=0.2)
@@ -374,7 +374,7 @@ def test_ipv6_endpoints_are_dialled() -> None:
     except OSError:
         pytest.skip("no IPv6 on this machine")
     with Cluster(1) as cluster:
-        cluster.do(cluster.leader.stop)
+        cluster.stop(cluster.leader)
         cluster.leader.host = "::1"
         asyncio.run_coroutine_threadsafe(cluster.leader.start(), cluster._loop).result(5)
         with connect(f"[::1]:{cluster.leader.port}") as client:
