@@ -10,10 +10,12 @@ from tests.mutants.planting import SAFETY, planted
 ELECTION = "core/raft/election.py"
 FOLLOWER = "core/raft/follower.py"
 LEADER = "core/raft/leader.py"
+LEADING = "core/leading/leadership.py"
+MEMBER = "core/state.py"
+PARTICIPANT = "core/participant.py"
+STREAM = "core/following/stream.py"
+TIMERS = "core/following/election.py"
 STATE = "core/raft/state.py"
-REPLICA = "core/raft/replica.py"
-LOG = "core/log.py"
-OUTBOX = "core/outbox.py"
 QUORUM = "core/quorum.py"
 WRITE = "storage/write.py"
 FRAME = "storage/frame.py"
@@ -36,7 +38,7 @@ FIRST_ROWS: Final = (
         "R02",
         "epoch and vote are not read back after a restart",
         [
-            (STATE, "self.epoch: Epoch = recovered.hard_state.epoch", "self.epoch: Epoch = Epoch(0, 0)"),
+            (MEMBER, "self.epoch: Epoch = recovered.hard_state.epoch", "self.epoch: Epoch = Epoch(0, 0)"),
             (STATE, "self.vote: MemberId = recovered.hard_state.vote", "self.vote: MemberId = NOBODY"),
         ],
         frozenset({"epoch-monotonic", "one-vote"}),
@@ -73,21 +75,21 @@ FIRST_ROWS: Final = (
         "R08",
         "a vote that comes twice counts twice",
         [
-            (ELECTION, "        self._votes: set[MemberId] = set()", "        self._votes: list[MemberId] = []"),
+            (TIMERS, "        self._votes: set[MemberId] = set()", "        self._votes: list[MemberId] = []"),
             (
-                ELECTION,
+                TIMERS,
                 "        self._votes = set()\n        self._own_vote_mark = None\n        if leader",
                 "        self._votes = []\n        self._own_vote_mark = None\n        if leader",
             ),
-            (ELECTION, "self._votes = {state.own}", "self._votes = [state.own]"),
+            (TIMERS, "self._votes = {state.own}", "self._votes = [state.own]"),
             (
                 ELECTION,
                 "        self._votes = set()\n        self._wait_for_outcome(now)\n        request",
                 "        self._votes = []\n        self._wait_for_outcome(now)\n        request",
             ),
-            (ELECTION, "self._votes.add(self._state.own)\n", "self._votes.append(self._state.own)\n"),
+            (TIMERS, "self._votes.add(self._state.own)\n", "self._votes.append(self._state.own)\n"),
             (
-                ELECTION,
+                TIMERS,
                 "        self._votes.add(sender)\n        if state",
                 "        self._votes.append(sender)\n        if state",
             ),
@@ -173,8 +175,8 @@ FIRST_ROWS: Final = (
         [
             (
                 LEADER,
-                "if index <= state.commit or state.log.epoch_at(index) != state.epoch:",
-                "if index <= state.commit:",
+                "return self._state.log.epoch_at(index) == self._state.epoch",
+                "return True",
             )
         ],
         SAFETY,
@@ -239,13 +241,13 @@ FIRST_ROWS: Final = (
     planted(
         "L09",
         "a refusal advances what is known to match",
-        [(LEADER, "        if m.accepted:\n            commit = ", "        if True:\n            commit = ")],
+        [(LEADING, "        if m.accepted:\n            commit = ", "        if True:\n            commit = ")],
         SAFETY,
     ),
     planted(
         "L18",
         "entries of a deposed leader are taken",
-        [(REPLICA, "        if m.epoch < state.epoch:\n", "        if False:\n")],
+        [(PARTICIPANT, "        if m.epoch < state.epoch:\n", "        if False:\n")],
         SAFETY,
         first=11,
     ),
@@ -254,7 +256,7 @@ FIRST_ROWS: Final = (
         "a leader counts its own copy before it is durable",
         [
             (
-                LEADER,
+                LEADING,
                 "        matches[state.own] = state.log.durable_index\n",
                 "        matches[state.own] = state.log.last_index\n",
             )
@@ -274,7 +276,7 @@ FIRST_ROWS: Final = (
         "entries are acknowledged before they are durable",
         [
             (
-                FOLLOWER,
+                STREAM,
                 "            self._state.outbox.promise(to, reply)",
                 "            self._state.outbox.post(to, reply)",
             )
@@ -372,7 +374,7 @@ CONTROLS: Final = (
                 "        state.outbox.promise(sender, VoteReply(state.epoch, True))\n" * 2,
             ),
             (
-                LEADER,
+                LEADING,
                 "        # A follower commits only what the message vouches for (L05): more it was not told.\n",
                 "        state.outbox.send.append(state.outbox.send[-1])\n",
             ),
@@ -404,7 +406,7 @@ CONTROLS: Final = (
         "a lease is held for half as long as it may be",
         [
             (
-                "core/raft/lease.py",
+                "core/leading/lease.py",
                 "    return settings.lease_ms * MILLISECOND * 1000 // (1000 + settings.clock_drift_permille)\n",
                 "    return settings.lease_ms * MILLISECOND * 500 // (1000 + settings.clock_drift_permille)\n",
             )

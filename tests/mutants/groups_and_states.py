@@ -6,18 +6,16 @@ from typing import Final
 
 from tests.mutants.planting import SAFETY, planted
 
-CHANGES = "core/raft/changes.py"
-COMPACTION = "core/raft/compaction.py"
-ELECTION = "core/raft/election.py"
-LEADER = "core/raft/leader.py"
-LEASE = "core/raft/lease.py"
+CHANGES = "core/leading/changes.py"
+COMPACTION = "core/leading/compaction.py"
+LEADING = "core/leading/leadership.py"
+MEMBER = "core/state.py"
+LEASE = "core/leading/lease.py"
 QUORUM = "core/quorum.py"
-READS = "core/raft/reads.py"
-RECEIVER = "core/raft/snapshot_receiver.py"
-STATE = "core/raft/state.py"
-TRANSFER = "core/raft/transfer.py"
+READS = "core/leading/reads.py"
+RECEIVER = "core/following/snapshot_receiver.py"
+TRANSFER = "core/leading/transfer.py"
 ADMINISTRATION = "engine/administration.py"
-ENGINE_SNAPSHOTS = "engine/snapshots.py"
 MEMBER_CHANGES = "engine/member_changes.py"
 QUERIES = "engine/queries.py"
 HOST = "machine/host_state.py"
@@ -39,14 +37,14 @@ SNAPSHOT_ROWS: Final = (
             (
                 RECEIVER,
                 (
-                    "        if m.meta.index <= state.commit or state.log.epoch_at(m.meta.index) == m.meta.epoch:\n"
+                    "        if m.meta.index <= state.commit or state.holds(m.meta):\n"
                     "            self._decline(now, sender, m)\n            return\n"
                 ),
                 "",
             ),
             (
                 RECEIVER,
-                "        if meta.index > state.commit and state.log.epoch_at(meta.index) != meta.epoch:\n",
+                "        if meta.index > state.commit and not state.holds(meta):\n",
                 "        if meta.index != state.log.base_index:\n",
             ),
         ],
@@ -61,12 +59,12 @@ SNAPSHOT_ROWS: Final = (
         "of a joint configuration only the new half comes back with a snapshot",
         [
             (
-                STATE,
+                MEMBER,
                 "self._memberships = Timeline(base.index, base.membership)",
                 "self._memberships = Timeline(base.index, msgspec.structs.replace(base.membership, outgoing=()))",
             ),
             (
-                STATE,
+                MEMBER,
                 "else meta.membership\n",
                 "else msgspec.structs.replace(meta.membership, outgoing=())\n",
             ),
@@ -162,7 +160,7 @@ SNAPSHOT_ROWS: Final = (
         "entries are sent where a snapshot is needed",
         [
             (
-                LEADER,
+                LEADING,
                 "                self.snapshots.begin(member, progress)\n                return sent\n",
                 "                progress.next = state.log.base_index + 1\n",
             ),
@@ -208,7 +206,7 @@ MEMBERSHIP_ROWS: Final = (
         "a configuration takes effect when the next one is appended",
         [
             (
-                STATE,
+                MEMBER,
                 "        self._memberships.append(entry.index, membership)\n        self._refresh_quorums()\n",
                 "        self._refresh_quorums()\n        self._memberships.append(entry.index, membership)\n",
             )
@@ -238,7 +236,7 @@ MEMBERSHIP_ROWS: Final = (
         "a learner campaigns",
         [
             (
-                STATE,
+                MEMBER,
                 (
                     "            if self.own in membership.voters or self.own in membership.outgoing:\n"
                     "                return True\n"
@@ -254,7 +252,7 @@ MEMBERSHIP_ROWS: Final = (
         "a member retires before its removal is committed",
         [
             (
-                STATE,
+                MEMBER,
                 "if self.is_member or self.membership_index > self.commit or not self.membership.members:",
                 "if self.is_member or not self.membership.members:",
             )
@@ -268,7 +266,7 @@ MEMBERSHIP_ROWS: Final = (
         "the joint configuration is left before it is committed",
         [
             (
-                LEADER,
+                LEADING,
                 "        self._changing = entry.index\n",
                 (
                     "        self._changing = entry.index\n"
@@ -286,7 +284,7 @@ MEMBERSHIP_ROWS: Final = (
         "voters change without a joint phase",
         [
             (
-                "core/raft/membership.py",
+                "core/leading/membership.py",
                 "    return Membership((*members, *leaving), voters, now.voters, learners, now.phase_1, now.phase_2)",
                 "    return Membership(members, voters, (), learners, now.phase_1, now.phase_2)",
             )
@@ -300,7 +298,7 @@ MEMBERSHIP_ROWS: Final = (
         "a leader that is no voter any more counts its own copy",
         [
             (
-                LEADER,
+                LEADING,
                 "        index = state.phase_2.agreed(matches)\n",
                 (
                     "        if state.own not in state.membership.voters and state.membership.voters:\n"
@@ -350,7 +348,7 @@ READ_ROWS: Final = (
         "a leader reads without asking anybody",
         [
             (
-                LEADER,
+                LEADING,
                 "        return self.has_committed and self.lease.holds(now)\n",
                 "        return self.has_committed\n",
             )
@@ -363,7 +361,7 @@ READ_ROWS: Final = (
         "a read index is given before an entry of the own epoch is committed",
         [
             (
-                LEADER,
+                LEADING,
                 "ask = self.reads.ready_to_ask and self.has_committed and not",
                 "ask = self.reads.ready_to_ask and not",
             )
@@ -442,12 +440,12 @@ READ_ROWS: Final = (
         "what is not committed is applied",
         [
             (
-                STATE,
+                MEMBER,
                 "        if self.handed_out >= self.commit:\n",
                 "        if self.handed_out >= self.log.last_index:\n",
             ),
             (
-                STATE,
+                MEMBER,
                 "self.log.entries(self.handed_out + 1, self.commit, self.config",
                 "self.log.entries(self.handed_out + 1, self.log.last_index, self.config",
             ),

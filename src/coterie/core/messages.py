@@ -206,6 +206,100 @@ class StateDigest(msgspec.Struct, frozen=True, array_like=True, tag=14):
     """Newest cluster version that the sender's program knows."""
 
 
+class Canvass(msgspec.Struct, frozen=True, array_like=True, tag=15):
+    """'Would you promise me a ballot of this round?' Multi-Paxos's question before a prepare: whoever a quorum answers
+    is connected to a quorum that misses a leader (OmniPaxos, 5.1). Promises nothing, changes nothing."""
+
+    round: int
+    commit: Index
+    """The sender's: what it needs begins after it."""
+
+
+class CanvassReply(msgspec.Struct, frozen=True, array_like=True, tag=16):
+    """Answers a `Canvass`."""
+
+    epoch: Epoch
+    """The highest ballot that the sender has promised."""
+    asked: int
+    """The round of the `Canvass` that this answers, so that a late answer counts for nothing."""
+    granted: bool
+
+
+class Prepare(msgspec.Struct, frozen=True, array_like=True, tag=17):
+    """Phase 1a ("Paxos Made Simple" 2.2) for every slot from `first` on at once (2.5; PMMC 2). Leaves only when the
+    proposer's own ballot is durable."""
+
+    epoch: Epoch
+    """The ballot."""
+    first: Index
+    """Slots before it are known to be chosen, or were told already."""
+    held: tuple[tuple[Index, Epoch], ...]
+    """What the proposer itself holds from `first` on, as runs of ballots (first slot of the run, ballot), up to
+    `held_last`: what it holds of the same or a higher ballot need not be sent."""
+    held_last: Index
+    transfer: bool = False
+    """True when the leader itself asked for it: stickiness does not apply."""
+
+
+class Promise(msgspec.Struct, frozen=True, array_like=True, tag=18):
+    """Phase 1b: 'I accept nothing of a lower ballot any more; this is what I have accepted'. Leaves only when the
+    promise is durable. Bounded: what comes after `through` is asked for with another `Prepare`."""
+
+    epoch: Epoch
+    """The ballot promised."""
+    first: Index
+    """As in the `Prepare` that this answers."""
+    entries: tuple[Entry, ...]
+    """Accepted in a higher ballot than the proposer holds, each with the ballot it was accepted in."""
+    through: Index
+    """Of the slots from `first` to here, `entries` are all there is to tell."""
+    last: Index
+    """The last slot in which the sender has accepted anything."""
+    commit: Index
+    """Slots up to here are chosen, and what the sender holds there is what was chosen."""
+
+
+class Accept(msgspec.Struct, frozen=True, array_like=True, tag=19):
+    """Phase 2a for the slots after `prev_index`; heartbeat, commit index and read round in one. Entries of older
+    ballots are chosen: they come first, to a member that lacks them."""
+
+    epoch: Epoch
+    """The ballot."""
+    prev_index: Index
+    entries: tuple[Entry, ...]
+    commit: Index
+    round: int
+    """As in `Append`."""
+    echo: Nanos
+    lag: Nanos
+
+
+class Accepted(msgspec.Struct, frozen=True, array_like=True, tag=20):
+    """Phase 2b; leaves only when what it says is durable."""
+
+    epoch: Epoch
+    """The ballot."""
+    accepted: bool
+    """False: the `Accept` leaves a gap after what this member vouches for."""
+    index: Index
+    """Accepted: each slot up to here is accepted in this ballot, or known to be chosen. A gap: the `prev_index` of
+    the `Accept`."""
+    vouched: Index
+    """A gap: up to where this member vouches for its slots."""
+    round: int
+    stamp: Nanos
+    """As in `AppendReply`."""
+
+
+class Nack(msgspec.Struct, frozen=True, array_like=True, tag=21):
+    """Answers a `Prepare` or an `Accept` of a lower ballot than one that was promised ("Paxos Made Simple" 2.3)."""
+
+    epoch: Epoch
+    """The ballot promised."""
+
+
+Acknowledgement: TypeAlias = AppendReply | Accepted
+
 Message: TypeAlias = (
     PreVote
     | PreVoteReply
@@ -221,6 +315,13 @@ Message: TypeAlias = (
     | InstallSnapshotReply
     | TimeoutNow
     | StateDigest
+    | Canvass
+    | CanvassReply
+    | Prepare
+    | Promise
+    | Accept
+    | Accepted
+    | Nack
 )
 
 _encoder = msgspec.msgpack.Encoder()

@@ -191,7 +191,7 @@ class MemberProgress(msgspec.Struct, frozen=True):
     """`probe`, `replicate` or `snapshot`."""
     snapshot_offset: int = 0
     caught_up: bool = False
-    """Near enough to be promoted: see `raft/membership.py` for the bounds."""
+    """Near enough to be promoted: see `leading/catch_up.py` for the bounds."""
 
 
 class Effects(msgspec.Struct):

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from collections import deque
-
+from coterie.core.following.stream import Stream
 from coterie.core.messages import Append, AppendReply
-from coterie.core.raft.state import State
+from coterie.core.raft.state import RaftState
 from coterie.core.types import NO_EPOCH, Entry, Epoch, Index, MemberId, Nanos
 
-MAX_FRESHNESS_POINTS = 64
-"""Pairs of (commit, time) remembered for the age bound of stale reads."""
 
-
-class Follower:
+class Follower(Stream):
     """Takes a leader's `Append`s into the log and acknowledges what is durable."""
 
-    def __init__(self, state: State) -> None:
-        self._state = state
-        self._ack: tuple[MemberId, AppendReply] | None = None
-        self._fresh: deque[tuple[Index, Nanos]] = deque(maxlen=MAX_FRESHNESS_POINTS)
+    _state: RaftState
 
     def handle_append(self, now: Nanos, sender: MemberId, m: Append) -> None:
         """An `Append` of the present epoch, from its leader."""
@@ -39,8 +32,7 @@ class Follower:
         # Only what this message vouches for: beyond it, our log may hold a deposed leader's
         # entries (figure 2, AppendEntries 5; catalogue L05). And never backwards (L06).
         state.commit = max(state.commit, min(m.commit, matched))
-        if m.lag >= 0 and 0 < m.echo <= now:
-            self._remember_freshness(m)
+        self._remember_freshness(now, m)
         self._acknowledge(now, sender, m, matched)
 
     def _take(self, sender: MemberId, entries: tuple[Entry, ...]) -> None:
@@ -71,51 +63,8 @@ class Follower:
         hint_index, hint_epoch = state.log.last_at_most(m.prev_index, m.prev_epoch)
         state.outbox.post(sender, AppendReply(state.epoch, False, m.prev_index, hint_index, hint_epoch, m.round, now))
 
-    def _acknowledge(self, now: Nanos, sender: MemberId, m: Append, matched: Index) -> None:
-        """Acknowledge what matches; one acknowledgement a drain, for the highest index.
-
-        A heartbeat is answered at once, for as much as is durable: it says 'you lead', and must
-        not wait for a slow disk. Entries are acknowledged only once they are durable.
-        """
-        state = self._state
-        reply = AppendReply(state.epoch, True, matched, 0, NO_EPOCH, m.round, now)
-        if not m.entries and matched > state.log.durable_index:
-            reply = AppendReply(state.epoch, True, state.log.durable_index, 0, NO_EPOCH, m.round, now)
-            state.outbox.post(sender, reply)
-            return
-        if self._ack is not None:
-            to, earlier = self._ack
-            if to == sender and earlier.epoch == reply.epoch:
-                reply = AppendReply(
-                    state.epoch, True, max(matched, earlier.index), 0, NO_EPOCH, max(m.round, earlier.round), now
-                )
-            else:
-                self.release()
-        self._ack = (sender, reply)
-
-    def release(self) -> None:
-        """Let the gathered acknowledgement go, durable entries at once, others when they are."""
-        if self._ack is None:
-            return
-        to, reply = self._ack
-        self._ack = None
-        if reply.index <= self._state.log.durable_index:
-            self._state.outbox.post(to, reply)
-        else:
-            self._state.outbox.promise(to, reply)
-
-    def _remember_freshness(self, m: Append) -> None:
-        """`m` left the leader after our clock showed `echo`, and `lag` before that a quorum confirmed it:
-        so `commit` covers all that was acknowledged until echo - lag, on our own clock."""
-        self._fresh.append((m.commit, m.echo - m.lag))
-
-    def age_bound(self, now: Nanos, applied: Index) -> Nanos:
-        """See `Replica.age_bound`."""
-        best = -1
-        for commit, covered in self._fresh:
-            if commit <= applied:
-                best = covered if best < 0 else max(best, covered)
-        return -1 if best < 0 else max(0, now - best)
+    def _accepted(self, index: Index, round_: int, now: Nanos) -> AppendReply:
+        return AppendReply(self._state.epoch, True, index, 0, NO_EPOCH, round_, now)
 
     @staticmethod
     def stale_reply(epoch: Epoch, now: Nanos, m: Append) -> AppendReply:

@@ -1,65 +1,27 @@
-"""Raft behind the `Replica` interface: passes each input to its mechanism, gathers the effects."""
+"""Raft behind the `Replica` interface: what its own messages mean."""
 
 from __future__ import annotations
 
 import random
 
 from coterie.core.config import ReplicaConfig
-from coterie.core.messages import (
-    Append,
-    AppendReply,
-    InstallSnapshot,
-    InstallSnapshotReply,
-    Message,
-    PreVote,
-    PreVoteReply,
-    ReadIndex,
-    ReadIndexReply,
-    RequestVote,
-    TimeoutNow,
-    VoteReply,
-)
-from coterie.core.raft.announcement import Announcement
-from coterie.core.raft.changes import Changes
-from coterie.core.raft.compaction import compaction_index
-from coterie.core.raft.election import Election
+from coterie.core.messages import Accept, Append, Message, PreVote, PreVoteReply, RequestVote, VoteReply
+from coterie.core.participant import Participant
+from coterie.core.raft.election import RaftElection
 from coterie.core.raft.follower import Follower
-from coterie.core.raft.leader import Leadership
-from coterie.core.raft.relay import Relay
-from coterie.core.raft.snapshot_receiver import SnapshotReceiver
-from coterie.core.raft.state import State
-from coterie.core.raft.transfer import Transfers
+from coterie.core.raft.leader import RaftLeadership
+from coterie.core.raft.state import RaftState
 from coterie.core.records import Recovered
-from coterie.core.replica import (
-    Effects,
-    LogReader,
-    Lost,
-    MemberProgress,
-    ReadReady,
-    Refusal,
-    Refused,
-    Replica,
-    SnapshotReader,
-)
-from coterie.core.settings import Settings
-from coterie.core.snapshot_transfer import Snapshot
-from coterie.core.types import (
-    NOBODY,
-    Epoch,
-    Index,
-    Mark,
-    MemberId,
-    Membership,
-    MembershipChange,
-    Nanos,
-    Role,
-    SnapshotMeta,
-    Token,
-)
+from coterie.core.replica import LogReader, SnapshotReader
+from coterie.core.types import Index, MemberId, Nanos
 
 
-class Raft(Replica):
+class Raft(Participant):
     """One Raft member. See `core.replica` for the contract."""
+
+    _state: RaftState
+    _election: RaftElection
+    _stream: Follower
 
     def __init__(
         self,
@@ -73,377 +35,27 @@ class Raft(Replica):
         rng: random.Random,
         now: Nanos,
     ) -> None:
-        self._state = State(own, config, recovered, reader, rng, applied)
-        self._election = Election(self._state, now)
-        self._follower = Follower(self._state)
-        self._receiver = SnapshotReceiver(self._state)
-        self._snapshots = snapshots
-        self._leadership: Leadership | None = None
-        self._changes = Changes(self._state)
-        self._transfers = Transfers(self._state)
-        self._relay = Relay(self._state)
-        self._announcement = Announcement(self._state)
-        self._settled = False
+        state = RaftState(own, config, recovered, reader, rng, applied)
+        super().__init__(state, RaftElection(state, now), Follower(state), snapshots)
 
-    # -- inputs ------------------------------------------------------------------------------
-
-    @property
-    def settled(self) -> bool:
-        """See `Replica.settled`."""
-        return self._settled
-
-    def receive(self, now: Nanos, sender: MemberId, message: Message) -> None:
-        """See `Replica.receive`."""
-        if isinstance(message, AppendReply):
-            # By far the most frequent: many only repeat what a quorum has said already.
-            if self._on_append_reply(now, sender, message):
-                self._settled = False
-                self._drop_lost_leadership()
-            return
-        self._settled = False
+    def _receive(self, now: Nanos, sender: MemberId, message: Message) -> None:
         if isinstance(message, Append):
-            self._on_append(now, sender, message)
-        elif isinstance(message, ReadIndex):
-            self._on_read_index(now, sender, message)
-        elif isinstance(message, ReadIndexReply):
-            self._relay.answered(message)
+            if self._from_leader(now, sender, message):
+                self._stream.handle_append(now, sender, message)
         elif isinstance(message, PreVote):
             self._election.handle_pre_vote(now, sender, message)
             if self._leadership is not None:
                 self._leadership.roster.stranger(now, sender)
         elif isinstance(message, PreVoteReply):
             self._election.handle_pre_vote_reply(now, sender, message)
-        elif isinstance(message, TimeoutNow):
-            self._election.handle_timeout_now(now, sender, message)
         elif isinstance(message, RequestVote):
             self._election.handle_request_vote(now, sender, message)
-        elif isinstance(message, InstallSnapshot):
-            self._on_install_snapshot(now, sender, message)
-        elif isinstance(message, InstallSnapshotReply):
-            self._on_install_snapshot_reply(now, sender, message)
         elif isinstance(message, VoteReply) and self._election.handle_vote_reply(now, sender, message):
             self._lead(now)
-        self._drop_lost_leadership()
 
-    def wake(self, now: Nanos) -> None:
-        """See `Replica.wake`."""
-        self._settled = False
-        leadership = self._leadership
-        if leadership is None:
-            if self._election.wake(now):
-                self._lead(now)
-            self._relay.repeat(now)
-            return
-        resignation = leadership.resignation(now)
-        if resignation is not None:
-            leadership.call_successor(now)
-            self._election.step_down(now, self._state.epoch, f"gave up leadership: {resignation}")
-            self._drop_lost_leadership()
+    def _stale(self, now: Nanos, sender: MemberId, m: Append | Accept) -> None:
+        assert isinstance(m, Append)
+        self._state.outbox.post(sender, Follower.stale_reply(self._state.epoch, now, m))
 
-    def propose(self, now: Nanos, token: Token, payload: bytes, *, prompt: bool = False) -> None:
-        """See `Replica.propose`."""
-        self._settled = False
-        if self._leadership is None:
-            self._state.refuse(token)
-        else:
-            self._leadership.propose(token, payload, prompt)
-
-    def read(self, now: Nanos, token: Token) -> None:
-        """See `Replica.read`."""
-        self._settled = False
-        state = self._state
-        if self._leadership is not None:
-            if not self._leadership.read(NOBODY, token):
-                state.outbox.outcomes.append(Refused(token, Refusal.OVERLOADED, state.own))
-        elif state.leader == NOBODY:
-            state.refuse(token)
-        else:
-            self._relay.ask(now, token)
-
-    def stored(self, now: Nanos, mark: Mark) -> None:
-        """See `Replica.stored`."""
-        state = self._state
-        state.no_space = False
-        state.outbox.stored(mark)
-        state.log.stored(mark)
-        if self._leadership is not None:
-            commit = state.commit
-            self._leadership.stored(now)
-            self._settled = self._settled and state.commit == commit
-            return
-        if self._receiver.installing:
-            self._settled = False
-        if self._election.stored(mark):
-            self._settled = False
-            self._lead(now)
-
-    def store_failed(self, now: Nanos, mark: Mark) -> None:
-        """See `Replica.store_failed`."""
-        self._settled = False
-        self._state.no_space = True
-
-    def connection_closed(self, now: Nanos, peer: MemberId, refused: bool) -> None:
-        """See `Replica.connection_closed`."""
-        self._settled = False
-        if self._leadership is not None:
-            self._leadership.connection_closed(peer)
-        elif refused and peer == self._state.leader and self._state.is_voter:
-            self._election.leader_gone(now)
-
-    # -- messages that depend on the epoch ---------------------------------------------------
-
-    def _on_append(self, now: Nanos, sender: MemberId, m: Append) -> None:
-        if self._from_leader(now, sender, m):
-            self._follower.handle_append(now, sender, m)
-
-    def _on_install_snapshot(self, now: Nanos, sender: MemberId, m: InstallSnapshot) -> None:
-        if self._from_leader(now, sender, m):
-            self._receiver.handle_chunk(now, sender, m)
-
-    def _from_leader(self, now: Nanos, sender: MemberId, m: Append | InstallSnapshot) -> bool:
-        """What only a leader says: follow it, if its epoch is no older than ours."""
-        state = self._state
-        if m.epoch < state.epoch:
-            # A deposed leader: tell it (Raft 5.1; catalogue L18).
-            if isinstance(m, Append):
-                state.outbox.post(sender, Follower.stale_reply(state.epoch, now, m))
-            else:
-                state.outbox.post(sender, SnapshotReceiver.stale_reply(state.epoch, now, m))
-            return False
-        if m.epoch == state.epoch and (state.role is Role.LEADER or state.leader not in (NOBODY, sender)):
-            state.outbox.raise_alarm(
-                "Election Safety (Raft 5.2)",
-                f"{state.name(sender)} sends entries as leader of epoch {m.epoch}, but "
-                f"{state.name(state.leader)} leads it",
-            )
-            return False
-        if m.epoch > state.epoch:
-            self._election.step_down(now, m.epoch, f"{state.name(sender)} leads a newer epoch")
-            self._drop_lost_leadership()
-        if state.role is not Role.FOLLOWER or state.leader != sender:
-            self._election.follow(now, sender, f"{state.name(sender)} won the election")
-        self._election.heard_leader(now)
-        return True
-
-    def _on_append_reply(self, now: Nanos, sender: MemberId, m: AppendReply) -> bool:
-        """Returns whether there is something to do now."""
-        state = self._state
-        if m.epoch > state.epoch:
-            self._election.newer_epoch_seen(now, sender, m.epoch)
-            return True
-        if m.epoch == state.epoch and self._leadership is not None:
-            return self._leadership.handle_reply(now, sender, m)
-        return False
-
-    def _on_install_snapshot_reply(self, now: Nanos, sender: MemberId, m: InstallSnapshotReply) -> None:
-        state = self._state
-        if m.epoch > state.epoch:
-            self._election.newer_epoch_seen(now, sender, m.epoch)
-        elif m.epoch == state.epoch and self._leadership is not None:
-            self._leadership.handle_install_reply(now, sender, m)
-
-    def _on_read_index(self, now: Nanos, sender: MemberId, m: ReadIndex) -> None:
-        state = self._state
-        if self._leadership is None or not self._leadership.read(sender, m.token):
-            state.outbox.post(sender, ReadIndexReply(state.epoch, m.token, 0))
-
-    # -- changes of role ---------------------------------------------------------------------
-
-    def _asked(self, token: Token) -> Leadership | None:
-        """What only a leader can do was asked of this member: refused if it leads not."""
-        self._settled = False
-        if self._leadership is None:
-            self._state.refuse(token)
-        return self._leadership
-
-    def _lead(self, now: Nanos) -> None:
-        """The election is won: lead in the present epoch."""
-        state = self._state
-        state.role = Role.LEADER
-        state.leader = state.own
-        state.reason = f"won the election: {state.reason}"
-        self._leadership = Leadership(state, self._snapshots, now, self._election.campaign_began)
-
-    def _drop_lost_leadership(self) -> None:
-        """After a step-down, let go what only a leader holds: reads get no answer from here."""
-        if self._leadership is None or self._state.role is Role.LEADER:
-            return
-        state = self._state
-        for member, token in self._leadership.reads.abandon():
-            if member == NOBODY:
-                state.outbox.outcomes.append(Lost(token, state.leader))
-            else:
-                state.outbox.post(member, ReadIndexReply(state.epoch, token, 0))
-        self._leadership = None
-
-    # -- operators, snapshots ----------------------------------------------------------------
-
-    def change_membership(self, now: Nanos, token: Token, change: MembershipChange) -> None:
-        """See `Replica.change_membership`."""
-        leadership = self._asked(token)
-        if leadership is not None:
-            self._changes.membership(now, token, change, leadership)
-
-    def change_settings(self, now: Nanos, token: Token, settings: Settings) -> None:
-        """See `Replica.change_settings`."""
-        leadership = self._asked(token)
-        if leadership is not None:
-            self._changes.settings(token, settings, leadership)
-
-    def transfer_leadership(self, now: Nanos, token: Token, to: MemberId) -> None:
-        """See `Replica.transfer_leadership`."""
-        leadership = self._asked(token)
-        if leadership is not None:
-            self._transfers.request(now, token, to, leadership)
-
-    def snapshot_taken(self, now: Nanos, meta: SnapshotMeta, size: int) -> None:
-        """See `Replica.snapshot_taken`."""
-        self._settled = False
-        state = self._state
-        if not self._receiver.taken(Snapshot(meta, size)):
-            return
-        needs, sending = self._leadership.snapshot_taken(now, size) if self._leadership is not None else ((), ())
-        index = min(state.handed_out, compaction_index(state.log, state.settings, meta.index, needs, sending))
-        if index > state.log.base_index:
-            state.compact(index)
-
-    def snapshot_kept(self, now: Nanos, meta: SnapshotMeta, offset: int) -> None:
-        """See `Replica.snapshot_kept`."""
-        self._settled = False
-        self._receiver.kept(now, meta, offset)
-
-    def snapshot_received(self, now: Nanos, meta: SnapshotMeta) -> None:
-        """See `Replica.snapshot_received`."""
-        self._settled = False
-        self._receiver.received(now, meta)
-
-    def snapshot_failed(self, now: Nanos, meta: SnapshotMeta, reason: str) -> None:
-        """See `Replica.snapshot_failed`."""
-        self._settled = False
-        self._receiver.failed(now, meta)
-
-    @property
-    def settings(self) -> Settings:
-        """See `Replica.settings`."""
-        return self._state.settings
-
-    @property
-    def removed(self) -> bool:
-        """See `Replica.removed`."""
-        return self._announcement.removed
-
-    @property
-    def first_index(self) -> Index:
-        """See `Replica.first_index`."""
-        return self._state.log.base_index + 1
-
-    def progress(self, now: Nanos) -> tuple[MemberProgress, ...]:
-        """See `Replica.progress`."""
-        return self._leadership.known(now) if self._leadership is not None else ()
-
-    # -- drain -------------------------------------------------------------------------------
-
-    def drain(self, now: Nanos) -> Effects:
-        """See `Replica.drain`."""
-        state, outbox = self._state, self._state.outbox
-        leadership = self._leadership
-        self._settled = True
-        if outbox.alarm is not None:
-            return Effects(deadline=now, alarm=outbox.alarm)
-        if leadership is not None:
-            self._answer_reads(now, leadership)  # first: the round of those that came meanwhile may begin now
-            leadership.send_all(now)
-            self._answer_reads(now, leadership)  # a single voter's round is over at once
-            if leadership.handing_over:
-                self._transfers.advance(now, leadership)
-        if self._transfers.current is not None:
-            self._transfers.settle(now, leadership)
-        self._follower.release()
-        self._relay.settle()
-        store = outbox.close_batch(now)
-        if store is not None:
-            state.log.batch_closed(store.mark)
-        install = self._receiver.to_install() if self._receiver.installing else None
-        effects = Effects(
-            deadline=self._deadline(now),
-            store=store,
-            send=outbox.send,
-            send_after=outbox.send_after,
-            committed=() if self._receiver.installing else state.next_committed(),
-            more=state.handed_out < state.commit and not self._receiver.installing,
-            reads=outbox.reads,
-            outcomes=outbox.outcomes,
-            role=self._announcement.change(),
-            install=install,
-        )
-        if self._receiver.chunks:
-            effects.chunks, self._receiver.chunks = self._receiver.chunks, []
-        if leadership is not None and leadership.snapshots.wanted:
-            effects.snapshot_wanted, leadership.snapshots.wanted = True, False
-        outbox.send, outbox.send_after, outbox.reads, outbox.outcomes = [], [], [], []
-        return effects
-
-    def _answer_reads(self, now: Nanos, leadership: Leadership) -> None:
-        state = self._state
-        for member, token, index in leadership.answered_reads(now):
-            if member == NOBODY:
-                state.outbox.reads.append(ReadReady(token, index))
-            else:
-                state.outbox.post(member, ReadIndexReply(state.epoch, token, index))
-
-    def _deadline(self, now: Nanos) -> Nanos:
-        if self._leadership is not None:
-            deadline = self._leadership.deadline(now)
-        else:
-            deadline = min(self._election.deadline, self._relay.deadline())
-        transfer = self._transfers.current
-        if transfer is not None:
-            deadline = min(deadline, self._transfers.deadline(transfer, self._leadership is not None))
-        return deadline
-
-    # -- what others may look at -------------------------------------------------------------
-
-    @property
-    def role(self) -> Role:
-        """See `Replica.role`."""
-        return self._announcement.role
-
-    @property
-    def leader(self) -> MemberId:
-        """See `Replica.leader`."""
-        return self._state.leader
-
-    @property
-    def epoch(self) -> Epoch:
-        """The present term, as (term, 0)."""
-        return self._state.epoch
-
-    @property
-    def commit(self) -> Index:
-        """Highest index known to be committed."""
-        return self._state.commit
-
-    @property
-    def last_index(self) -> Index:
-        """End of this member's log, durable or not."""
-        return self._state.log.last_index
-
-    @property
-    def membership(self) -> Membership:
-        """The newest membership in the log."""
-        return self._state.membership
-
-    @property
-    def uncommitted_bytes(self) -> int:
-        """See `Replica.uncommitted_bytes`."""
-        return self._leadership.uncommitted_bytes if self._leadership is not None else 0
-
-    def age_bound(self, now: Nanos, applied: Index) -> Nanos:
-        """See `Replica.age_bound`."""
-        if self._leadership is None:
-            return self._follower.age_bound(now, applied)
-        return self._leadership.age_bound(now, applied)
-
-    def confirmed_elapsed(self) -> Nanos:
-        """See `Replica.confirmed_elapsed`."""
-        return self._leadership.confirmation.credit if self._leadership is not None else 0
+    def _new_leadership(self, now: Nanos) -> RaftLeadership:
+        return RaftLeadership(self._state, self._snapshots, now, self._election.campaign_began)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from tests.core.raft.one_member import BYTES, KEEP_NONE, MEMBERS, OneMember, commands, first, snapshot
+from tests.core.one_member import BYTES, KEEP_NONE, MEMBERS, OneMember, commands, first, snapshot
 
 from coterie.core.config import MILLISECOND, ReplicaConfig
+from coterie.core.leading.compaction import FOLLOWER_ENTRIES
 from coterie.core.messages import Append, AppendReply, InstallSnapshot, InstallSnapshotReply
-from coterie.core.raft.compaction import FOLLOWER_ENTRIES
 from coterie.core.replica import Effects
 from coterie.core.types import NO_EPOCH, Entry, Epoch, Index, MemberId, Membership, SnapshotMeta
 

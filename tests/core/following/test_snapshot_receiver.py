@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from tests.core.raft.one_member import (
+from tests.core.one_member import (
     BYTES,
     DATA,
     EMPTY,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from coterie.core.leading.reads import RemoteReads
 from coterie.core.messages import ReadIndex, ReadIndexReply
-from coterie.core.raft.reads import RemoteReads
-from coterie.core.raft.state import State
 from coterie.core.replica import Lost, ReadReady, Refusal, Refused
+from coterie.core.state import State
 from coterie.core.types import NOBODY, Nanos, Token
 
 NEVER: Nanos = 1 << 62

@@ -5,9 +5,9 @@ from __future__ import annotations
 import msgspec
 
 from coterie.core.messages import InstallSnapshot, InstallSnapshotReply
-from coterie.core.raft.state import State
 from coterie.core.replica import SnapshotChunk
 from coterie.core.snapshot_transfer import Snapshot
+from coterie.core.state import State
 from coterie.core.types import Epoch, Mark, MemberId, Nanos, Role, SnapshotMeta
 
 MAX_BACKOFF_DOUBLINGS = 6
@@ -57,7 +57,7 @@ class SnapshotReceiver:
     def handle_chunk(self, now: Nanos, sender: MemberId, m: InstallSnapshot) -> None:
         """A chunk from the leader of the present epoch; no bytes are the question how much is here."""
         state = self._state
-        if m.meta.index <= state.commit or state.log.epoch_at(m.meta.index) == m.meta.epoch:
+        if m.meta.index <= state.commit or state.holds(m.meta):
             self._decline(now, sender, m)
             return
         incoming = self._incoming
@@ -89,9 +89,9 @@ class SnapshotReceiver:
         """The log holds all that the snapshot does: keep it, and say so once that is durable.
 
         Up to the commit index, an older snapshot would take back what is applied, and what was acknowledged
-        since (catalogue N01). Past it, an entry with the snapshot's index and epoch shows that everything
-        before it is equal, too (log matching): what follows it stays, for it may be acknowledged (Raft 7:
-        'retain log entries following it'), and the snapshot says no more than that the prefix is committed.
+        since (catalogue N01). Past it, if the log is sure to hold the same (`State.holds`), what follows stays, for
+        it may be acknowledged (Raft 7: 'retain log entries following it'), and the snapshot says no more than that
+        the prefix is committed.
         """
         state = self._state
         state.commit = max(state.commit, m.meta.index)
@@ -117,7 +117,7 @@ class SnapshotReceiver:
         state, incoming = self._state, self._awaited(meta)
         self._incoming = None
         self._failures = 0
-        if meta.index > state.commit and state.log.epoch_at(meta.index) != meta.epoch:
+        if meta.index > state.commit and not state.holds(meta):
             if state.role is Role.LEADER:
                 state.outbox.raise_alarm(
                     "Leader Completeness (Raft 5.4.3)",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from coterie.core.raft.state import State
 from coterie.core.replica import RoleChange
+from coterie.core.state import State
 from coterie.core.types import Epoch, MemberId, Membership, Role
 
 PASSIVE = frozenset({Role.FOLLOWER, Role.LEARNER})

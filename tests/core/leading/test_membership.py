@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coterie.core import quorum
+from coterie.core.leading.membership import MAX_MEMBERS, Rejection, describe, encode, leave, plan
 from coterie.core.quorum import Quorum
-from coterie.core.raft.membership import MAX_MEMBERS, Rejection, describe, encode, leave, plan
 from coterie.core.replica import Refusal
 from coterie.core.types import Member, MemberId, Membership, MembershipChange
 

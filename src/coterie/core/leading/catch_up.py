@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from coterie.core.config import MILLISECOND, ReplicaConfig
-from coterie.core.raft.progress import Mode, Progress
+from coterie.core.leading.progress import Mode, Progress
 from coterie.core.types import Index, MemberId, Nanos
 
 MAX_TRAILING_ENTRIES = 250

@@ -33,10 +33,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from coterie.core.config import MILLISECOND
-from coterie.core.raft.confirmation import Confirmation
-from coterie.core.raft.progress import Progress
-from coterie.core.raft.state import State
+from coterie.core.leading.confirmation import Confirmation
+from coterie.core.leading.progress import Progress
 from coterie.core.settings import Settings
+from coterie.core.state import State
 from coterie.core.types import Index, MemberId, Nanos
 
 

@@ -13,10 +13,10 @@ so in this epoch, for that message may arrive at any later time.
 from __future__ import annotations
 
 from coterie.core.config import MILLISECOND
+from coterie.core.leading.leadership import Leadership
 from coterie.core.messages import TimeoutNow
-from coterie.core.raft.leader import Leadership
-from coterie.core.raft.state import State
 from coterie.core.replica import Refusal, Refused, Transferred
+from coterie.core.state import State
 from coterie.core.types import NOBODY, Epoch, MemberId, Nanos, Token
 
 NO_TOKEN: Token = 0

@@ -5,11 +5,11 @@ from __future__ import annotations
 import msgspec
 
 from coterie.core import quorum
-from coterie.core.raft.leader import Leadership
-from coterie.core.raft.membership import Rejection, plan
-from coterie.core.raft.state import State
+from coterie.core.leading.leadership import Leadership
+from coterie.core.leading.membership import Rejection, plan
 from coterie.core.replica import Accepted, Refusal, Refused
 from coterie.core.settings import Settings
+from coterie.core.state import State
 from coterie.core.types import Entry, Membership, MembershipChange, Nanos, Token
 
 _settings_encoder = msgspec.msgpack.Encoder()

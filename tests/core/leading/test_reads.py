@@ -6,7 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
-from coterie.core.raft.reads import Read, ReadQueue, RemoteReads
+from coterie.core.leading.reads import Read, ReadQueue, RemoteReads
 from coterie.core.types import NOBODY
 
 LIMIT = 4

@@ -8,9 +8,9 @@ back, is known by its asking for a pre-vote.
 
 from __future__ import annotations
 
-from coterie.core.messages import AppendReply
-from coterie.core.raft.progress import Progress
-from coterie.core.raft.state import State
+from coterie.core.leading.progress import Progress
+from coterie.core.messages import Acknowledgement
+from coterie.core.state import State
 from coterie.core.types import Index, MemberId, Nanos
 
 MAX_DEPARTURES = 16
@@ -46,7 +46,7 @@ class Departures:
             until = now + PATIENCE_ELECTION_TIMEOUTS * self._state.config.election_timeout
             self.members[member] = Departure(progress, self._state.membership_index, until)
 
-    def answered(self, member: MemberId, m: AppendReply, newest_round: int) -> None:
+    def answered(self, member: MemberId, m: Acknowledgement, newest_round: int) -> None:
         """It answered; perhaps it knows everything now."""
         departure = self.members[member]
         if departure.farewell_round:

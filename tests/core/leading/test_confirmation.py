@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from coterie.core.config import ReplicaConfig
+from coterie.core.leading.confirmation import GAP_IN_HEARTBEATS, Confirmation
+from coterie.core.leading.progress import Progress
 from coterie.core.quorum import Threshold
-from coterie.core.raft.confirmation import GAP_IN_HEARTBEATS, Confirmation
-from coterie.core.raft.progress import Progress
 
 HEARTBEAT = 100
 BEGAN = 5000

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from coterie.core.messages import AppendReply
-from coterie.core.raft.catch_up import CatchUp
-from coterie.core.raft.departures import Departures
-from coterie.core.raft.progress import Progress
-from coterie.core.raft.state import State
+from coterie.core.leading.catch_up import CatchUp
+from coterie.core.leading.departures import Departures
+from coterie.core.leading.progress import Progress
 from coterie.core.replica import MemberProgress
+from coterie.core.state import State
 from coterie.core.types import NOBODY, MemberId, Nanos
 
 
@@ -47,22 +46,6 @@ class Roster:
         state = self._state
         if state.membership.member(sender) is None and sender not in self.departures.members:
             self.departures.add(now, sender, Progress(state.config, state.log.last_index + 1, now))
-
-    def departed_answered(self, now: Nanos, sender: MemberId, m: AppendReply, newest_round: int) -> bool:
-        """Somebody who left counts for nothing, and is sent the log until it knows. False: we send it nothing."""
-        departure = self.departures.members.get(sender)
-        log = self._state.log
-        if departure is None or (m.accepted and m.index > log.last_index):
-            return False
-        progress = departure.progress
-        progress.heard_at, progress.stamp = now, m.stamp
-        if m.accepted:
-            progress.accepted(m.index)
-        else:
-            agree, _ = log.last_at_most(m.hint_index, m.hint_epoch)
-            progress.refused(m.index, agree + 1)
-        self.departures.answered(sender, m, newest_round)
-        return True
 
     def everyone(self, now: Nanos) -> Mapping[MemberId, Progress]:
         """All that something is sent to."""

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from coterie.core.config import ReplicaConfig
-from coterie.core.raft.progress import Mode, Progress
+from coterie.core.leading.progress import Mode, Progress
 
 CONFIG = ReplicaConfig(max_inflight_messages=3, max_inflight_bytes=20)
 LARGEST = 9

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 
+from coterie.core.leading.progress import Progress
 from coterie.core.quorum import Quorum
-from coterie.core.raft.progress import Progress
 from coterie.core.types import MemberId, Nanos
 
 GAP_IN_HEARTBEATS = 3

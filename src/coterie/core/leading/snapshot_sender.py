@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from coterie.core.leading.progress import Progress
 from coterie.core.messages import InstallSnapshot
-from coterie.core.raft.progress import Progress
-from coterie.core.raft.state import State
 from coterie.core.replica import SnapshotReader
 from coterie.core.snapshot_transfer import Outgoing, Throttle
+from coterie.core.state import State
 from coterie.core.types import Index, MemberId, Nanos
 
 CAUGHT_UP = 64

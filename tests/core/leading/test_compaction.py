@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from tests.core.test_log import BASE, Disk, empty_log, entry
 
+from coterie.core.leading.compaction import FOLLOWER_ENTRIES, TRANSFER_BYTES, compaction_index
 from coterie.core.log import WEIGHT_STEP_BYTES, Log
 from coterie.core.outbox import Outbox
-from coterie.core.raft.compaction import FOLLOWER_ENTRIES, TRANSFER_BYTES, compaction_index
 from coterie.core.settings import Settings
 from coterie.core.types import Epoch, Index
 
