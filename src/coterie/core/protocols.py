@@ -6,12 +6,15 @@ import random
 
 from coterie.core.config import ReplicaConfig
 from coterie.core.errors import ConfigurationError
+from coterie.core.multipaxos.replica import MultiPaxos
 from coterie.core.raft.replica import Raft
 from coterie.core.records import Recovered
 from coterie.core.replica import LogReader, Replica, SnapshotReader
 from coterie.core.types import Index, MemberId, Nanos
 
-PROTOCOLS = ("raft",)
+_REPLICAS: dict[str, type[Raft] | type[MultiPaxos]] = {"raft": Raft, "multipaxos": MultiPaxos}
+
+PROTOCOLS = tuple(_REPLICAS)
 
 
 def make_replica(
@@ -27,9 +30,10 @@ def make_replica(
     now: Nanos,
 ) -> Replica:
     """A replica of this protocol, started from what the disk holds. Raises `ConfigurationError`."""
-    if protocol != "raft":
+    replica = _REPLICAS.get(protocol)
+    if replica is None:
         raise ConfigurationError(f"protocol is {protocol!r}: it must be one of {', '.join(PROTOCOLS)}")
-    return Raft(
+    return replica(
         own=own,
         config=config,
         recovered=recovered,
