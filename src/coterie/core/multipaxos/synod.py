@@ -10,8 +10,8 @@ chosen must have the same value. The paper comes to the algorithm by making one 
 
     P1   An acceptor must accept the first proposal that it gets.
     P2   If v is chosen, every chosen proposal of a higher ballot has the value v.
-    P2a  ... every one that an acceptor accepts ...    (no acceptor accepts what may not be chosen)
-    P2b  ... every one that a proposer issues ...      (no proposer issues what may not be accepted)
+    P2a  ... every one that an acceptor accepts ...    (what is chosen was accepted)
+    P2b  ... every one that a proposer issues ...      (what is accepted was issued)
     P2c  Who issues (n, v) has a quorum of which either nobody accepted anything below n,
          or v is the value of the highest proposal below n that any of them accepted.
 
@@ -20,9 +20,10 @@ proposer first makes them promise to do no more there (phase 1) and only then as
 
     P1a  An acceptor accepts ballot n exactly if it has not promised a higher one.
 
-*Why it holds.* Let (m, v) be chosen, and take the first ballot n > m that is issued. The quorum that promised n meets
-the one that accepted m, so one acceptor did both. It accepted m first, for after its promise P1a forbids it. Its
-promise told so, nothing between m and n was issued, and so P2c makes v the value of n. The next ballot goes likewise.
+*Why it holds.* Let (m, v) be chosen, n be a higher ballot, and all that was issued between them have the value v. The
+quorum that promised n meets the one that accepted m, so one acceptor did both, and accepted m first: after its promise,
+P1a forbids it. So its promise reported m, or a ballot between m and n. The highest that n's quorum reported is then one
+of these, has the value v, and gives it to n by P2c. So it goes on, ballot by ballot, for all that are above m.
 Only a phase-1 and a phase-2 quorum need to meet ("Flexible Paxos", section 3).
 
 The rules below are functions, and the roles have no other logic than to apply them. The Multi-Paxos replica applies
@@ -48,6 +49,8 @@ V = TypeVar("V")
 _brief = Repr()
 _brief.maxother = _brief.maxstring = 200
 """Characters of a value that evidence shows."""
+
+_KEEP_THE_EVIDENCE = "Stop the group and keep the data directory of every member: their logs tell what was broken."
 
 
 class Proposal(msgspec.Struct, Generic[V], frozen=True, array_like=True):
@@ -133,10 +136,7 @@ def refuse_contradiction(one: Proposal[V], other: Proposal[V]) -> None:
     Either the rules were broken, or a disk gave back what it was never given. Whatever is proposed next may be wrong.
     """
     if one.ballot == other.ballot and one.value != other.value:
-        raise SafetyViolation(
-            f"one ballot has two values: {one}, and {other}",
-            advice="Stop the group and keep every member's data directory: the evidence is in their logs.",
-        )
+        raise SafetyViolation(f"one ballot has two values: {one}, and {other}", advice=_KEEP_THE_EVIDENCE)
 
 
 class Rules(NamedTuple):
@@ -284,5 +284,5 @@ class Learner(msgspec.Struct, Generic[V], frozen=True, array_like=True):
         if not phase_2.reached(acceptors):
             return Learner(counting, acceptors, self.chosen)
         if self.chosen is not None and self.chosen.value != proposal.value:
-            raise SafetyViolation(f"two values are chosen: {self.chosen}, and {proposal}")
+            raise SafetyViolation(f"two values are chosen: {self.chosen}, and {proposal}", advice=_KEEP_THE_EVIDENCE)
         return Learner(counting, acceptors, self.chosen or proposal)
