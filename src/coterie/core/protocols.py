@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
+from typing import Final, Protocol
 
 from coterie.core.config import ReplicaConfig
 from coterie.core.errors import ConfigurationError
@@ -12,9 +14,35 @@ from coterie.core.records import Recovered
 from coterie.core.replica import LogReader, Replica, SnapshotReader
 from coterie.core.types import Index, MemberId, Nanos
 
-_REPLICAS: dict[str, type[Raft] | type[MultiPaxos]] = {"raft": Raft, "multipaxos": MultiPaxos}
 
-PROTOCOLS = tuple(_REPLICAS)
+class _Maker(Protocol):
+    """How a protocol's replica is made: every protocol's class takes the same."""
+
+    def __call__(
+        self,
+        *,
+        own: MemberId,
+        config: ReplicaConfig,
+        recovered: Recovered,
+        reader: LogReader,
+        snapshots: SnapshotReader | None,
+        applied: Index,
+        rng: random.Random,
+        now: Nanos,
+    ) -> Replica: ...
+
+
+_MAKERS: Final[Mapping[str, _Maker]] = {
+    "raft": Raft,
+    "multipaxos": MultiPaxos,
+}
+"""A protocol is added by a line here. Its name is kept on disk and told in handshakes: it never changes."""
+
+PROTOCOLS: Final = tuple(_MAKERS)
+"""The names, in the order in which they are listed to people."""
+
+DEFAULT_PROTOCOL: Final = "raft"
+"""What a new cluster runs if nobody says otherwise."""
 
 
 def make_replica(
@@ -30,10 +58,10 @@ def make_replica(
     now: Nanos,
 ) -> Replica:
     """A replica of this protocol, started from what the disk holds. Raises `ConfigurationError`."""
-    replica = _REPLICAS.get(protocol)
-    if replica is None:
-        raise ConfigurationError(f"protocol is {protocol!r}: it must be one of {', '.join(PROTOCOLS)}")
-    return replica(
+    make = _MAKERS.get(protocol)
+    if make is None:
+        raise ConfigurationError(f"protocol is {protocol!r}: it must be one of: {', '.join(PROTOCOLS)}")
+    return make(
         own=own,
         config=config,
         recovered=recovered,

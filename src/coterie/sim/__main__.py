@@ -9,6 +9,7 @@ import time
 
 import msgspec
 
+from coterie.core.protocols import DEFAULT_PROTOCOL, PROTOCOLS
 from coterie.sim.campaign import Plan, idleness, run_seeds
 from coterie.sim.options import SECOND
 from coterie.sim.verdict import Figures, Result
@@ -23,6 +24,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=30.0, help="simulated time with faults (default 30)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
     parser.add_argument("--faults", help="fault classes, with commas (default: the seed chooses)")
+    parser.add_argument("--protocol", choices=PROTOCOLS, default=DEFAULT_PROTOCOL)
     parser.add_argument("--stop", action="store_true", help="stop at the first violation")
     parser.add_argument("--json", action="store_true", help="one JSON object a seed")
     return parser.parse_args(arguments)
@@ -46,6 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
         nodes=chosen.nodes,
         duration=round(chosen.seconds * 1000) * SECOND // 1000,
         faults=tuple(chosen.faults.split(",")) if chosen.faults else None,
+        protocol=chosen.protocol,
     )
     began = time.monotonic()
     results: list[Result] = []

@@ -10,6 +10,7 @@ from statistics import median
 
 import msgspec
 
+from coterie.core.protocols import DEFAULT_PROTOCOL
 from coterie.core.types import Nanos
 from coterie.sim.options import SECOND, choose
 from coterie.sim.verdict import Figures, Result
@@ -24,6 +25,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     duration: Nanos = 30 * SECOND
     faults: tuple[str, ...] | None = None
     """Fault classes; None lets the seed choose."""
+    protocol: str = DEFAULT_PROTOCOL
 
 
 class Idle(msgspec.Struct, frozen=True):
@@ -36,7 +38,7 @@ class Idle(msgspec.Struct, frozen=True):
 
 def run_seed(seed: int, plan: Plan) -> Result:
     """One run. An exception that no law foresaw is the violation `exception`, with its traceback."""
-    options = choose(seed, nodes=plan.nodes, duration=plan.duration)
+    options = choose(seed, nodes=plan.nodes, duration=plan.duration, protocol=plan.protocol)
     if plan.faults is not None:
         options = msgspec.structs.replace(options, faults=plan.faults)
     try:
