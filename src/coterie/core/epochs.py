@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from coterie.core.types import Entry, Epoch, Index
 
@@ -16,16 +16,13 @@ class EpochRuns:
 
     __slots__ = ("_epochs", "_starts", "last")
 
-    def __init__(self, last: Index, runs: Iterable[tuple[Index, Epoch]] = ()) -> None:
+    def __init__(self, last: Index, runs: Sequence[tuple[Index, Epoch]] = ()) -> None:
         """`runs` are ascending, no two neighbours have one epoch, and they cover base + 1 .. `last`: none, if the
         log is empty."""
         self.last: Index = last
         """The last index that has an epoch; of an empty log, its base."""
-        self._starts: list[Index] = []
-        self._epochs: list[Epoch] = []
-        for start, epoch in runs:
-            self._starts.append(start)
-            self._epochs.append(epoch)
+        self._starts: list[Index] = [start for start, _ in runs]
+        self._epochs: list[Epoch] = [epoch for _, epoch in runs]
 
     def __len__(self) -> int:
         """Runs kept in memory."""

@@ -172,6 +172,8 @@ class Laws:
                 f"{member} writes entry {index} of epoch {slot.epoch} as {slot.digest.hex()} after an entry of "
                 f"epoch {before}; elsewhere it is {known[0].digest.hex()} after one of {known[1]}",
             )
+        if index <= log.last_index:
+            raise Violation("log-matching", f"{member} overwrites entry {index}, and has not truncated its log")
         try:
             log.put(index, slot, membership)
         except ValueError as error:
@@ -198,6 +200,8 @@ class Laws:
             for record in batch.records:
                 if isinstance(record, Truncate):
                     before = min(before, record.first)
+                elif isinstance(record, Put):
+                    before = min(before, record.entries[0].index)
                 elif isinstance(record, Reset):
                     before = record.base.index + 1
                 laws.durable.apply(record)
