@@ -24,6 +24,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     duration: Nanos = 30 * SECOND
     faults: tuple[str, ...] | None = None
     """Fault classes; None lets the seed choose."""
+    protocol: str = "raft"
+    """What the members run."""
 
 
 class Idle(msgspec.Struct, frozen=True):
@@ -36,7 +38,7 @@ class Idle(msgspec.Struct, frozen=True):
 
 def run_seed(seed: int, plan: Plan) -> Result:
     """One run. An exception that no law foresaw is the violation `exception`, with its traceback."""
-    options = choose(seed, nodes=plan.nodes, duration=plan.duration)
+    options = choose(seed, nodes=plan.nodes, duration=plan.duration, protocol=plan.protocol)
     if plan.faults is not None:
         options = msgspec.structs.replace(options, faults=plan.faults)
     try:

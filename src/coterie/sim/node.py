@@ -21,7 +21,7 @@ from coterie.sim.chance import exponential, happens, stream
 from coterie.sim.frail import Death
 from coterie.sim.hardware import DIRECTORY, Hardware
 from coterie.sim.network import Sender
-from coterie.sim.process import PROTOCOL, STEP_DELAY, Process, Surroundings
+from coterie.sim.process import STEP_DELAY, Process, Surroundings
 from coterie.sim.verdict import Violation
 from coterie.storage.directory import DataDirectory
 from coterie.storage.errors import LogDamaged, SnapshotDamaged
@@ -70,7 +70,7 @@ class Node:
         self.dies_in_write = False
         self.damaged = False
         """Its disk was found damaged: it refuses to start, for ever."""
-        self.header = LogHeader(cluster, member.id, PROTOCOL)
+        self.header = LogHeader(cluster, member.id, world.options.protocol)
         self._claim = 0 if first else self._draw()
         self._claimed = bool(first)
         if first:
@@ -79,9 +79,8 @@ class Node:
     def _make_first_directory(self, first: Sequence[Entry]) -> None:
         disk, segment_bytes = self.hardware.disk, self.hardware.segment_bytes
         drawn = iter([self.id])
-        directory = DataDirectory.open(
-            disk, DIRECTORY, self.member.name, PROTOCOL, mint=lambda: next(drawn, 0) or self._draw()
-        )
+        name, protocol = self.member.name, self.header.protocol
+        directory = DataDirectory.open(disk, DIRECTORY, name, protocol, mint=lambda: next(drawn, 0) or self._draw())
         LogStore.create(disk, directory.log_directory, self.header, first, segment_bytes=segment_bytes)
         directory.mark_started(self.header.cluster)
         directory.close()
@@ -131,7 +130,8 @@ class Node:
         if not self._claimed:
             directory = self._join_directory(files)
         else:
-            directory = DataDirectory.open(files, DIRECTORY, self.member.name, PROTOCOL, mint=self._draw)
+            name, protocol = self.member.name, self.header.protocol
+            directory = DataDirectory.open(files, DIRECTORY, name, protocol, mint=self._draw)
         if directory.joining:
             LogStore.create(files, directory.log_directory, self.header, (), segment_bytes=segment_bytes).close()
             directory.mark_started(self.header.cluster)
@@ -145,7 +145,7 @@ class Node:
             files,
             DIRECTORY,
             self.member.name,
-            PROTOCOL,
+            self.header.protocol,
             member=self.id,
             cluster=self.header.cluster,
             claim=self._claim,

@@ -70,6 +70,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """Of a snapshot in one message."""
     snapshot_rate: int = 1 << 26
     """Bytes of snapshots that a leader sends in a second."""
+    protocol: str = "raft"
+    """One of `core.protocols.PROTOCOLS`: what the members run."""
 
     def has(self, fault: str) -> bool:
         """Whether this fault class is on."""
@@ -79,14 +81,14 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         """The command that shows this run again, and what it chose."""
         chosen = " ".join(f"{name}={getattr(self, name)}" for name in self.__struct_fields__)
         return (
-            f"replay: python -m coterie.sim --seed {self.seed} --nodes {self.nodes} "
+            f"replay: python -m coterie.sim --protocol {self.protocol} --seed {self.seed} --nodes {self.nodes} "
             f"--seconds {self.duration // MILLISECOND / 1000:g}\noptions: {chosen}"
         )
 
 
-def choose(seed: int, *, nodes: int | None = None, duration: Nanos = 30 * SECOND) -> Options:
-    """The options of a seed. One seed in ten has no fault, one in ten exactly one; the others have
-    each class with p = 0.5 and crashes with 0.85."""
+def choose(seed: int, *, nodes: int | None = None, duration: Nanos = 30 * SECOND, protocol: str = "raft") -> Options:
+    """The options of a seed, the same for every protocol. One seed in ten has no fault, one in ten exactly one; the
+    others have each class with p = 0.5 and crashes with 0.85."""
     rng = stream(seed, "options")
     size = rng.choice((3, 3, 3, 3, 3, 3, 5, 5, 4, 1 if seed % 3 == 0 else 2))
     more = stream(seed, "more options")
@@ -120,6 +122,7 @@ def choose(seed: int, *, nodes: int | None = None, duration: Nanos = 30 * SECOND
         settings=_settings(more, subset, timeout),
         chunk_bytes=more.choice((1000, 20_000, 256 * 1024)),
         snapshot_rate=more.choice((2_000_000, 1 << 26)),
+        protocol=protocol,
     )
 
 

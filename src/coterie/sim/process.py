@@ -36,7 +36,6 @@ from coterie.storage.snapshots import SnapshotDirectory
 if TYPE_CHECKING:
     from coterie.sim.node import Node
 
-PROTOCOL: Final = "raft"
 STEP_DELAY: Final = 30_000
 """Mean time from an input's arrival to the step that takes it in, in nanoseconds: inputs gather in batches."""
 RETRY_NO_SPACE: Final = 100 * MILLISECOND
@@ -117,7 +116,7 @@ class Process:
                 cluster=node.header.cluster, member=node.id, name=node.member.name, boot=boot, version="simulated"
             ),
             config=node.config,
-            protocol=PROTOCOL,
+            protocol=self._world.options.protocol,
             recovered=self.store_of_log.recovered,
             reader=self.store_of_log,
             machine=self.machine,
@@ -277,7 +276,7 @@ def _identity(node: Node, directory: DataDirectory) -> PeerIdentity:
         name=node.member.name,
         boot=directory.boot,
         process=directory.starts[-1],
-        protocol=PROTOCOL,
+        protocol=node.world.options.protocol,
         claim=directory.claim,
         starts=directory.starts,
     )
