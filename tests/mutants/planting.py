@@ -62,6 +62,8 @@ class Mutant(msgspec.Struct, frozen=True, kw_only=True):
     """Seed to begin with: near one that is known to kill it."""
     rare: bool = False
     """It takes hundreds of seeds: hunted by `python -m tests.mutants`, not in the test suite."""
+    protocol: str = "raft"
+    """What the members of its worlds run."""
 
 
 def planted(
@@ -74,11 +76,20 @@ def planted(
     nodes: int = 0,
     first: int = 0,
     rare: bool = False,
+    protocol: str = "raft",
 ) -> Mutant:
     """A row; `changes`: file, old text, new text."""
     texts = tuple(Change(*change) for change in changes)
     return Mutant(
-        row=row, name=name, changes=texts, killers=killers, faults=faults, nodes=nodes, first=first, rare=rare
+        row=row,
+        name=name,
+        changes=texts,
+        killers=killers,
+        faults=faults,
+        nodes=nodes,
+        first=first,
+        rare=rare,
+        protocol=protocol,
     )
 
 
@@ -116,7 +127,7 @@ def plant(mutant: Mutant, directory: Path) -> Path:
 def hunt(mutant: Mutant, directory: Path, seeds: range, seconds: float) -> Verdict:
     """Run seeds on the planted copy until a check names the fault."""
     command = [sys.executable, "-m", "coterie.sim", "--json", "--jobs", "1", "--seconds", f"{seconds:g}"]
-    command += ["--seeds", f"{seeds.start}..{seeds.stop}"]
+    command += ["--seeds", f"{seeds.start}..{seeds.stop}", "--protocol", mutant.protocol]
     if mutant.faults:
         command += ["--faults", mutant.faults]
     if mutant.nodes:

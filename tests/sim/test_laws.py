@@ -21,7 +21,7 @@ from coterie.core.types import (
 )
 from coterie.machine.interface import Batch
 from coterie.sim.configurations import quorums_meet
-from coterie.sim.laws import Laws
+from coterie.sim.raft_laws import RaftLaws
 from coterie.sim.shadow import ShadowLog, slot_of
 from coterie.sim.verdict import Figures, Violation
 
@@ -51,7 +51,7 @@ class Scene:
     """Members 1, 2 and 3 are voters and have just started with empty disks; 4 is a stranger."""
 
     def __init__(self) -> None:
-        self.laws = Laws((1, 2, 3, 4), Figures())
+        self.laws = RaftLaws((1, 2, 3, 4), Figures())
         self._marks = dict.fromkeys((1, 2, 3, 4), 0)
         for member in (1, 2, 3, 4):
             self.laws.started(member, 1, empty(1, 2, 3))

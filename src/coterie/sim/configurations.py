@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 
-from coterie.core.records import Put, Record
-from coterie.core.types import EntryKind, Epoch, Index, MemberId, Membership
-from coterie.sim.shadow import NO_MEMBERSHIP, ShadowLog, membership_of
+from coterie.core.types import Entry, Epoch, Index, MemberId, Membership
+from coterie.sim.shadow import NO_MEMBERSHIP, ShadowLog
 from coterie.sim.verdict import Violation
 
 
@@ -59,24 +58,20 @@ class ConfigurationLaws:
         """Whether it belonged to the group, and left it, by what is committed."""
         return member in self._belonged and self.chosen.member(member) is None
 
-    def appended(self, member: MemberId, log: ShadowLog, record: Record, leads: bool, commit: Index) -> None:
-        """The member is about to append this: does a leader's change follow rightly on what it has?"""
-        if not isinstance(record, Put):
-            return
-        before, at = log.membership, log.memberships[-1][0]
-        for entry in record.entries:
-            after = membership_of(entry) if entry.kind is EntryKind.MEMBERSHIP else None
-            if after is None:
-                continue
-            if before.voters and not self._meet(before, after):
-                raise Violation(
-                    "quorums-meet",
-                    f"{member} appends membership {entry.index}: a quorum of {_voters(after)} need not meet one of "
-                    f"{_voters(before)}",
-                )
-            if leads and entry.epoch == log.hard_state.epoch:
-                self._check_leaders_change(member, log, entry.index, entry.epoch, at, commit)
-            before, at = after, entry.index
+    def appended(
+        self, member: MemberId, log: ShadowLog, entry: Entry, after: Membership, leads: bool, commit: Index
+    ) -> None:
+        """The member is about to write this membership: does it follow rightly on the one before it in the log?
+        `leads`: it is a leader's own change."""
+        at, before = log.membership_before(entry.index)
+        if before.voters and not self._meet(before, after):
+            raise Violation(
+                "quorums-meet",
+                f"{member} appends membership {entry.index}: a quorum of {_voters(after)} need not meet one of "
+                f"{_voters(before)}",
+            )
+        if leads:
+            self._check_leaders_change(member, log, entry.index, entry.epoch, at, commit)
 
     def _meet(self, one: Membership, two: Membership) -> bool:
         known = self._met.get((one, two))

@@ -72,6 +72,13 @@ class ShadowLog:
         found = self.slot(index)
         return found.epoch if found is not None else None
 
+    def membership_before(self, index: Index) -> tuple[Index, Membership]:
+        """The newest membership before the entry at `index`, and where it stands."""
+        for position, membership in reversed(self.memberships):
+            if position < index:
+                return position, membership
+        return self.memberships[0]
+
     def covers(self, index: Index, slot: Slot) -> bool:
         """Whether the log holds this entry, or begins after it: then what it did is in a durable state."""
         return index <= self.base or self.slot(index) == slot

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from coterie.core.records import StoreBatch
-from coterie.core.types import NO_EPOCH, Epoch, Index, MemberId, Membership, Role
+from coterie.core.types import NO_EPOCH, Index, Membership, Role
 from coterie.sim.shadow import ShadowLog
 
 LAWS: Final = {
@@ -56,9 +56,6 @@ class MemberLaws:
         """What its disk holds for certain."""
         self.pending: list[StoreBatch] = []
         """Batches in `written` and not in `durable`."""
-        self.stored_votes: set[tuple[Epoch, MemberId]] = set()
-        self.durable_reach: dict[Index, Epoch] = {}
-        """The highest epoch with which each index was ever durable here."""
         self.boot = 0
         self.epoch = NO_EPOCH
         self.commit: Index = 0
@@ -75,8 +72,3 @@ class MemberLaws:
         known = max(self.commit, log.base)
         first = max(position for position, (index, _) in enumerate(log.memberships) if index <= known)
         return [*(membership for _, membership in log.memberships[first:]), *self.in_force]
-
-    def bound(self, epoch: Epoch, candidate: MemberId) -> bool:
-        """Whether the disk keeps this member from voting otherwise in the epoch: by the vote, or by a later
-        epoch (two hard states of one batch may be written as the last alone)."""
-        return (epoch, candidate) in self.stored_votes or self.durable.hard_state.epoch > epoch
