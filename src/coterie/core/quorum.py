@@ -137,8 +137,7 @@ def flaw(voters: Sequence[str], first: int, second: int, *, electors_meet: bool)
         return ""
     one, other, commits = found
     least = least_phase_1(count, second, electors_meet=electors_meet) or majority(count)
-    what = "commit: they do not meet" if commits else "elect another in the same epoch: they do not meet"
-    return (
-        f"of the {count} voters, {' '.join(one)} could elect a leader while {' '.join(other)} {what}. With "
-        f"{second or majority(count)} that commit, {least} at least must elect"
-    )
+    sets = f"of the {count} voters, {' '.join(one)} could elect a leader while {' '.join(other)}"
+    if not commits:
+        return f"{sets} elect another in the same epoch: they do not meet. {least} at least must elect"
+    return f"{sets} commit: they do not meet. With {second or majority(count)} that commit, {least} at least must elect"

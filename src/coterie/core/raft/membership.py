@@ -56,7 +56,7 @@ def plan(now: Membership, change: MembershipChange, *, electors_meet: bool = Tru
         *(i for i in now.learners if i not in change.remove and i not in change.promote),
         *(member.id for member in change.add if member.id not in change.promote),
     )
-    names = [member.name for voter in voters for member in members if member.id == voter]
+    names = sorted(member.name for member in members if member.id in voters)
     sizes = _sizes(now, change, names, electors_meet)
     if set(voters) == set(now.voters) and sizes == (now.phase_1, now.phase_2):
         return Membership(members, now.voters, (), learners, *sizes)
