@@ -23,6 +23,7 @@ def test_no_law_is_broken(first: int) -> None:
     assert sum(result.figures.snapshots_installed for result in results) > 0
     assert sum(result.figures.membership_changes for result in results) > 0
     assert sum(result.figures.transfers for result in results) > 0
+    assert sum(result.figures.quorum_changes for result in results) > 0
 
 
 def test_seeds_choose_subsets_of_faults_and_clusters_of_every_size() -> None:

@@ -14,7 +14,7 @@ from coterie.core.records import Compact, Put, Reset, SaveHardState, StoreBatch,
 from coterie.core.types import NO_EPOCH, NOBODY, Epoch, Index, MemberId, Membership, Role
 from coterie.machine.interface import Batch, Rejected
 from coterie.sim.applied import AppliedLaws
-from coterie.sim.configurations import ConfigurationLaws, decides
+from coterie.sim.configurations import ConfigurationLaws, commits, counting, elects
 from coterie.sim.shadow import ShadowLog, Slot, membership_of, slot_of
 from coterie.sim.statute import LAWS, MemberLaws
 from coterie.sim.verdict import Figures, Violation
@@ -275,11 +275,11 @@ class Laws:
         """A grant leaves before it is counted, so whoever voted is known."""
         voted = {voter for (when, voter), choice in self._votes.items() if when == epoch and choice == member}
         voted.add(member)
-        if not any(decides(membership, voted) for membership in laws.in_force):
+        if not any(elects(membership, voted) for membership in laws.in_force):
             raise Violation(
                 "vote-quorum",
                 f"{member} leads {epoch} with the votes of {sorted(voted)}; in force were "
-                f"{[(m.voters, m.outgoing) for m in laws.in_force]}",
+                f"{[counting(m) for m in laws.in_force]}",
             )
 
     def _complete(self, member: MemberId, laws: MemberLaws, epoch: Epoch) -> None:
@@ -364,11 +364,11 @@ class Laws:
         if committer.role is Role.LEADER and committer.durable.slot(index) != slot:
             self._figures.early_commits += 1
         holders = [m for m, laws in self._members.items() if laws.durable.covers(index, slot)]
-        if not any(decides(membership, holders) for membership in committer.in_force):
+        if not any(commits(membership, holders) for membership in committer.in_force):
             raise Violation(
                 "commit-quorum",
                 f"{member} commits {index} of {slot.epoch}; it is on the disks of {holders} only; in force were "
-                f"{[(m.voters, m.outgoing) for m in committer.in_force]}",
+                f"{[counting(m) for m in committer.in_force]}",
             )
 
     def _check_leaders(self, committer: MemberLaws) -> None:
