@@ -70,6 +70,8 @@ _WORDS = {
     Refusal.TRANSFER_FAILED: "the chosen member did not take over in time; leadership stays where it is",
 }
 
+_LOOK = "see `coterie member list` and `coterie settings list`"
+
 
 class _Asked(msgspec.Struct):
     """A request that has no answer yet."""
@@ -273,7 +275,7 @@ class Administration:
         elif isinstance(outcome, Refused):
             self._refused(asked, outcome)
         else:
-            text = "leadership was lost on the way; see `coterie member list` for what holds now"
+            text = f"leadership was lost on the way; for what holds now {_LOOK}"
             self._fail(asked, FailureCode.LEADER_LOST, Happened.UNKNOWN, text)
         return True
 
@@ -305,7 +307,7 @@ class Administration:
         """The state was replaced by a snapshot's: the entries up to it are never seen here."""
         waiting, self._accepted = self._accepted, []
         for asked in waiting:
-            text = "this member fell behind before the change was committed; see `coterie member list`"
+            text = f"this member fell behind before the change was committed; {_LOOK}"
             self._fail(asked, FailureCode.LEADER_LOST, Happened.UNKNOWN, text)
 
     # -- answering ---------------------------------------------------------------------------
@@ -346,7 +348,7 @@ class Administration:
         unknown += [asked for asked in self._accepted if asked.deadline <= now]
         self._accepted = [asked for asked in self._accepted if asked.deadline > now]
         for asked in unknown:
-            text = "no quorum confirmed it in time; it may still happen: see `coterie member list`"
+            text = f"no quorum confirmed it in time; it may still happen: {_LOOK}"
             self._fail(asked, FailureCode.TIMEOUT, Happened.UNKNOWN, text)
 
     def deadline(self) -> Nanos:
