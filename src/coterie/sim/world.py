@@ -146,6 +146,7 @@ class World:
         self.figures.messages = self.network.messages
         self.figures.events = self.schedule.events
         self.figures.membership_changes = self.laws.configurations.changes
+        self.figures.quorum_changes = self.laws.configurations.resized
         return Result(seed=self.options.seed, figures=self.figures, trace=self.schedule.trace())
 
     def run_until(self, when: Nanos) -> None:
