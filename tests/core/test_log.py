@@ -428,18 +428,34 @@ def test_the_weight_of_the_last_entries_is_never_told_too_low(
     log = empty_log(Disk(), Outbox())
     for place, size in enumerate(sizes):
         log.append([entry(BASE + 1 + place, BASE_EPOCH, size)])
-    overwritten = False
-    puts = st.tuples(st.integers(0, len(sizes)), st.lists(st.integers(0, 2 * WEIGHT_STEP_BYTES), max_size=3))
-    for round_, (first, new) in enumerate(data.draw(st.lists(puts, max_size=4)), BASE_EPOCH.round + 1):
-        overwritten = overwritten or first < len(sizes)
-        sizes[first : first + len(new)] = new
-        log.put([entry(BASE + 1 + first + place, Epoch(round_, 0), size) for place, size in enumerate(new)])
     last = data.draw(st.integers(BASE + 1, BASE + len(sizes)))
     limit = steps * WEIGHT_STEP_BYTES // 2
     first = log.first_within(last, limit)
     assert BASE < first <= last + 1
     assert sum(sizes[first - BASE - 1 : last - BASE]) <= limit
-    if first > BASE + 1 and not overwritten:
+    if first > BASE + 1:
         # Not much less than what would fit: one step at each end, and an entry that straddles it.
         before = sizes[max(0, first - BASE - 2) : last - BASE]
         assert sum(before) + 2 * WEIGHT_STEP_BYTES + 2 * max(sizes) > limit
+
+
+STEPS = st.sampled_from([0, WEIGHT_STEP_BYTES // 2, WEIGHT_STEP_BYTES, 3 * WEIGHT_STEP_BYTES])
+
+
+@given(
+    st.lists(STEPS, min_size=1, max_size=10),
+    st.lists(st.tuples(st.integers(0, 10), st.lists(STEPS, min_size=1, max_size=4)), min_size=1, max_size=4),
+)
+def test_neither_is_that_of_overwritten_entries(sizes: list[int], puts: list[tuple[int, list[int]]]) -> None:
+    log = empty_log(Disk(), Outbox())
+    for place, size in enumerate(sizes):
+        log.append([entry(BASE + 1 + place, BASE_EPOCH, size)])
+    for round_, (first, new) in enumerate(puts, BASE_EPOCH.round + 1):
+        first = min(first, len(sizes))
+        sizes[first : first + len(new)] = new
+        log.put([entry(BASE + 1 + first + place, Epoch(round_, 0), size) for place, size in enumerate(new)])
+    for last in range(BASE + 1, BASE + len(sizes) + 1):
+        for limit in range(0, 6 * WEIGHT_STEP_BYTES, WEIGHT_STEP_BYTES // 2):
+            first = log.first_within(last, limit)
+            assert BASE < first <= last + 1
+            assert sum(sizes[first - BASE - 1 : last - BASE]) <= limit

@@ -184,9 +184,10 @@ def test_overwriting_alone_removes_nothing() -> None:
 def test_the_bytes_to_be_read_again_reach_back_to_the_oldest_live_slot() -> None:
     _, store = new_log(20)
     before = store.bytes_after(9)
-    put(store, 11, 12, term=2)
+    put(store, 11, 12, 13, term=2)
     assert before < store.bytes_after(9) < before + SEGMENT_BYTES
     assert store.bytes_after(9) > store.bytes_after(15) > store.bytes_after(19) > 2048
+    assert store.bytes_after(12) == store.bytes_after(13), "13 was written anew, but 14 was not"
     put(store, 20, term=2)
     assert store.bytes_after(19) < 2048
 
@@ -204,6 +205,14 @@ def test_a_rebased_log_keeps_what_was_accepted_beyond_the_snapshot() -> None:
     assert terms_and_again(files, store) == [3, 2, 1, 3]
     write(store, Reset(base(30)), Put((entry(31), entry(32))), Put((entry(31, term=2),)))
     assert terms_and_again(files, store) == [2, 1]
+
+
+def test_overwriting_goes_on_where_a_log_was_rebased_to() -> None:
+    files, store = new_log(9)
+    put(store, 4, 5, term=2)
+    write(store, Compact(base(5, term=2)))
+    put(store, 6, 7, term=2)
+    assert terms_and_again(files, store) == [2, 2, 1, 1]
 
 
 def test_a_log_of_raft_that_begins_after_what_it_does_not_hold_is_damaged() -> None:
