@@ -110,6 +110,13 @@ def test_a_whole_round_of_replication_breaks_no_law() -> None:
     scene.laws.resumed(3, 1, b"state")
 
 
+def test_an_entry_is_overwritten_only_after_it_was_truncated() -> None:
+    scene = Scene()
+    scene.store(2, Put((entry(1), entry(2))))
+    with pytest.raises(Violation, match="log-matching"):
+        scene.store(2, Put((entry(2, TWO),)))
+
+
 def test_a_vote_may_leave_when_a_later_epoch_is_on_disk() -> None:
     scene = Scene()
     scene.store(2, SaveHardState(HardState(TWO, 1)))

@@ -9,25 +9,44 @@ from coterie.sim.shadow import NO_MEMBERSHIP, ShadowLog
 from coterie.sim.verdict import Violation
 
 
-def _majority(voters: Sequence[MemberId], members: Collection[MemberId]) -> bool:
-    return 2 * sum(voter in members for voter in voters) > len(voters)
+def _enough(voters: Sequence[MemberId], members: Collection[MemberId], size: int) -> bool:
+    """Whether so many of the voters are among the members; a size of 0 stands for a majority."""
+    count = sum(voter in members for voter in voters)
+    return count >= size if size else 2 * count > len(voters)
 
 
-def decides(membership: Membership, members: Collection[MemberId]) -> bool:
-    """Whether these members are a quorum: of both configurations while the membership is joint (4.3)."""
+def _quorum(membership: Membership, members: Collection[MemberId], size: int) -> bool:
+    """Of both configurations while the membership is joint (4.3)."""
     if not membership.voters:
         return False
-    return _majority(membership.voters, members) and (
-        not membership.outgoing or _majority(membership.outgoing, members)
+    return _enough(membership.voters, members, size) and (
+        not membership.outgoing or _enough(membership.outgoing, members, size)
     )
 
 
+def elects(membership: Membership, members: Collection[MemberId]) -> bool:
+    """Whether these members are a quorum that elects: phase 1."""
+    return _quorum(membership, members, membership.phase_1)
+
+
+def decides(membership: Membership, members: Collection[MemberId]) -> bool:
+    """Whether these members are a quorum that commits: phase 2."""
+    return _quorum(membership, members, membership.phase_2)
+
+
+def serves(membership: Membership, members: Collection[MemberId]) -> bool:
+    """Whether these members can elect and commit without any other."""
+    return elects(membership, members) and decides(membership, members)
+
+
 def quorums_meet(one: Membership, two: Membership) -> bool:
-    """Whether every quorum of the one has a member in common with every quorum of the other."""
+    """Whether every quorum by which the one elects has a member in common with every one by which the other commits,
+    and the other way round ("Flexible Paxos", section 3)."""
     everyone = sorted({*one.voters, *one.outgoing, *two.voters, *two.outgoing})
     for chosen in range(1 << len(everyone)):
         inside = [member for bit, member in enumerate(everyone) if chosen >> bit & 1]
-        if decides(one, inside) and decides(two, [member for member in everyone if member not in inside]):
+        outside = [member for member in everyone if member not in inside]
+        if (elects(one, inside) and decides(two, outside)) or (decides(one, inside) and elects(two, outside)):
             return False
     return True
 

@@ -18,7 +18,7 @@ from coterie.core.types import (
     Role,
     SnapshotMeta,
 )
-from coterie.sim.configurations import decides
+from coterie.sim.configurations import decides, elects
 from coterie.sim.laws import Laws
 from coterie.sim.shadow import ShadowLog, Slot
 from coterie.sim.statute import MemberLaws
@@ -180,7 +180,7 @@ class RaftLaws(Laws):
         """A grant leaves before it is counted, so whoever voted is known."""
         voted = {voter for (when, voter), choice in self._votes.items() if when == epoch and choice == member}
         voted.add(member)
-        if not any(decides(membership, voted) for membership in laws.in_force):
+        if not any(elects(membership, voted) for membership in laws.in_force):
             raise Violation(
                 "vote-quorum",
                 f"{member} leads {epoch} with the votes of {sorted(voted)}; in force were "

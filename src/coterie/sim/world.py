@@ -29,7 +29,7 @@ from coterie.runtime.handshake import RefusalCode
 from coterie.sim.asking import Question
 from coterie.sim.chance import exponential, stream
 from coterie.sim.clients import Client, Closed, RawClient, Receive
-from coterie.sim.configurations import decides
+from coterie.sim.configurations import serves
 from coterie.sim.core_client import CoreClient
 from coterie.sim.ending import Ending
 from coterie.sim.faults import Faults, Victim
@@ -214,7 +214,7 @@ class World:
         if member not in sound:
             return False
         others = [other for other in sound if other != member]
-        return all(decides(membership, others) for membership in self.laws.memberships() if membership.voters)
+        return all(serves(membership, others) for membership in self.laws.memberships() if membership.voters)
 
     # -- between members -----------------------------------------------------------------------
 
