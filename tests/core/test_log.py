@@ -36,12 +36,16 @@ class Disk:
     def perform(self, batch: StoreBatch) -> None:
         for record in batch.records:
             if isinstance(record, Put):
-                assert record.entries[0].index == self.base + len(self.entries_on_disk) + 1
-                self.entries_on_disk.extend(record.entries)
+                for each in record.entries:
+                    place = each.index - self.base - 1
+                    assert 0 <= place <= len(self.entries_on_disk)
+                    held = self.entries_on_disk[place : place + 1]
+                    assert not held or held[0].epoch < each.epoch
+                    self.entries_on_disk[place : place + 1] = [each]
             elif isinstance(record, Truncate):
                 del self.entries_on_disk[record.first - self.base - 1 :]
             elif isinstance(record, Compact):
-                assert self.entries_on_disk[record.base.index - self.base - 1].epoch == record.base.epoch
+                assert self.base < record.base.index <= self.base + len(self.entries_on_disk)
                 del self.entries_on_disk[: record.base.index - self.base]
                 self.base = record.base.index
             elif isinstance(record, Reset):
@@ -69,7 +73,7 @@ def empty_log(disk: Disk, outbox: Outbox) -> Log:
 
 
 class LogMachine(RuleBasedStateMachine):
-    """Random appends, truncations, compactions, resets, batches and late `stored` marks."""
+    """Random appends, overwritings, truncations, compactions, resets, batches and late `stored` marks."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -98,6 +102,19 @@ class LogMachine(RuleBasedStateMachine):
         self.forgotten = self.model[first - self.base - 1 :]
         del self.model[first - self.base - 1 :]
 
+    @rule(data=st.data(), count=st.integers(1, 6), size=st.integers(0, 6), rise=st.integers(0, 2))
+    def put(self, data: st.DataObject, count: int, size: int, rise: int) -> None:
+        """Anywhere: in the place of others, beyond the end, or both."""
+        first = data.draw(st.integers(self.base + 1, self.base + len(self.model) + 1))
+        place = first - self.base - 1
+        replaced = self.model[place : place + count]
+        epoch = Epoch(max([1, *(e.epoch.round + 1 for e in replaced)]) + rise, 0)
+        new = [entry(first + i, epoch, size) for i in range(count)]
+        self.log.put(new)
+        self.model[place : place + count] = new
+        self.epoch = max(self.epoch, epoch)
+        self.forgotten = []
+
     @precondition(lambda self: self.forgotten and self.forgotten[0].index == self.base + len(self.model) + 1)
     @rule()
     def a_leader_brings_truncated_entries_back(self) -> None:
@@ -116,6 +133,18 @@ class LogMachine(RuleBasedStateMachine):
         self.log.compact(meta(index, gone[-1].epoch))
         self.model = self.model[index - self.base :]
         self.base, self.base_epoch = index, gone[-1].epoch
+        self.forgotten = []
+
+    @precondition(lambda self: len(self.model) > 1)
+    @rule(data=st.data(), round_=st.integers(1, 9))
+    def rebase(self, data: st.DataObject, round_: int) -> None:
+        """Whatever epoch the log holds there."""
+        index = data.draw(st.integers(self.base + 1, self.base + len(self.model) - 1))
+        durable = self.log.durable_index
+        self.log.rebase(meta(index, Epoch(round_, 0)))
+        assert self.log.durable_index == durable
+        self.model = self.model[index - self.base :]
+        self.base, self.base_epoch = index, Epoch(round_, 0)
         self.forgotten = []
 
     @rule(further=st.integers(0, 6))
@@ -156,6 +185,8 @@ class LogMachine(RuleBasedStateMachine):
         assert log.epoch_at(self.base) == self.base_epoch
         assert [log.epoch_at(e.index) for e in model] == [e.epoch for e in model]
         assert log.epoch_at(log.last_index + 1) is None
+        runs = log.epochs_since(self.base + 1)
+        assert [max(run for run in runs if run[0] <= e.index)[1] for e in model] == [e.epoch for e in model]
         got: list[Entry] = []
         while len(got) < len(model):
             part = log.entries(self.base + 1 + len(got), PLENTY, 7)
@@ -163,6 +194,18 @@ class LogMachine(RuleBasedStateMachine):
             assert len(part) == 1 or sum(len(e.payload) for e in part) <= 7
             got.extend(part)
         assert got == model
+
+    @invariant()
+    def memory_holds_one_stretch_up_to_the_end_and_knows_its_weight(self) -> None:
+        log = self.log
+        assert log._cache == [e for e in self.model if e.index >= log._cache_first]
+        assert log._cached_bytes == sum(len(e.payload) for e in log._cache)
+        assert log._cache_first <= max(log.durable_index, log.base_index) + 1
+
+    @invariant()
+    def once_the_disk_is_idle_all_of_it_is_durable(self) -> None:
+        if self.outbox.pending_mark <= self.outbox.stored_mark:
+            assert self.log.durable_index == self.log.last_index
 
     @invariant()
     def what_it_calls_durable_is_on_the_disk_and_stays_there(self) -> None:
@@ -295,6 +338,89 @@ def test_a_reset_counts_for_nothing_before_it_is_durable() -> None:
     assert log.durable_index == BASE + 7
 
 
+def test_a_slot_is_overwritten_only_by_a_higher_epoch_and_all_beyond_it_stays() -> None:
+    """Otherwise an acceptor would go back to a value that a later ballot may have replaced."""
+    outbox = Outbox()
+    log = empty_log(Disk(), outbox)
+    log.put([entry(BASE + 1 + i, Epoch(round_, 0)) for i, round_ in enumerate((3, 5, 3, 3))])
+    before = outbox.close_batch(0)
+    for round_, first, count in ((3, 1, 1), (4, 1, 2), (2, 3, 9)):
+        with pytest.raises(SafetyViolation, match=f"of epoch {round_} put in the place of entry"):
+            log.put([entry(BASE + first + i, Epoch(round_, 0)) for i in range(count)])
+    with pytest.raises(SafetyViolation, match=f"entry {BASE + 3} of epoch 9 put in the place of entry {BASE + 2}"):
+        log.put([entry(BASE + 1, Epoch(9, 0)), entry(BASE + 3, Epoch(9, 0))])
+    assert before is not None
+    assert outbox.close_batch(0) is None, "what is refused changes nothing"
+    assert log.epochs_since(BASE + 1) == tuple((BASE + 1 + i, Epoch(e, 0)) for i, e in enumerate((3, 5, 3)))
+    log.put([entry(BASE + 2, Epoch(6, 0))])
+    assert [log.epoch_at(BASE + 1 + i) for i in range(4)] == [Epoch(e, 0) for e in (3, 6, 3, 3)]
+    assert log.last_epoch == Epoch(3, 0)
+
+
+@pytest.mark.parametrize("first", [BASE - 1, BASE, BASE + 4])
+def test_entries_are_put_neither_before_the_log_nor_beyond_a_gap(first: Index) -> None:
+    log = empty_log(Disk(), Outbox())
+    log.put([entry(BASE + 1, BASE_EPOCH), entry(BASE + 2, BASE_EPOCH)])
+    log.put([])
+    with pytest.raises(SafetyViolation, match=f"entry {first} put into a log of entries {BASE + 1} to {BASE + 2}"):
+        log.put([entry(first, Epoch(9, 0))])
+
+
+def test_an_overwritten_copy_counts_for_nothing_until_the_new_one_is_stored() -> None:
+    """Counting it would let an acceptor answer for a value that it no longer has, or does not have yet."""
+    outbox = Outbox()
+    log = empty_log(Disk(), outbox)
+    marks = []
+    for first, count, round_ in ((1, 4, 3), (2, 1, 4), (1, 1, 4), (5, 1, 4)):
+        log.put([entry(BASE + first + i, Epoch(round_, 0)) for i in range(count)])
+        outbox.close_batch(0)
+        log.batch_closed(outbox.last_mark)
+        marks.append(outbox.last_mark)
+    reached = []
+    for mark in marks:
+        log.stored(mark)
+        reached.append(log.durable_index - BASE)
+    assert reached == [0, 0, 4, 5]
+
+
+def test_entries_put_in_between_are_one_record_in_the_order_in_which_they_came() -> None:
+    outbox = Outbox()
+    log = empty_log(Disk(), outbox)
+    old, new = Epoch(3, 0), Epoch(4, 0)
+    log.put([entry(BASE + 1, old), entry(BASE + 2, old)])
+    log.put([entry(BASE + 3, old)])
+    log.put([entry(BASE + 1, new)])
+    log.put([entry(BASE + 2, new), entry(BASE + 3, new), entry(BASE + 4, new)])
+    batch = outbox.close_batch(0)
+    assert batch is not None
+    assert batch.records == (
+        Put(tuple(entry(BASE + i, old) for i in (1, 2, 3))),
+        Put(tuple(entry(BASE + i, new) for i in (1, 2, 3, 4))),
+    )
+
+
+@pytest.mark.parametrize("index", [BASE, BASE + 3, BASE + 4])
+def test_a_log_is_rebased_only_to_where_entries_stay(index: Index) -> None:
+    log = empty_log(Disk(), Outbox())
+    log.put([entry(BASE + 1 + i, BASE_EPOCH) for i in range(3)])
+    with pytest.raises(SafetyViolation, match=f"to begin after entry {index}"):
+        log.rebase(meta(index, Epoch(9, 0)))
+
+
+def test_a_rebased_log_has_the_snapshots_epoch_at_its_base() -> None:
+    outbox = Outbox()
+    log = empty_log(Disk(), outbox)
+    log.put([entry(BASE + 1 + i, BASE_EPOCH) for i in range(3)])
+    outbox.close_batch(0)
+    log.rebase(meta(BASE + 2, Epoch(9, 0)))
+    batch = outbox.close_batch(0)
+    assert batch is not None
+    assert batch.records == (Compact(meta(BASE + 2, Epoch(9, 0))),)
+    assert [log.epoch_at(BASE + i) for i in range(1, 5)] == [None, Epoch(9, 0), BASE_EPOCH, None]
+    with pytest.raises(SafetyViolation, match=f"entry {BASE + 2} is asked for"):
+        log.epochs_since(BASE + 2)
+
+
 @given(st.lists(st.integers(0, 3 * WEIGHT_STEP_BYTES // 2), min_size=1, max_size=20), st.integers(0, 10), st.data())
 def test_the_weight_of_the_last_entries_is_never_told_too_low(
     sizes: list[int], steps: int, data: st.DataObject
@@ -302,12 +428,18 @@ def test_the_weight_of_the_last_entries_is_never_told_too_low(
     log = empty_log(Disk(), Outbox())
     for place, size in enumerate(sizes):
         log.append([entry(BASE + 1 + place, BASE_EPOCH, size)])
+    overwritten = False
+    puts = st.tuples(st.integers(0, len(sizes)), st.lists(st.integers(0, 2 * WEIGHT_STEP_BYTES), max_size=3))
+    for round_, (first, new) in enumerate(data.draw(st.lists(puts, max_size=4)), BASE_EPOCH.round + 1):
+        overwritten = overwritten or first < len(sizes)
+        sizes[first : first + len(new)] = new
+        log.put([entry(BASE + 1 + first + place, Epoch(round_, 0), size) for place, size in enumerate(new)])
     last = data.draw(st.integers(BASE + 1, BASE + len(sizes)))
     limit = steps * WEIGHT_STEP_BYTES // 2
     first = log.first_within(last, limit)
     assert BASE < first <= last + 1
     assert sum(sizes[first - BASE - 1 : last - BASE]) <= limit
-    if first > BASE + 1:
+    if first > BASE + 1 and not overwritten:
         # Not much less than what would fit: one step at each end, and an entry that straddles it.
         before = sizes[max(0, first - BASE - 2) : last - BASE]
         assert sum(before) + 2 * WEIGHT_STEP_BYTES + 2 * max(sizes) > limit
