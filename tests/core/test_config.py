@@ -29,7 +29,7 @@ def test_an_election_timeout_outlasts_a_lost_heartbeat() -> None:
 def test_an_unknown_protocol_is_refused() -> None:
     base = SnapshotMeta(0, NO_EPOCH, Membership((), ()))
     recovered = Recovered(hard_state=HardState(), base=base, last_index=0, epochs=(), memberships=())
-    with pytest.raises(ConfigurationError, match="protocol is 'zab': it must be one of raft"):
+    with pytest.raises(ConfigurationError, match="protocol is 'zab': it must be one of: raft"):
         make_replica(
             "zab",
             own=1,

@@ -18,6 +18,7 @@ from tests.datadriven.disk import EMPTY, Reader
 from tests.datadriven.seat import Seat
 from tests.datadriven.words import (
     entries_words,
+    epoch_of,
     epoch_word,
     membership_words,
     message_words,
@@ -28,6 +29,7 @@ from tests.datadriven.words import (
     role_word,
     settings_words,
     snapshot_word,
+    vote_words,
 )
 
 from coterie.core.config import MILLISECOND, ReplicaConfig
@@ -126,15 +128,15 @@ class Conversation:
 
     def do_log(self, words: list[str], options: dict[str, str]) -> None:
         """log n1 1 1 2:x [epoch=5]: the member starts with entries of these epochs on its disk, from index 2
-        on, and in this epoch (the last entry's, if none is given)."""
+        on, and in this epoch (the highest entry's, if none is given). Ballots: log n1 1.n2 2.n1:x [epoch=5.n3]."""
         member = number(words[0])
         disk = self.seats[member].disk
         del disk.entries[1:]
         for index, word in enumerate(words[1:], start=2):
             epoch, _, text = word.partition(":")
-            disk.entries.append(Entry(index, Epoch(int(epoch), 0), EntryKind.COMMANDS, 0, text.encode()))
-        current = int(options.get("epoch", disk.entries[-1].epoch.round))
-        disk.hard_state = HardState(Epoch(current, 0), NOBODY)
+            disk.entries.append(Entry(index, epoch_of(epoch), EntryKind.COMMANDS, 0, text.encode()))
+        current = max(entry.epoch for entry in disk.entries)
+        disk.hard_state = HardState(epoch_of(options["epoch"]) if "epoch" in options else current, NOBODY)
         self.start(member)
 
     def do_crash(self, words: list[str], options: dict[str, str]) -> None:
@@ -371,7 +373,7 @@ class Conversation:
         """disk n1: what is durable there."""
         for word in words:
             disk = self.seats[number(word)].disk
-            state = f"epoch={epoch_word(disk.hard_state.epoch)} vote={name(disk.hard_state.vote)}"
+            state = f"epoch={epoch_word(disk.hard_state.epoch)}{vote_words(disk.hard_state, '=')}"
             begin = f"after {snapshot_word(disk.base)} | " if disk.base.index else ""
             self.say(f"{word} disk: {state} | {begin}{entries_words(disk.entries)}".rstrip())
 

@@ -47,8 +47,9 @@ class Disk:
             assert record.first > self.base.index, "what is compacted is never truncated"
             del self.entries[record.first - self.base.index - 1 :]
         elif isinstance(record, Compact):
-            assert self.base.index < record.base.index <= self.last_index, "the log holds what it is compacted to"
-            assert self.entries[record.base.index - self.base.index - 1].epoch == record.base.epoch
+            assert self.base.index < record.base.index <= self.last_index, "the log reaches as far as it is compacted"
+            held = self.entries[record.base.index - self.base.index - 1].epoch
+            assert held == record.base.epoch or held.node, "but for a ballot's, it is the entry that was chosen"
             assert any(index >= record.base.index for index in self.snapshots), "a durable snapshot covers it"
             del self.entries[: record.base.index - self.base.index]
             self.base = record.base

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import msgspec
 
-from coterie.core.messages import Append, AppendReply, InstallSnapshot, InstallSnapshotReply, Message
+from coterie.core import messages
+from coterie.core.messages import (
+    Accept,
+    Append,
+    AppendReply,
+    InstallSnapshot,
+    InstallSnapshotReply,
+    Message,
+    Prepare,
+    Promise,
+)
 from coterie.core.records import Compact, Put, Record, Reset, SaveHardState, Truncate
 from coterie.core.replica import Accepted, Lost, Outcome, Refused, Transferred
 from coterie.core.settings import Settings
-from coterie.core.types import Entry, EntryKind, Epoch, Membership, Role, SnapshotMeta
+from coterie.core.types import NOBODY, Entry, EntryKind, Epoch, HardState, Membership, Role, SnapshotMeta
 
 CLOCK_READINGS = frozenset({"stamp", "echo", "lag"})
 """Fields that are left out: every message would differ by them. The command `age` shows what they do."""
@@ -23,7 +33,14 @@ def number(word: str) -> int:
 
 
 def epoch_word(epoch: Epoch) -> str:
+    """`3`, or of a ballot `3.n1`: round and proposer."""
     return f"{epoch.round}.n{epoch.node}" if epoch.node else str(epoch.round)
+
+
+def epoch_of(word: str) -> Epoch:
+    """The epoch that `epoch_word` writes so."""
+    round, _, node = word.partition(".")
+    return Epoch(int(round), number(node) if node else NOBODY)
 
 
 def role_word(role: Role) -> str:
@@ -79,7 +96,21 @@ def record_words(record: Record) -> str:
     if isinstance(record, Reset):
         return f"reset to {snapshot_word(record.base)}"
     assert isinstance(record, SaveHardState)
-    return f"epoch {epoch_word(record.state.epoch)} vote {name(record.state.vote)}"
+    return f"epoch {epoch_word(record.state.epoch)}{vote_words(record.state, ' ')}"
+
+
+def vote_words(state: HardState, sign: str) -> str:
+    """Whom the vote went to; nothing for a ballot, which names its proposer itself."""
+    return "" if state.epoch.node else f" vote{sign}{name(state.vote)}"
+
+
+def runs_words(runs: tuple[tuple[int, Epoch], ...], last: int) -> str:
+    """Runs of epochs up to the index `last`, as `3..5@1.n1 6@2.n2`."""
+    ends = [first - 1 for first, _ in runs[1:]] + [last]
+    return " ".join(
+        f"{first}@{epoch_word(epoch)}" if first == end else f"{first}..{end}@{epoch_word(epoch)}"
+        for (first, epoch), end in zip(runs, ends, strict=True)
+    )
 
 
 def message_words(sender: int, to: int, message: Message) -> str:
@@ -94,6 +125,24 @@ def message_words(sender: int, to: int, message: Message) -> str:
         answer = f"accepted={message.index}"
         if not message.accepted:
             answer = f"refused={message.index} hint={message.hint_index}@{epoch_word(message.hint_epoch)}"
+        return f"{head} epoch={epoch_word(message.epoch)} {answer} round={message.round}"
+    if isinstance(message, Prepare):
+        held = f" holds {runs_words(message.held, message.held_last)}" if message.held else ""
+        asked = " transfer" if message.transfer else ""
+        return f"{head} epoch={epoch_word(message.epoch)} first={message.first}{held}{asked}"
+    if isinstance(message, Promise):
+        told = f" [{entries_words(message.entries)}]" if message.entries else ""
+        return (
+            f"{head} epoch={epoch_word(message.epoch)} first={message.first} through={message.through} "
+            f"last={message.last} commit={message.commit}{told}"
+        )
+    if isinstance(message, Accept):
+        return (
+            f"{head} epoch={epoch_word(message.epoch)} prev={message.prev_index} commit={message.commit} "
+            f"round={message.round}" + (f" [{entries_words(message.entries)}]" if message.entries else "")
+        )
+    if isinstance(message, messages.Accepted):
+        answer = f"accepted={message.index}" if message.accepted else f"gap={message.index} vouched={message.vouched}"
         return f"{head} epoch={epoch_word(message.epoch)} {answer} round={message.round}"
     if isinstance(message, InstallSnapshot):
         piece = f"bytes {message.offset}..{message.offset + len(message.data)}" if message.data else "how much is there"

@@ -25,12 +25,12 @@ from coterie.cli.cluster_file import (
     write_node_file,
 )
 from coterie.cli.node_process import POLL_S, ask_status, last_log_lines, runs, start_node, stop_nodes
+from coterie.core.protocols import DEFAULT_PROTOCOL
 from coterie.machine.loading import load_machine
 from coterie.runtime.addresses import AddressError, listen
 from coterie.runtime.configuration import DEFAULT_MACHINE, MAX_MEMBERS, NodeConfiguration, read_file
 
 DEFAULT_NODES = 3
-DEFAULT_PROTOCOL = "raft"
 DEFAULT_CLIENT_PORT = 2379
 LEADER_TIMEOUT_S = 60.0
 """From the start of the processes until all agree on a leader. A slow disk takes seconds, not a minute."""

@@ -28,6 +28,7 @@ from coterie.client.admin_calls import change_members, member_list
 from coterie.client.blocking import Client
 from coterie.client.errors import NotNow
 from coterie.core.errors import CoterieError
+from coterie.core.protocols import DEFAULT_PROTOCOL
 from coterie.engine.admin_requests import AddedMember, ChangeMembers, MemberInfo, MembersChanged
 from coterie.engine.member_names import ADDRESS_RULE, NAME_RULE, legal_address, legal_name
 from coterie.runtime.addresses import join_address, split_address
@@ -272,7 +273,7 @@ def _client_address(name: str, peer: str, client: str | None) -> str:
 def start_command(client: Client, added: AddedMember, data: str | None) -> str:
     """The command that starts an added member, as one types it."""
     endpoints = []
-    machine, protocol = DEFAULT_MACHINE, "raft"
+    machine, protocol = DEFAULT_MACHINE, DEFAULT_PROTOCOL
     try:
         listed = client.run(member_list())
         endpoints = [member.client for member in listed.members if member.client and member.voter]
@@ -286,6 +287,6 @@ def start_command(client: Client, added: AddedMember, data: str | None) -> str:
     words += ["--client", added.client, "--join", joined]
     if machine != DEFAULT_MACHINE:
         words += ["--machine", machine]
-    if protocol != "raft":
+    if protocol != DEFAULT_PROTOCOL:
         words += ["--protocol", protocol]
     return shlex.join(words)

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from coterie.core.errors import ConfigurationError, CoterieError
+from coterie.core.protocols import DEFAULT_PROTOCOL, PROTOCOLS
 from coterie.runtime.configuration import KEYS, NodeConfiguration, configure
 from coterie.runtime.errors import DirectoryCopied
 from coterie.runtime.event_loop import new_event_loop
@@ -31,7 +32,7 @@ GC_THRESHOLD = 50_000
 _HELP = {
     "name": "The member's name.",
     "data": "The data directory, of this member alone.",
-    "protocol": "The consensus protocol.",
+    "protocol": f"{' or '.join(PROTOCOLS)}; else the data directory's, the joined cluster's, or {DEFAULT_PROTOCOL}.",
     "peer": "Where other members reach this one, host:port.",
     "client": "Where clients reach this member, host:port.",
     "peer_listen": "Where to listen for members, if not at --peer.",

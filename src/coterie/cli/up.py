@@ -17,6 +17,7 @@ from coterie.cli.live_view import cluster_table
 from coterie.cli.local_cluster import Started, Wanted, start_cluster, stop_cluster
 from coterie.cli.node_process import ask_status
 from coterie.core.errors import ConfigurationError, CoterieError
+from coterie.core.protocols import DEFAULT_PROTOCOL, PROTOCOLS
 
 EXIT_USAGE = 2
 EXIT_DID_NOT_HAPPEN = 3
@@ -27,7 +28,10 @@ STATUS_TIMEOUT_S = 0.2
 
 def up(
     nodes: Annotated[int | None, typer.Option(help="How many nodes; 3 if the cluster is new.")] = None,
-    protocol: Annotated[str | None, typer.Option(help="The consensus protocol; raft if the cluster is new.")] = None,
+    protocol: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help=f"{' or '.join(PROTOCOLS)}; {DEFAULT_PROTOCOL} if the cluster is new."),
+    ] = None,
     data: Annotated[Path, typer.Option(help="The cluster's directory.")] = DEFAULT_DIRECTORY,
     client_port: Annotated[
         int | None, typer.Option(help="The first client port (2379); each node takes two ports.")

@@ -3,15 +3,46 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
+from typing import Final, Protocol
 
 from coterie.core.config import ReplicaConfig
 from coterie.core.errors import ConfigurationError
+from coterie.core.multipaxos.replica import MultiPaxos
 from coterie.core.raft.replica import Raft
 from coterie.core.records import Recovered
 from coterie.core.replica import LogReader, Replica, SnapshotReader
 from coterie.core.types import Index, MemberId, Nanos
 
-PROTOCOLS = ("raft",)
+
+class _Maker(Protocol):
+    """How a protocol's replica is made: every protocol's class takes the same."""
+
+    def __call__(
+        self,
+        *,
+        own: MemberId,
+        config: ReplicaConfig,
+        recovered: Recovered,
+        reader: LogReader,
+        snapshots: SnapshotReader | None,
+        applied: Index,
+        rng: random.Random,
+        now: Nanos,
+    ) -> Replica: ...
+
+
+_MAKERS: Final[Mapping[str, _Maker]] = {
+    "raft": Raft,
+    "multipaxos": MultiPaxos,
+}
+"""A protocol is added by a line here. Its name is kept on disk and told in handshakes: it never changes."""
+
+PROTOCOLS: Final = tuple(_MAKERS)
+"""The names, in the order in which they are listed to people."""
+
+DEFAULT_PROTOCOL: Final = "raft"
+"""What a new cluster runs if nobody says otherwise."""
 
 
 def make_replica(
@@ -27,9 +58,10 @@ def make_replica(
     now: Nanos,
 ) -> Replica:
     """A replica of this protocol, started from what the disk holds. Raises `ConfigurationError`."""
-    if protocol != "raft":
-        raise ConfigurationError(f"protocol is {protocol!r}: it must be one of {', '.join(PROTOCOLS)}")
-    return Raft(
+    make = _MAKERS.get(protocol)
+    if make is None:
+        raise ConfigurationError(f"protocol is {protocol!r}: it must be one of: {', '.join(PROTOCOLS)}")
+    return make(
         own=own,
         config=config,
         recovered=recovered,

@@ -106,13 +106,15 @@ class Refusal(IntEnum):
 
 
 class Accepted(msgspec.Struct, frozen=True, gc=False):
-    """The proposal stands in this member's log at (index, epoch). It is not committed yet: it is
-    when `committed` hands out an entry with that index *and* epoch; an entry with that index and
-    another epoch says that it never will be."""
+    """The proposal stands in this member's log at (index, epoch). It is not committed yet: it is when `committed` hands
+    out an entry at that index with the same content; one with other content says that it never will be. The epoch of
+    what is committed may be a later one: a new Multi-Paxos leader proposes again what an earlier ballot left."""
 
     token: Token
     index: Index
     epoch: Epoch
+    payload: bytes = b""
+    """The entry's, where the replica made it (a membership, settings); empty for a proposal."""
 
 
 class Refused(msgspec.Struct, frozen=True, gc=False):

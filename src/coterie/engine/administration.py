@@ -16,7 +16,7 @@ import msgspec
 
 from coterie.core.errors import ConfigurationError
 from coterie.core.replica import Accepted, Outcome, Refusal, Refused, Replica, Transferred
-from coterie.core.types import NO_EPOCH, NOBODY, Entry, Epoch, Index, MemberId, Nanos, Role, Token
+from coterie.core.types import NOBODY, Entry, Epoch, Index, MemberId, Nanos, Role, Token
 from coterie.engine.admin_requests import (
     ANYBODY,
     AdminRequest,
@@ -68,7 +68,8 @@ class _Asked(msgspec.Struct):
     """What to answer when it is done."""
     index: Index = 0
     """Where its entry stands; 0: not accepted yet."""
-    epoch: Epoch = NO_EPOCH
+    payload: bytes = b""
+    """Of that entry."""
 
 
 class Administration:
@@ -235,7 +236,7 @@ class Administration:
         if asked is None:
             return False
         if isinstance(outcome, Accepted):
-            asked.index, asked.epoch = outcome.index, outcome.epoch
+            asked.index, asked.payload = outcome.index, outcome.payload
             self._accepted.append(asked)
         elif isinstance(outcome, Transferred):
             self._answer(asked, encoder.encode(self._name(outcome.leader)))
@@ -259,7 +260,7 @@ class Administration:
         joint = bool(self._history.membership.outgoing)
         waiting, self._accepted = self._accepted, []
         for asked in waiting:
-            if entry.index == asked.index and entry.epoch != asked.epoch:
+            if entry.index == asked.index and entry.payload != asked.payload:
                 text = "the change was lost with a leader and has not happened"
                 self._fail(asked, FailureCode.LEADER_LOST, Happened.NO, text)
             elif entry.index < asked.index or (joint and not isinstance(asked.request, ChangeSetting)):

@@ -13,6 +13,7 @@ import msgspec
 
 from coterie.core.config import MIB, MILLISECOND, ReplicaConfig
 from coterie.core.errors import ConfigurationError
+from coterie.core.protocols import PROTOCOLS
 from coterie.engine.engine import EngineConfig
 from coterie.engine.member_changes import MAX_MEMBERS as MAX_MEMBERS
 from coterie.engine.member_names import NAME_RULE, legal_name
@@ -21,7 +22,6 @@ from coterie.runtime.client_port import ClientLimits
 from coterie.runtime.peer_link import LinkLimits
 
 ENVIRONMENT_PREFIX = "COTERIE_"
-PROTOCOLS = ("raft",)
 LOG_LEVELS = ("debug", "info", "warning", "error")
 DEFAULT_MACHINE = "coterie.machine.kv:KeyValue"
 MAX_CONFIGURATION_BYTES = 1 * MIB
@@ -38,8 +38,9 @@ class NodeConfiguration(msgspec.Struct, frozen=True, kw_only=True):
     """The member's name, a label for people: letters, digits, `.`, `_` and `-`."""
     data: str
     """The data directory: the log and the member's id. Of this member alone."""
-    protocol: str = "raft"
-    """The consensus protocol; the same on all members."""
+    protocol: str = ""
+    """The consensus protocol, the same on all members. Empty: the one that the data directory was made for; of a new
+    one, that of the cluster which it joins, or `DEFAULT_PROTOCOL`."""
     peer: str = "127.0.0.1:2380"
     """Where other members reach this one, `host:port`."""
     client: str = "127.0.0.1:2379"
@@ -88,7 +89,8 @@ class NodeConfiguration(msgspec.Struct, frozen=True, kw_only=True):
         _check_name("name", self.name)
         if not self.data:
             _wrong("data", self.data, "it must name a directory")
-        _check_choice("protocol", self.protocol, PROTOCOLS)
+        if self.protocol:
+            _check_choice("protocol", self.protocol, PROTOCOLS)
         _check_choice("log_level", self.log_level, LOG_LEVELS)
         for key in ("peer", "client"):
             _check_address(key, getattr(self, key), optional=False)

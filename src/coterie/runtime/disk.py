@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import msgspec
 
+from coterie.core.protocols import DEFAULT_PROTOCOL
 from coterie.core.types import Member, MemberId
 from coterie.machine.durable import DurableMachine
 from coterie.machine.interface import StateMachine
@@ -38,6 +39,7 @@ class Place(msgspec.Struct, frozen=True):
     cluster: int
     member: MemberId
     claim: int
+    protocol: str
 
 
 class OpenDisk:
@@ -58,13 +60,13 @@ class OpenDisk:
         self._config = config
         self._files = DiskFiles()
         if place is None:
-            self.directory = DataDirectory.open(self._files, config.data, config.name, config.protocol)
+            self.directory = DataDirectory.open(self._files, config.data, config.name, self._wanted_protocol())
         else:
             self.directory = DataDirectory.join(
                 self._files,
                 config.data,
                 config.name,
-                config.protocol,
+                place.protocol,
                 member=place.member,
                 cluster=place.cluster,
                 claim=place.claim,
@@ -73,10 +75,23 @@ class OpenDisk:
         self._snapshots: SnapshotDirectory | None = None
         self._boots: BootsFile | None = None
 
+    def _wanted_protocol(self) -> str:
+        """The configured one. If none is, the directory tells, for a cluster keeps the protocol that it began with."""
+        if self._config.protocol:
+            return self._config.protocol
+        with refusing(self._config.data):
+            identity = read_identity(self._files, self._config.data)
+        return identity.protocol if identity is not None else DEFAULT_PROTOCOL
+
     @property
     def member(self) -> MemberId:
         """The id minted when the directory was made."""
         return self.directory.member_id
+
+    @property
+    def protocol(self) -> str:
+        """The consensus protocol that the log is kept for."""
+        return self.directory.protocol
 
     @property
     def boot(self) -> int:
@@ -102,7 +117,7 @@ class OpenDisk:
         """Make the log with its first entry, made from the first members; returns the cluster's id."""
         entry = first_entry(members)
         cluster = cluster_id(entry)
-        header = LogHeader(cluster, self.member, self._config.protocol)
+        header = LogHeader(cluster, self.member, self.protocol)
         self._attempt(lambda: LogStore.create(self._files, self.directory.log_directory, header, (entry,))).close()
         self.directory.mark_started(cluster)
         return cluster
@@ -111,7 +126,7 @@ class OpenDisk:
         """Make the empty log of a directory that joins a cluster. A crash in between: call it again."""
         cluster = self.directory.cluster
         assert cluster is not None
-        header = LogHeader(cluster, self.member, self._config.protocol)
+        header = LogHeader(cluster, self.member, self.protocol)
         self._attempt(lambda: LogStore.create(self._files, self.directory.log_directory, header, ())).close()
         self.directory.mark_started(cluster)
 
@@ -120,7 +135,7 @@ class OpenDisk:
         cluster or protocol."""
         if self.directory.joining:
             self.join_log()
-        header = LogHeader(cluster, self.member, self._config.protocol)
+        header = LogHeader(cluster, self.member, self.protocol)
         self._log = self._attempt(lambda: LogStore.open(self._files, self.directory.log_directory, header))
         return self._log
 

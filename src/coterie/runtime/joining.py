@@ -17,6 +17,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from coterie.core.protocols import PROTOCOLS
 from coterie.core.types import NOBODY, MemberId
 from coterie.engine.admin_requests import AdminRequest, AskMembers, ClaimMember, MemberInfo, MemberList
 from coterie.engine.protocol import (
@@ -180,7 +181,7 @@ class ClusterAt:
 async def find_place(config: NodeConfiguration, lines: Lines, rng: random.Random) -> Place:
     """The place that the cluster has for this node, whose data directory is yet to be made. Raises `StartFailed`."""
     at = ClusterAt(config.join_endpoints, config.name, lines, rng)
-    cluster, member = await find_member(at, config)
+    told, member = await find_member(at, config, config.protocol)
     if member.claimed:
         # Seen before anything is made: a directory with a voter's id and an empty log must not lie around.
         raise StartFailed(
@@ -189,7 +190,7 @@ async def find_place(config: NodeConfiguration, lines: Lines, rng: random.Random
             advice=f"`coterie member remove {config.name}`, then `coterie member add {config.name} --peer "
             f"{config.peer}`, and start it with an empty data directory; or start it with the directory that it had",
         )
-    return Place(cluster, member.id, _claim_bits())
+    return Place(told.cluster, member.id, _claim_bits(), told.protocol)
 
 
 def _claim_bits() -> int:
@@ -212,8 +213,8 @@ async def confirm_place(
             f"the data directory {config.data} has not joined its cluster yet",
             advice="start it with --join and client addresses of the cluster's members",
         )
-    cluster, member = await find_member(at, config)
-    check_cluster(config.data, place.cluster, cluster)
+    told, member = await find_member(at, config, place.protocol)
+    check_cluster(config.data, place.cluster, told.cluster)
     if member.id != place.member:
         raise StartFailed(
             f"the data directory {config.data} was made for the member {place.member:016x}; {config.name} has the id "
@@ -221,18 +222,25 @@ async def confirm_place(
             advice="start it with an empty data directory",
         )
     await claim_member(at, place.member, place.claim, config.client)
-    lines.info("joined", cluster=f"{cluster:016x}", member=f"{place.member:016x}")
+    lines.info("joined", cluster=f"{told.cluster:016x}", member=f"{place.member:016x}")
 
 
-async def find_member(at: ClusterAt, config: NodeConfiguration) -> tuple[int, MemberInfo]:
-    """The cluster's id and the member that this node is to be. Raises `StartFailed`: not added, or added with
-    other addresses, or the cluster runs something else."""
+async def find_member(at: ClusterAt, config: NodeConfiguration, protocol: str) -> tuple[MemberList, MemberInfo]:
+    """What the cluster says of itself, and the member that this node is to be. `protocol`: the one that this node is
+    to run; "" if that is for the cluster to say.
+
+    Raises `StartFailed`: not added, or added with other addresses, or the cluster runs something else."""
     told = msgspec.msgpack.decode(await at.ask_leader(AskMembers(1)), type=MemberList)
     name = config.name
-    if told.protocol != config.protocol:
+    if told.protocol not in PROTOCOLS:
         raise StartFailed(
-            f"the cluster runs {told.protocol}, this node is configured for {config.protocol}",
-            advice=f"start it with --protocol {told.protocol}",
+            f"the cluster runs {told.protocol}, which this version does not know",
+            advice="start the node with the version that the cluster's members run",
+        )
+    if protocol not in ("", told.protocol):
+        raise StartFailed(
+            f"the cluster runs {told.protocol}, this node is configured for {protocol}",
+            advice=f"start it with --protocol {told.protocol}, or leave the protocol out: the cluster tells it",
         )
     member = next((member for member in told.members if member.name == name), None)
     if member is None:
@@ -251,7 +259,7 @@ async def find_member(at: ClusterAt, config: NodeConfiguration) -> tuple[int, Me
             f"{name} was added with the client address {member.client}, this node has {config.client}",
             advice=f"start it with --client {member.client}, or remove the member and add it again",
         )
-    return told.cluster, member
+    return told, member
 
 
 async def claim_member(at: ClusterAt, member: MemberId, claim: int, client: str) -> None:

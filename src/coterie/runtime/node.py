@@ -128,7 +128,7 @@ class Node:
         if config.join or disk.claim:
             await confirm_place(
                 config,
-                Place(cluster, disk.member, disk.claim),
+                Place(cluster, disk.member, disk.claim, disk.protocol),
                 self._lines,
                 self._rng,
                 joined=not disk.claim or log.recovered.last_index > 0,
@@ -155,7 +155,7 @@ class Node:
             name=config.name,
             boot=disk.boot,
             process=disk.starts[-1],
-            protocol=config.protocol,
+            protocol=disk.protocol,
             claim=disk.claim,
             address=config.peer,
             starts=disk.starts,
@@ -192,7 +192,7 @@ class Node:
         engine = Engine(
             identity=identity,
             config=config.engine(),
-            protocol=config.protocol,
+            protocol=disk.protocol,
             recovered=log.recovered,
             reader=log,
             machine=machine,
@@ -227,7 +227,7 @@ class Node:
             cluster=f"{cluster:016x}",
             member=f"{disk.member:016x}",
             boot=disk.boot,
-            protocol=config.protocol,
+            protocol=disk.protocol,
             peer=config.peer,
             client=config.client,
         )

@@ -10,6 +10,7 @@ from statistics import median
 
 import msgspec
 
+from coterie.core.protocols import DEFAULT_PROTOCOL
 from coterie.core.types import Nanos
 from coterie.sim.options import SECOND, choose
 from coterie.sim.verdict import Figures, Result
@@ -24,8 +25,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     duration: Nanos = 30 * SECOND
     faults: tuple[str, ...] | None = None
     """Fault classes; None lets the seed choose."""
-    protocol: str = "raft"
-    """What the members run."""
+    protocol: str = DEFAULT_PROTOCOL
 
 
 class Idle(msgspec.Struct, frozen=True):

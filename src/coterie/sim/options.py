@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from coterie.core.config import MILLISECOND
+from coterie.core.protocols import DEFAULT_PROTOCOL
 from coterie.core.settings import Settings
 from coterie.core.types import Nanos
 from coterie.sim.chance import stream
@@ -70,8 +71,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """Of a snapshot in one message."""
     snapshot_rate: int = 1 << 26
     """Bytes of snapshots that a leader sends in a second."""
-    protocol: str = "raft"
-    """One of `core.protocols.PROTOCOLS`: what the members run."""
+    protocol: str = DEFAULT_PROTOCOL
 
     def has(self, fault: str) -> bool:
         """Whether this fault class is on."""
@@ -81,12 +81,14 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         """The command that shows this run again, and what it chose."""
         chosen = " ".join(f"{name}={getattr(self, name)}" for name in self.__struct_fields__)
         return (
-            f"replay: python -m coterie.sim --protocol {self.protocol} --seed {self.seed} --nodes {self.nodes} "
-            f"--seconds {self.duration // MILLISECOND / 1000:g}\noptions: {chosen}"
+            f"replay: python -m coterie.sim --seed {self.seed} --nodes {self.nodes} "
+            f"--seconds {self.duration // MILLISECOND / 1000:g} --protocol {self.protocol}\noptions: {chosen}"
         )
 
 
-def choose(seed: int, *, nodes: int | None = None, duration: Nanos = 30 * SECOND, protocol: str = "raft") -> Options:
+def choose(
+    seed: int, *, nodes: int | None = None, duration: Nanos = 30 * SECOND, protocol: str = DEFAULT_PROTOCOL
+) -> Options:
     """The options of a seed, the same for every protocol. One seed in ten has no fault, one in ten exactly one; the
     others have each class with p = 0.5 and crashes with 0.85."""
     rng = stream(seed, "options")

@@ -58,7 +58,7 @@ class Changes:
         self._accept(token, leadership.append_settings(_settings_encoder.encode(settings)))
 
     def _accept(self, token: Token, entry: Entry) -> None:
-        self._state.outbox.outcomes.append(Accepted(token, entry.index, entry.epoch))
+        self._state.outbox.outcomes.append(Accepted(token, entry.index, entry.epoch, entry.payload))
 
     def _refuse(self, token: Token, rejection: Rejection) -> None:
         state = self._state
