@@ -64,6 +64,7 @@ class PaxosLaws(Laws):
     def _found(self, member: MemberId, laws: MemberLaws) -> None:
         log = laws.durable
         self._acceptors[member].began = log.hard_state.epoch
+        self._promises.started(member)
         for index, slot in enumerate(log.slots, log.base + 1):
             # What is not known yet, an initial member's directory began with.
             self._acceptances.proposed(member, index, slot)
@@ -138,7 +139,7 @@ class PaxosLaws(Laws):
             case Prepare():
                 self._prepare(member, laws, to, message)
             case Promise():
-                self._promise(member, laws, message)
+                self._promise(member, laws, to, message)
             case Accept():
                 self._accept(member, laws, message)
             case Accepted(accepted=True):
@@ -165,11 +166,11 @@ class PaxosLaws(Laws):
             )
         self._promises.asked(member, laws, to, message)
 
-    def _promise(self, member: MemberId, laws: MemberLaws, message: Promise) -> None:
+    def _promise(self, member: MemberId, laws: MemberLaws, to: MemberId, message: Promise) -> None:
         self._keeps_its_word(member, message.epoch)
-        proposer = self._members.get(message.epoch.node)
-        held = proposer.written if proposer is not None and not proposer.exiled else None
-        self._promises.promised(member, laws.durable, message, held, message.epoch in self.leaders)
+        proposer = self._members.get(to)
+        unheard = message.epoch in self.leaders or proposer is None or proposer.exiled
+        self._promises.promised(member, to, laws.durable, message, unheard)
         # What it says to be chosen, a new leader relies upon.
         self._commit(member, laws, max(laws.commit, message.commit))
 
@@ -247,16 +248,13 @@ class PaxosLaws(Laws):
         return self._promises.given(epoch) | {member}
 
     def _took_over(self, member: MemberId, laws: MemberLaws, epoch: Epoch) -> None:
-        """Its log is now what phase 1 made of it. A quorum of each membership that is in force in some slot which is
-        not known to be chosen must have promised: any of them may be the one that decides there."""
-        log = laws.written
-        known = max(laws.commit, log.base)
-        first = max(position for position, (index, _) in enumerate(log.memberships) if index <= known)
-        in_force = [membership for _, membership in log.memberships[first:]]
+        """Its log is now what phase 1 made of it, and a quorum of the newest membership in it must have promised. (That
+        meets the quorums of the one before, whose own slot, and so all before it, a quorum of it accepted: nobody
+        writes a change before the last one is chosen.)"""
         given = self._given(member, epoch)
-        if not all(elects(membership, given) for membership in in_force):
-            raise _too_few(member, epoch, given, in_force)
-        self._complete(member, laws, epoch, known + 1)
+        if not elects(laws.written.membership, given):
+            raise _too_few(member, epoch, given, [laws.written.membership])
+        self._complete(member, laws, epoch, max(laws.commit, laws.written.base) + 1)
 
     def _complete(self, member: MemberId, laws: MemberLaws, epoch: Epoch, first: Index) -> None:
         log = laws.written
