@@ -8,7 +8,7 @@ WORK ?= put
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
-PURE := tests/core tests/engine tests/datadriven
+PURE := tests/core tests/engine tests/datadriven tests/contract/engine
 CHECKED := $(wildcard src tests bench examples)
 COTERIE := env -u COTERIE_ENDPOINTS $(BIN)/coterie
 

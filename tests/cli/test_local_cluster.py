@@ -153,15 +153,16 @@ def test_a_node_that_is_not_there_says_nothing(address: str) -> None:
     assert ask_status(address) is None
 
 
-def test_the_life_of_a_cluster(home: Path) -> None:
+def test_the_life_of_a_cluster(home: Path, protocol: str) -> None:
     port = str(free_port_block())
-    up = run("up", "--detach", "--client-port", port, cwd=home)
+    up = run("up", "--detach", "--client-port", port, "--protocol", protocol, cwd=home)
     assert up.returncode == 0, up.stderr
+    assert f"3 nodes are up, {protocol}, leader" in up.stdout
     directory = home / ".coterie"
     first = cluster_in(directory)
     described = json.loads((directory / "cluster.json").read_text(encoding="utf-8"))
     assert described["client_port"] == int(port)
-    assert described["protocol"] == "raft"
+    assert described["protocol"] == protocol
     assert [set(each) for each in described["nodes"]] == [{"name", "pid", "peer", "client", "data", "removed"}] * 3
     assert all(runs(directory, each) for each in first.nodes)
 
@@ -173,6 +174,10 @@ def test_the_life_of_a_cluster(home: Path) -> None:
     other = run("up", "--detach", "--client-port", "2379", cwd=home)
     assert other.returncode == 3
     assert port in other.stderr
+
+    other = run("up", "--detach", "--protocol", "zab", cwd=home)
+    assert other.returncode == 3
+    assert f"was made with --protocol {protocol}, not zab" in other.stderr
 
     os.kill(first.nodes[0].pid, signal.SIGKILL)
     wait_until(lambda: not runs(directory, first.nodes[0]))

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
+from tests.protocol import protocol_under_test
 
 from coterie.engine.protocol import (
     CLIENT_MAGIC,
@@ -137,7 +138,7 @@ class Process:
         self.peer = f"127.0.0.1:{peer}"
         self.client = f"127.0.0.1:{client}"
         self.arguments = ["--name", name, "--data", str(data), "--peer", self.peer, "--client", self.client]
-        self.arguments += ["--initial-members", members, *flags]
+        self.arguments += ["--protocol", protocol_under_test(), "--initial-members", members, *flags]
         self.process: subprocess.Popen[str] | None = None
         self.log = data.with_suffix(".log")
 

@@ -12,12 +12,15 @@ from pathlib import Path
 
 import pytest
 from examples.bank import Bank, balance, deposit, open_account, read_balance, read_receipt, transfer
+from tests.protocol import protocol_under_test
 from tests.runtime.cluster import ROOT, free_ports
 from tests.runtime.conftest import run, until
 
 import coterie
 from coterie.core.errors import ConfigurationError, CoterieError, Effect
 from coterie.engine.protocol import FailureCode
+
+pytestmark = pytest.mark.usefixtures("protocol")
 
 
 def configurations(directory: Path, count: int) -> list[coterie.NodeConfiguration]:
@@ -27,6 +30,7 @@ def configurations(directory: Path, count: int) -> list[coterie.NodeConfiguratio
         coterie.NodeConfiguration(
             name=name,
             data=str(directory / name),
+            protocol=protocol_under_test(),
             peer=peer,
             client=f"127.0.0.1:{ports[count + i]}",
             initial_members=members,
@@ -196,6 +200,7 @@ def test_the_synchronous_twin_serves_threads(tmp_path: Path) -> None:
         broken.start()
 
 
+@pytest.mark.any_protocol
 def test_the_bank_example_runs_and_loses_no_money() -> None:
     done = subprocess.run(
         [sys.executable, "examples/bank.py"],
@@ -212,6 +217,7 @@ def test_the_bank_example_runs_and_loses_no_money() -> None:
     assert "all accounts hold 10000 cents" in done.stdout
 
 
+@pytest.mark.any_protocol
 def test_every_public_name_is_there() -> None:
     for name in dir(coterie):
         assert getattr(coterie, name) is not None

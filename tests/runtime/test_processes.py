@@ -20,6 +20,8 @@ from coterie.machine.kv.protocol import Range, RangeReply, encoder, reply_decode
 from coterie.runtime.addresses import split_address
 from coterie.runtime.handshake import PEER_MAGIC
 
+pytestmark = pytest.mark.usefixtures("protocol")
+
 
 def get(node: Process, key: bytes) -> bytes | None:
     caller = Caller(node.client)
@@ -191,6 +193,7 @@ def test_a_wiped_node_is_refused_with_what_to_do_and_the_others_live_on(tmp_path
         assert get(nodes[1], b"k") == b"w"
 
 
+@pytest.mark.any_protocol
 def test_a_restored_copy_of_a_disk_is_refused(tmp_path: Path) -> None:
     with processes(tmp_path, 3) as nodes:
         ready(nodes)

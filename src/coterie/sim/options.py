@@ -72,6 +72,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     snapshot_rate: int = 1 << 26
     """Bytes of snapshots that a leader sends in a second."""
     protocol: str = DEFAULT_PROTOCOL
+    """One of `core.protocols.PROTOCOLS`: what the members run."""
 
     def has(self, fault: str) -> bool:
         """Whether this fault class is on."""
@@ -81,8 +82,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         """The command that shows this run again, and what it chose."""
         chosen = " ".join(f"{name}={getattr(self, name)}" for name in self.__struct_fields__)
         return (
-            f"replay: python -m coterie.sim --seed {self.seed} --nodes {self.nodes} "
-            f"--seconds {self.duration // MILLISECOND / 1000:g} --protocol {self.protocol}\noptions: {chosen}"
+            f"replay: python -m coterie.sim --protocol {self.protocol} --seed {self.seed} --nodes {self.nodes} "
+            f"--seconds {self.duration // MILLISECOND / 1000:g}\noptions: {chosen}"
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.system.history import History, Seen
+from tests.contract.processes.history import History, Seen
 
 
 def write(value: bytes, start: int, end: int, revision: int) -> Seen:

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import msgspec
 import pytest
-from tests.engine.cluster import Cluster
+from tests.contract.engine.cluster import Cluster
 
 from coterie.core.settings import Settings
 from coterie.core.types import MemberId

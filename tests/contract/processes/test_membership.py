@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.contract.processes.cluster import Cluster, alive, cluster, lines_with
+from tests.contract.processes.load import Load
+from tests.contract.processes.members import QUICK, Joined, caught_up, coterie, here, joined, members
+from tests.protocol import protocol_under_test
 from tests.runtime.cluster import free_ports, until
-from tests.system.cluster import Cluster, alive, cluster, lines_with
-from tests.system.load import Load
-from tests.system.members import QUICK, Joined, caught_up, coterie, here, joined, members
 
 pytestmark = pytest.mark.slow
 
@@ -84,6 +85,7 @@ def test_a_member_is_replaced_by_one_command_given_twice(tmp_path: Path, three: 
         assert "was removed" in gone.lines()
 
 
+@pytest.mark.any_protocol
 def test_what_makes_no_sense_or_is_unsafe_is_refused_with_the_reason(tmp_path: Path, three: Cluster) -> None:
     ends = three.endpoints
     add(tmp_path, ends, "n4")
@@ -169,6 +171,7 @@ def test_a_node_that_was_never_added_is_told_what_to_do(tmp_path: Path, three: C
     assert "member add n7" in stranger.lines()
 
 
+@pytest.mark.any_protocol
 def test_the_endpoints_of_another_cluster_are_refused(tmp_path: Path, three: Cluster) -> None:
     with joined(tmp_path, add(tmp_path, three.endpoints, "n4")) as n4:
         caught_up(tmp_path, three.endpoints, "n4")
@@ -184,9 +187,19 @@ def test_the_endpoints_of_another_cluster_are_refused(tmp_path: Path, three: Clu
         until(lambda: members(tmp_path, three.endpoints)["n4"]["healthy"])
 
 
+@pytest.mark.any_protocol
 def test_up_leaves_out_a_node_that_was_removed_and_goes_on_with_the_rest(tmp_path: Path) -> None:
     port = free_ports(8)[0]
-    up = ("up", "--detach", "--client-port", str(port), "--data", str(tmp_path / ".coterie"))
+    up = (
+        "up",
+        "--detach",
+        "--client-port",
+        str(port),
+        "--protocol",
+        protocol_under_test(),
+        "--data",
+        str(tmp_path / ".coterie"),
+    )
     ends = ",".join(f"127.0.0.1:{port + 2 * i}" for i in range(3))
     try:
         here(tmp_path, *up).succeeded()

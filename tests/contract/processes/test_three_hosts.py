@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.protocol import protocol_under_test
 
 import coterie
 from coterie.client.blocking import Client
@@ -34,6 +35,7 @@ def configuration(hosts: Network, number: int, directory: Path) -> Path:
         f'peer = "{hosts.hosts[number].peer}"\n'
         f'client = "{hosts.hosts[number].client}"\n'
         f"initial_members = [{members}]\n"
+        f'protocol = "{protocol_under_test()}"\n'
     )
     return path
 

@@ -7,9 +7,9 @@ import signal
 from pathlib import Path
 
 import pytest
+from tests.contract.processes.cluster import PATIENT, alive, cluster, lines_with
+from tests.contract.processes.load import Load, read_everywhere
 from tests.runtime.cluster import Process, until
-from tests.system.cluster import PATIENT, alive, cluster, lines_with
-from tests.system.load import Load, read_everywhere
 
 
 @pytest.mark.slow

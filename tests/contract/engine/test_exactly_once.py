@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
-from tests.engine.cluster import Cluster, Packet
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
+from tests.contract.engine.cluster import Cluster, Packet
 
 from coterie.engine.protocol import Answer, Failure, Happened, Query, ReadMode, Submit
 
@@ -131,5 +131,7 @@ class ExactlyOnceMachine(RuleBasedStateMachine):
             assert not (answer.happened is Happened.NO and took_effect), f"{number}: {answer}, but it took effect"
 
 
-TestExactlyOnce = ExactlyOnceMachine.TestCase
-TestExactlyOnce.settings = settings(max_examples=40, stateful_step_count=15, deadline=None)
+def test_each_command_takes_effect_as_its_answer_says() -> None:
+    run_state_machine_as_test(
+        ExactlyOnceMachine, settings=settings(max_examples=40, stateful_step_count=15, deadline=None)
+    )

@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import msgspec
+from tests.protocol import protocol_under_test
 
 from coterie.core.config import MILLISECOND
 from coterie.core.messages import Message, decode, encode
@@ -91,8 +92,9 @@ class Disk:
     def perform(self, batch: StoreBatch) -> None:
         for record in batch.records:
             if isinstance(record, Put):
-                assert record.entries[0].index == self.last_index + 1
-                self.log.extend(record.entries)
+                place = record.entries[0].index - self.base.index - 1
+                assert 0 <= place <= len(self.log)
+                self.log[place : place + len(record.entries)] = record.entries
             elif isinstance(record, Truncate):
                 del self.log[record.first - self.base.index - 1 :]
             elif isinstance(record, SaveHardState):
@@ -150,7 +152,7 @@ class Node:
         self.engine = Engine(
             identity=Identity(cluster=CLUSTER_ID, member=member, name=name, boot=disk.boot),
             config=cluster.config,
-            protocol="raft",
+            protocol=cluster.protocol,
             recovered=disk.recovered(),
             reader=disk,
             machine=self.ledger,
@@ -204,6 +206,7 @@ class Cluster:
 
     def __init__(self, size: int = 3, config: EngineConfig | None = None) -> None:
         self.config = config if config is not None else EngineConfig()
+        self.protocol = protocol_under_test()
         self.now: Nanos = 0
         self.packets: list[Packet] = []
         self.answers: dict[tuple[object, int], list[Response]] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from tests.engine.cluster import Cluster
+from tests.contract.engine.cluster import Cluster
 
 from coterie.core.errors import SafetyViolation
 from coterie.core.types import Member, Membership

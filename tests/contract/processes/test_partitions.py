@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tests.contract.processes.cluster import make_leader, status_of
+from tests.contract.processes.load import Load, read_everywhere
+from tests.contract.processes.wires import others_of, wired_cluster
 from tests.runtime.cluster import FAST, Caller, put, until
-from tests.system.cluster import make_leader, status_of
-from tests.system.load import Load, read_everywhere
-from tests.system.wires import others_of, wired_cluster
 
 from coterie.engine.protocol import Answer, Failure, Query, ReadMode
 from coterie.machine.kv.protocol import Range, RangeReply, encoder, reply_decoder

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from examples.bank import balance, deposit, open_account, read_balance, read_receipt, total, transfer
+from tests.protocol import protocol_under_test
 from tests.runtime.cluster import ROOT, free_port_block, until
 
 from coterie.cli.cluster_file import LocalCluster, read_cluster
@@ -59,7 +60,9 @@ def home(tmp_path: Path) -> Iterator[Path]:
 
 
 def up(home: Path, *more: str) -> LocalCluster:
-    done = run(home, "up", "--detach", "--client-port", str(free_port_block(6)), *more)
+    done = run(
+        home, "up", "--detach", "--client-port", str(free_port_block(6)), "--protocol", protocol_under_test(), *more
+    )
     assert done.code == 0, done.err
     cluster = read_cluster(home / ".coterie")
     assert cluster is not None
@@ -74,6 +77,7 @@ def kill(status: Any, name: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.any_protocol
 def test_a_newcomers_first_hour(home: Path) -> None:
     cluster = up(home)
 
@@ -130,6 +134,7 @@ def test_a_newcomers_first_hour(home: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.any_protocol
 def test_with_members_down_status_answers_and_a_put_never_says_yes_wrongly(home: Path) -> None:
     up(home)
     assert run(home, "put", "k", "1").code == 0
@@ -191,6 +196,7 @@ def test_the_leader_is_killed_under_bench_put_and_no_acknowledged_write_is_missi
     assert run(home, "put", "k", "v").code == 0
 
 
+@pytest.mark.any_protocol
 def test_a_machine_of_ones_own_runs_in_a_real_cluster(home: Path) -> None:
     (home / "examples").symlink_to(ROOT / "examples")
     cluster = up(home, "--machine", "examples.bank:Bank")

@@ -8,9 +8,9 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.contract.processes.cluster import Cluster, alive, cluster, pause, resume
+from tests.contract.processes.load import Load, read_everywhere
 from tests.runtime.cluster import FAST, Caller, Process, put, until
-from tests.system.cluster import Cluster, alive, cluster, pause, resume
-from tests.system.load import Load, read_everywhere
 
 from coterie.engine.protocol import Answer, Failure, Query, ReadMode
 from coterie.machine.kv.protocol import Range, RangeReply, encoder, reply_decoder

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
+from tests.contract.processes.history import History, Seen
 from tests.runtime.cluster import until
-from tests.system.history import History, Seen
 
 from coterie.client.asynchronous import AsyncClient, connect_async
 from coterie.client.calls import Reading

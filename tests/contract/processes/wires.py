@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.contract.processes.cluster import Cluster
 from tests.runtime.cluster import FAST, Process, free_ports, processes
-from tests.system.cluster import Cluster
 
 from coterie.engine.first_start import Introduction
 from coterie.runtime.addresses import split_address

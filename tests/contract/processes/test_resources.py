@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.contract.processes.cluster import PATIENT, Cluster, cluster, cpu_nanos, resident_bytes, status_of
 from tests.runtime.cluster import Process, until
-from tests.system.cluster import PATIENT, Cluster, cluster, cpu_nanos, resident_bytes, status_of
 
 from coterie.client.asynchronous import connect_async
 from coterie.client.config import ClientConfig
@@ -74,7 +74,7 @@ def sum_of(node: Process, revision_of: Process) -> bytes:
 
 @pytest.mark.slow
 def test_a_dead_follower_does_not_make_the_leader_grow_and_catches_up_from_its_disk(tmp_path: Path) -> None:
-    flags = (*PATIENT, *LIMITS, "--machine", "tests.system.sink:Sink")
+    flags = (*PATIENT, *LIMITS, "--machine", "tests.contract.processes.sink:Sink")
     with cluster(tmp_path, flags=flags) as members:
         leader = members.ready()
         dead = members.followers()[0]

@@ -6,10 +6,10 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.contract.processes.cluster import PATIENT, Cluster, cluster, lines_with, make_leader, status_of
+from tests.contract.processes.disks import fill, set_read_only, small_disks
+from tests.contract.processes.load import Load, read_everywhere
 from tests.runtime.cluster import FAST, put, until
-from tests.system.cluster import PATIENT, Cluster, cluster, lines_with, make_leader, status_of
-from tests.system.disks import fill, set_read_only, small_disks
-from tests.system.load import Load, read_everywhere
 
 from coterie.client.blocking import connect
 from coterie.client.errors import RequestError

@@ -6,8 +6,8 @@ import errno
 
 import msgspec
 import pytest
-from tests.engine.cluster import Cluster, Node
-from tests.engine.test_administration import Office
+from tests.contract.engine.cluster import Cluster, Node
+from tests.contract.engine.test_administration import Office
 
 from coterie.core.types import MemberId
 from coterie.engine.admin_requests import ChangeSetting

@@ -10,9 +10,9 @@ from contextlib import closing, contextmanager
 
 import msgspec
 import pytest
+from tests.contract.processes.cluster import PATIENT, Cluster, alive, cluster, lines_with, resident_bytes, status_of
+from tests.contract.processes.load import Load, read_everywhere
 from tests.runtime.cluster import Process, until
-from tests.system.cluster import PATIENT, Cluster, alive, cluster, lines_with, resident_bytes, status_of
-from tests.system.load import Load, read_everywhere
 
 from coterie.engine.protocol import CLIENT_MAGIC, MAX_FRAME_BYTES, PROTOCOL_VERSION, Hello, Submit
 from coterie.engine.protocol import encoder as client_encoder
@@ -183,7 +183,7 @@ def stranger(node: Process, **changes: int | str) -> PeerHello:
         "name": "stranger",
         "boot": 1,
         "process": random.getrandbits(64),
-        "protocol": "raft",
+        "protocol": status.protocol,
         "target": status.member,
     }
     return PeerHello(**(fields | changes))  # type: ignore[arg-type]  # the names and types stand above
@@ -203,7 +203,7 @@ def handshake(link: socket.socket, hello: PeerHello) -> object:
     ("changes", "code", "says"),
     [
         ({"major": 2, "minor": 3}, RefusalCode.OTHER_VERSION, "run the same major version of Coterie on all members"),
-        ({"protocol": "multipaxos"}, RefusalCode.OTHER_PROTOCOL, "all members must run the same protocol"),
+        ({"protocol": "zab"}, RefusalCode.OTHER_PROTOCOL, "all members must run the same protocol"),
         ({"cluster": 0xBAD}, RefusalCode.OTHER_CLUSTER, "check the addresses and data directories"),
         ({"target": 0xBAD}, RefusalCode.OTHER_MEMBER, "an address is wrong"),
     ],

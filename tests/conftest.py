@@ -1,0 +1,23 @@
+"""The fixture `protocol`: see tests/protocol.py."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from tests.protocol import running
+
+from coterie.core.protocols import PROTOCOLS
+
+
+@pytest.fixture(scope="module")
+def protocol(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The test runs once for each protocol (with the first alone if it is marked `any_protocol`)."""
+    with running(request.param):
+        yield request.param
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "protocol" in metafunc.fixturenames:
+        once = metafunc.definition.get_closest_marker("any_protocol") is not None
+        metafunc.parametrize("protocol", PROTOCOLS[:1] if once else PROTOCOLS, indirect=True)

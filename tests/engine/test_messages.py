@@ -1,0 +1,31 @@
+"""What an engine makes of messages that no right member sends: these are Raft's."""
+
+from __future__ import annotations
+
+import pytest
+from tests.contract.engine.cluster import Cluster
+
+from coterie.core.errors import SafetyViolation
+from coterie.core.messages import Append, VoteReply
+from coterie.core.types import NO_EPOCH, Epoch
+
+
+def test_a_broken_safety_rule_ends_the_node() -> None:
+    cluster = Cluster()
+    _leader, (follower, other) = cluster.elect()
+    node = cluster.nodes[follower]
+    epoch = node.engine.replica.epoch
+    node.engine.receive(cluster.now, other, Append(epoch, 0, NO_EPOCH, (), 0, 1, 0, -1))
+    with pytest.raises(SafetyViolation, match="Election Safety"):
+        cluster.flush(follower)
+    assert node.events[-1].kind == "alarm"
+
+
+def test_a_stray_vote_changes_nothing() -> None:
+    cluster = Cluster()
+    leader, (follower, other) = cluster.elect()
+    engine = cluster.nodes[follower].engine
+    engine.receive(cluster.now, other, VoteReply(engine.replica.epoch, True))
+    engine.receive(cluster.now, other, VoteReply(Epoch(0, 0), True))
+    cluster.run(300)
+    assert cluster.leaders() == [leader]
