@@ -16,6 +16,7 @@ from typing import Final
 import msgspec
 
 import coterie
+from coterie.sim.statute import MULTIPAXOS
 from coterie.sim.verdict import Result
 
 PACKAGE = Path(coterie.__file__).parent
@@ -35,6 +36,16 @@ SAFETY: Final = frozenset(
     }
 )
 """Checks that name a broken election, replication or commit rule. `alarm`: the product's own assertion."""
+
+PAXOS_SAFETY: Final = frozenset(MULTIPAXOS) | {
+    "one-leader",
+    "leader-completeness",
+    "chosen-stays",
+    "commit-quorum",
+    "same-applied",
+    "alarm",
+}
+"""The same of Multi-Paxos."""
 
 
 class Change(msgspec.Struct, frozen=True):

@@ -37,13 +37,14 @@ def decides(membership: Membership, members: Collection[MemberId]) -> bool:
     return elects(membership, members) and commits(membership, members)
 
 
-def quorums_meet(one: Membership, two: Membership) -> bool:
-    """Whether every two quorums of the one and of the other, of which at least one elects, have a member in common."""
+def quorums_meet(one: Membership, two: Membership, *, electors_meet: bool) -> bool:
+    """Whether every quorum by which the one elects has a member in common with every one by which the other commits,
+    and the other way round ("Flexible Paxos", section 3); `electors_meet`: and with every one that elects, as in Raft."""
     everyone = sorted({*one.voters, *one.outgoing, *two.voters, *two.outgoing})
     for chosen in range(1 << len(everyone)):
         inside = [member for bit, member in enumerate(everyone) if chosen >> bit & 1]
         others = [member for member in everyone if member not in inside]
-        if elects(one, inside) and (elects(two, others) or commits(two, others)):
+        if elects(one, inside) and (commits(two, others) or (electors_meet and elects(two, others))):
             return False
         if commits(one, inside) and elects(two, others):
             return False
@@ -66,7 +67,8 @@ def _sizes(phase_1: int, phase_2: int) -> str:
 class ConfigurationLaws:
     """What was agreed on about who belongs to the group."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, electors_meet: bool) -> None:
+        self._electors_meet = electors_meet
         self._index: Index = 0
         self.chosen: Membership = NO_MEMBERSHIP
         """The newest committed one."""
@@ -112,7 +114,7 @@ class ConfigurationLaws:
     def _meet(self, one: Membership, two: Membership) -> bool:
         known = self._met.get((one, two))
         if known is None:
-            known = self._met[one, two] = quorums_meet(one, two)
+            known = self._met[one, two] = quorums_meet(one, two, electors_meet=self._electors_meet)
         return known
 
     @staticmethod

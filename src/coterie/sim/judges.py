@@ -7,10 +7,11 @@ from typing import Final
 
 from coterie.core.types import MemberId
 from coterie.sim.laws import Laws
+from coterie.sim.paxos_laws import PaxosLaws
 from coterie.sim.raft_laws import RaftLaws
 from coterie.sim.verdict import Figures
 
-JUDGES: Final[dict[str, type[Laws]]] = {"raft": RaftLaws}
+JUDGES: Final[dict[str, type[Laws]]] = {"raft": RaftLaws, "multipaxos": PaxosLaws}
 """By the protocol's name in `core.protocols`."""
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from typing import ClassVar
 
 from coterie.core.messages import Message
 from coterie.core.records import Compact, Put, Record, Reset, SaveHardState, StoreBatch, Truncate
@@ -25,10 +26,13 @@ from coterie.sim.verdict import Figures, Violation
 class Laws(ABC):
     """The judge. Every method raises `Violation` where a law is broken."""
 
+    electors_meet: ClassVar[bool]
+    """Whether any two quorums that elect must meet: see `quorum.flaw`."""
+
     def __init__(self, members: Iterable[MemberId], figures: Figures) -> None:
         self._members = {m: MemberLaws() for m in members}
         self._figures = figures
-        self.configurations = ConfigurationLaws()
+        self.configurations = ConfigurationLaws(electors_meet=self.electors_meet)
         self._applied = AppliedLaws()
         self.unjudged: set[MemberId] = set()
         """Members whose machines lie, as a test wants it: what they apply is not judged here."""
