@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.core.test_log import BASE, Disk, empty_log, entry
+from tests.core.logs import BASE, Disk, empty_log, entry
 
 from coterie.core.log import WEIGHT_STEP_BYTES, Log
 from coterie.core.outbox import Outbox
