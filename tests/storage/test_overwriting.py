@@ -223,12 +223,20 @@ def test_a_log_of_raft_that_begins_after_what_it_does_not_hold_is_damaged() -> N
         open_log(files, OWNER)
 
 
-@pytest.mark.parametrize("record", [Put((entry(7, term=2),)), Put((entry(7, term=1),))])
-def test_an_epoch_that_is_not_higher_is_refused_and_changes_nothing(record: Put) -> None:
+@pytest.mark.parametrize(
+    "records",
+    [
+        [Put((entry(6, term=3),)), Put((entry(7, term=2),))],
+        [Put((entry(6, term=3),)), Put((entry(7, term=1),))],
+        [Put((entry(6, term=3), entry(7, term=3))), Put((entry(5, term=2), entry(6, term=2)))],
+        [Put((entry(9), entry(10))), Put((entry(8, term=2), entry(9)))],
+    ],
+)
+def test_an_epoch_that_is_not_higher_is_refused_and_changes_nothing(records: list[Record]) -> None:
     files, store = new_log(8)
     put(store, 7, term=2)
-    with pytest.raises(ValueError, match=r"entry 7 of epoch \d put in the place of one of epoch 2"):
-        store.prepare([StoreBatch(1, (Put((entry(6, term=3),)), record))])
+    with pytest.raises(ValueError, match=r"entry \d of epoch \d put in the place of one of epoch \d"):
+        store.prepare([StoreBatch(1, tuple(records))])
     assert terms_and_again(files, store) == [1] * 6 + [2, 1]
 
 
