@@ -9,7 +9,7 @@ import msgspec
 from coterie.core.config import ReplicaConfig
 from coterie.core.messages import Append, InstallSnapshot, Message
 from coterie.core.raft.replica import Raft
-from coterie.core.records import Recovered
+from coterie.core.records import Recovered, SaveHardState
 from coterie.core.replica import Effects
 from coterie.core.settings import Settings
 from coterie.core.types import (
@@ -113,9 +113,14 @@ class OneMember:
         return effects
 
     def hear(self, message: Message, sender: MemberId = 1) -> Effects:
-        """The same, on one that is slow: nothing is kept yet."""
+        """The same, on one that is slow: nothing is kept yet, but a new epoch."""
         self.replica.receive(self.now, sender, message)
-        return self.drain()
+        effects = self.drain()
+        if effects.store is not None and all(isinstance(record, SaveHardState) for record in effects.store.records):
+            self.replica.stored(self.now, self.mark)
+            effects.send += [(to, said) for mark, to, said in effects.send_after if mark <= self.mark]
+            effects.send += self.drain().send
+        return effects
 
     def append(
         self, entries: tuple[Entry, ...], prev: tuple[Index, Epoch], commit: Index, epoch: Epoch = ONE

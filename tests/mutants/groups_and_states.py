@@ -37,14 +37,14 @@ SNAPSHOT_ROWS: Final = (
             (
                 RECEIVER,
                 (
-                    "        if m.meta.index <= state.commit or state.holds(m.meta):\n"
+                    "        if m.meta.index <= state.commit or (m.epoch != NO_EPOCH and state.holds(m.meta)):\n"
                     "            self._decline(now, sender, m)\n            return\n"
                 ),
                 "",
             ),
             (
                 RECEIVER,
-                "        if meta.index > state.commit and not state.holds(meta):\n",
+                "        if meta.index > state.commit and (incoming.epoch == NO_EPOCH or not state.holds(meta)):\n",
                 "        if meta.index != state.log.base_index:\n",
             ),
         ],

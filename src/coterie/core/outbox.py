@@ -29,12 +29,15 @@ class Outbox:
         self.reads: list[ReadReady] = []
         self.alarm: Alarm | None = None
         self._records: list[Record] = []
+        self._epoch_mark: Mark = 0
         self._unsynced: deque[tuple[Mark, Nanos]] = deque()
 
     def record(self, record: Record) -> None:
         """Have `record` written, after all before it. Runs of entries become one `Put`, and of two hard
         states in a row only the later is kept."""
         records = self._records
+        if type(record) is SaveHardState:
+            self._epoch_mark = self.last_mark + 1
         if type(record) is SaveHardState and records and type(records[-1]) is SaveHardState:
             records[-1] = record
             return
@@ -53,6 +56,15 @@ class Outbox:
     def pending_mark(self) -> Mark:
         """The mark that covers everything recorded so far."""
         return self.last_mark + 1 if self._records else self.last_mark
+
+    def affirm(self, to: MemberId, message: Message) -> None:
+        """Send what acknowledges the leader of the present epoch and nothing that is not durable: at once, unless the
+        epoch itself is still being written. A member that forgets it in a crash would let the leader of an older one
+        take back what it acknowledged."""
+        if self._epoch_mark <= self.stored_mark:
+            self.send.append((to, message))
+        else:
+            self.send_after.append((self._epoch_mark, to, message))
 
     def promise(self, to: MemberId, message: Message) -> None:
         """Send once everything recorded so far is durable.

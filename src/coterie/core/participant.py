@@ -7,6 +7,7 @@ from abc import abstractmethod
 
 from coterie.core.following.announcement import Announcement
 from coterie.core.following.election import Election
+from coterie.core.following.loans import Loans
 from coterie.core.following.relay import Relay
 from coterie.core.following.snapshot_receiver import SnapshotReceiver
 from coterie.core.following.stream import Stream
@@ -40,6 +41,7 @@ from coterie.core.settings import Settings
 from coterie.core.snapshot_transfer import Snapshot
 from coterie.core.state import State
 from coterie.core.types import (
+    NO_EPOCH,
     NOBODY,
     Epoch,
     Index,
@@ -57,12 +59,15 @@ from coterie.core.types import (
 class Participant(Replica):
     """One member, of whichever protocol. See `core.replica` for the contract."""
 
-    def __init__(self, state: State, election: Election, stream: Stream, snapshots: SnapshotReader | None) -> None:
+    def __init__(
+        self, state: State, election: Election, stream: Stream, snapshots: SnapshotReader | None, loans: Loans
+    ) -> None:
         self._state = state
         self._election = election
         self._stream = stream
         self._receiver = SnapshotReceiver(state)
         self._snapshots = snapshots
+        self._loans = loans
         self._leadership: Leadership | None = None
         self._changes = Changes(state)
         self._transfers = Transfers(state)
@@ -182,7 +187,8 @@ class Participant(Replica):
     # -- messages that depend on the epoch ---------------------------------------------------
 
     def _on_install_snapshot(self, now: Nanos, sender: MemberId, m: InstallSnapshot) -> None:
-        if self._from_leader(now, sender, m):
+        lent = m.epoch == NO_EPOCH and self._state.leader == NOBODY
+        if lent or self._from_leader(now, sender, m):
             self._receiver.handle_chunk(now, sender, m)
 
     def _from_leader(self, now: Nanos, sender: MemberId, m: Append | Accept | InstallSnapshot) -> bool:
@@ -221,7 +227,9 @@ class Participant(Replica):
 
     def _on_install_snapshot_reply(self, now: Nanos, sender: MemberId, m: InstallSnapshotReply) -> None:
         state = self._state
-        if m.epoch > state.epoch:
+        if m.epoch == NO_EPOCH:
+            self._loans.answered(now, sender, m)
+        elif m.epoch > state.epoch:
             self._election.newer_epoch_seen(now, sender, m.epoch)
         elif m.epoch == state.epoch and self._leadership is not None:
             self._leadership.handle_install_reply(now, sender, m)
@@ -342,6 +350,8 @@ class Participant(Replica):
                 self._transfers.advance(now, leadership)
         if self._transfers.current is not None:
             self._transfers.settle(now, leadership)
+        if self._loans.active:
+            self._loans.send(now)
         self._stream.release()
         self._relay.settle()
         store = outbox.close_batch(now)
@@ -364,6 +374,8 @@ class Participant(Replica):
             effects.chunks, self._receiver.chunks = self._receiver.chunks, []
         if leadership is not None and leadership.snapshots.wanted:
             effects.snapshot_wanted, leadership.snapshots.wanted = True, False
+        elif self._loans.active:
+            effects.snapshot_wanted = self._loans.take_wanted()
         outbox.send, outbox.send_after, outbox.reads, outbox.outcomes = [], [], [], []
         return effects
 
@@ -380,6 +392,8 @@ class Participant(Replica):
             deadline = self._leadership.deadline(now)
         else:
             deadline = min(self._election.deadline, self._relay.deadline())
+            lending = self._loans.deadline(now) if self._loans.active else None
+            deadline = deadline if lending is None else min(deadline, lending)
         transfer = self._transfers.current
         if transfer is not None:
             deadline = min(deadline, self._transfers.deadline(transfer, self._leadership is not None))

@@ -264,9 +264,11 @@ class HostState:
 
     def digest(self) -> bytes:
         """Hash of machine, sessions, origins, membership, settings, time and applied index: equal at every member
-        that has applied the same log, on any machine and any Python."""
+        that has applied the same log, on any machine and any Python. Without the epoch of the last entry: members may
+        have accepted the same entry in different ballots."""
         state = blake2b(digest_size=32)
-        for part in (encode_host(self._record()), *self._table.records(), self.machine.digest()):
+        record = msgspec.structs.replace(self._record(), epoch=NO_EPOCH)
+        for part in (encode_host(record), *self._table.records(), self.machine.digest()):
             state.update(len(part).to_bytes(8, "big"))
             state.update(part)
         return state.digest()

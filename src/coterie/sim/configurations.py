@@ -39,7 +39,7 @@ def decides(membership: Membership, members: Collection[MemberId]) -> bool:
 
 def quorums_meet(one: Membership, two: Membership, *, electors_meet: bool) -> bool:
     """Whether every quorum by which the one elects has a member in common with every one by which the other commits,
-    and the other way round ("Flexible Paxos", section 3); `electors_meet`: and with every one that elects, as in Raft."""
+    and the other way round ("Flexible Paxos", section 3); `electors_meet`: and with every one that elects (Raft)."""
     everyone = sorted({*one.voters, *one.outgoing, *two.voters, *two.outgoing})
     for chosen in range(1 << len(everyone)):
         inside = [member for bit, member in enumerate(everyone) if chosen >> bit & 1]

@@ -147,7 +147,8 @@ class PaxosLaws(Laws):
             case Accepted(accepted=True):
                 self._acknowledge(member, laws, message)
             case InstallSnapshot():
-                self._owns(member, message.epoch)
+                if message.epoch != NO_EPOCH:  # else it is lent, by no leader
+                    self._owns(member, message.epoch)
             case InstallSnapshotReply(installed=True):
                 self._acknowledge_snapshot(member, laws, message.index)
             case _:

@@ -14,7 +14,7 @@ SHARED: Final = {
     "chosen-stays": "no two members ever commit different entries at one index (State Machine Safety)",
     "commit-quorum": "an entry is committed only when a phase-2 quorum of the configuration in force has it on disk",
     "voter-leads": "only a voter asks for votes or promises: no learner, no removed member (4.2)",
-    "quorums-meet": "quorums that elect meet those that commit, of the same configuration and of the one before it (4.3)",
+    "quorums-meet": "quorums that elect meet those that commit, of one configuration and of the one before it (4.3)",
     "one-change": "a membership is changed only when the one before is committed (4.1, 4.3)",
     "change-own-epoch": "a leader changes the membership only when an entry of its epoch is committed (4.1, erratum)",
     "removed-committed": "a member is treated as removed only when its removal is committed (4.2.2)",

@@ -8,7 +8,7 @@ from coterie.core.messages import InstallSnapshot, InstallSnapshotReply
 from coterie.core.replica import SnapshotChunk
 from coterie.core.snapshot_transfer import Snapshot
 from coterie.core.state import State
-from coterie.core.types import Epoch, Mark, MemberId, Nanos, Role, SnapshotMeta
+from coterie.core.types import NO_EPOCH, NOBODY, Epoch, Mark, MemberId, Nanos, Role, SnapshotMeta
 
 MAX_BACKOFF_DOUBLINGS = 6
 """A follower that cannot keep what it is sent waits for an election timeout before it takes any more, then for
@@ -55,15 +55,17 @@ class SnapshotReceiver:
     # -- chunks ------------------------------------------------------------------------------
 
     def handle_chunk(self, now: Nanos, sender: MemberId, m: InstallSnapshot) -> None:
-        """A chunk from the leader of the present epoch; no bytes are the question how much is here."""
+        """A chunk from the leader of the present epoch, or of a loan (`NO_EPOCH`); no bytes are the question how much
+        is here. That this log holds the same is sure only of what the present leader sends: of another's it may hold
+        what an older ballot left."""
         state = self._state
-        if m.meta.index <= state.commit or state.holds(m.meta):
+        if m.meta.index <= state.commit or (m.epoch != NO_EPOCH and state.holds(m.meta)):
             self._decline(now, sender, m)
             return
         incoming = self._incoming
         if incoming is None or incoming.sender != sender or incoming.snapshot != (m.meta, m.size):
             if incoming is not None and self._outlives(incoming, sender, m):
-                state.outbox.post(sender, InstallSnapshotReply(state.epoch, m.meta.index, 0, False, m.round, now))
+                state.outbox.affirm(sender, InstallSnapshotReply(m.epoch, m.meta.index, 0, False, m.round, now))
                 return
             # Another member's snapshot of the same state need not be the same bytes: begin anew.
             incoming = self._incoming = Incoming(sender, m.epoch, Snapshot(m.meta, m.size), m.round)
@@ -75,7 +77,7 @@ class SnapshotReceiver:
             self.chunks.append(SnapshotChunk(m.meta, m.size, m.offset, m.data))
             incoming.came = end
             return  # It is acknowledged when the driver has written it: see `kept`.
-        state.outbox.post(sender, incoming.reply(now))
+        state.outbox.affirm(sender, incoming.reply(now))
 
     @staticmethod
     def _outlives(incoming: Incoming, sender: MemberId, m: InstallSnapshot) -> bool:
@@ -95,9 +97,9 @@ class SnapshotReceiver:
         """
         state = self._state
         state.commit = max(state.commit, m.meta.index)
-        reply = InstallSnapshotReply(state.epoch, m.meta.index, m.size, True, m.round, now)
+        reply = InstallSnapshotReply(m.epoch, m.meta.index, m.size, True, m.round, now)
         if m.meta.index <= state.log.durable_index:
-            state.outbox.post(sender, reply)
+            state.outbox.affirm(sender, reply)
         else:
             state.outbox.promise(sender, reply)
 
@@ -109,15 +111,15 @@ class SnapshotReceiver:
         if incoming is None or incoming.snapshot.meta != meta or not incoming.kept < offset <= incoming.came:
             return
         incoming.kept = offset
-        if incoming.epoch == state.epoch and incoming.sender == state.leader:
-            state.outbox.post(incoming.sender, incoming.reply(now))
+        if self._awaits_answer(incoming):
+            state.outbox.affirm(incoming.sender, incoming.reply(now))
 
     def received(self, now: Nanos, meta: SnapshotMeta) -> None:
         """All bytes are durable, and check. The log follows from it, unless it has come further meanwhile."""
         state, incoming = self._state, self._awaited(meta)
         self._incoming = None
         self._failures = 0
-        if meta.index > state.commit and not state.holds(meta):
+        if meta.index > state.commit and (incoming.epoch == NO_EPOCH or not state.holds(meta)):
             if state.role is Role.LEADER:
                 state.outbox.raise_alarm(
                     "Leader Completeness (Raft 5.4.3)",
@@ -128,7 +130,7 @@ class SnapshotReceiver:
             self._reset(meta)
         state.commit = max(state.commit, meta.index)
         self._remember(incoming.snapshot)
-        if incoming.epoch == state.epoch and incoming.sender == state.leader:
+        if self._awaits_answer(incoming):
             state.outbox.promise(incoming.sender, incoming.reply(now, installed=True))
 
     def failed(self, now: Nanos, meta: SnapshotMeta) -> None:
@@ -137,9 +139,16 @@ class SnapshotReceiver:
         self._incoming = None
         self._not_before = now + (state.config.election_timeout << min(self._failures, MAX_BACKOFF_DOUBLINGS))
         self._failures += 1
-        if incoming.epoch == state.epoch and incoming.sender == state.leader:
+        if self._awaits_answer(incoming):
             incoming.kept = 0
-            state.outbox.post(incoming.sender, incoming.reply(now))
+            state.outbox.affirm(incoming.sender, incoming.reply(now))
+
+    def _awaits_answer(self, incoming: Incoming) -> bool:
+        """Whether its sender still sends it: it leads, or lends it to a member that has no leader."""
+        state = self._state
+        if incoming.epoch == NO_EPOCH:
+            return state.leader == NOBODY
+        return incoming.epoch == state.epoch and incoming.sender == state.leader
 
     def _awaited(self, meta: SnapshotMeta) -> Incoming:
         incoming = self._incoming

@@ -29,11 +29,11 @@ class Stream(ABC):
         """Acknowledge what matches; one acknowledgement a drain, for the highest index.
 
         A heartbeat is answered at once, for as much as is durable: it says 'you lead', and must
-        not wait for a slow disk. Entries are acknowledged only once they are durable.
+        not wait for a slow disk, once the epoch is on it. Entries are acknowledged only once they are durable.
         """
         state = self._state
         if not m.entries and matched > state.log.durable_index:
-            state.outbox.post(sender, self._accepted(state.log.durable_index, m.round, now))
+            state.outbox.affirm(sender, self._accepted(state.log.durable_index, m.round, now))
             return
         reply = self._accepted(matched, m.round, now)
         if self._ack is not None:
@@ -51,7 +51,7 @@ class Stream(ABC):
         to, reply = self._ack
         self._ack = None
         if reply.index <= self._state.log.durable_index:
-            self._state.outbox.post(to, reply)
+            self._state.outbox.affirm(to, reply)
         else:
             self._state.outbox.promise(to, reply)
 

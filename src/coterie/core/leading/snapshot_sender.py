@@ -9,7 +9,7 @@ from coterie.core.messages import InstallSnapshot
 from coterie.core.replica import SnapshotReader
 from coterie.core.snapshot_transfer import Outgoing, Throttle
 from coterie.core.state import State
-from coterie.core.types import Index, MemberId, Nanos
+from coterie.core.types import NO_EPOCH, Index, MemberId, Nanos
 
 CAUGHT_UP = 64
 """Entries behind the end of the log from which on a follower that got a snapshot needs no care any more."""
@@ -21,8 +21,10 @@ class SnapshotSender:
     `wanted`: a follower that lives needs a snapshot and there is none, or it is gone.
     """
 
-    def __init__(self, state: State, reader: SnapshotReader | None) -> None:
+    def __init__(self, state: State, reader: SnapshotReader | None, *, lent: bool = False) -> None:
+        """`lent`: not by a leader, see `following/loans.py`."""
         self._state = state
+        self._lent = lent
         self._reader = reader
         self._throttle = Throttle(state.config.max_snapshot_bytes_per_s)
         self._transfers: dict[MemberId, Outgoing] = {}
@@ -138,7 +140,8 @@ class SnapshotSender:
                 self.end(member)
                 return False
             self._throttle.took(now, len(data))
-        state.outbox.post(member, InstallSnapshot(state.epoch, meta, size, offset, data, round_number))
+        epoch = NO_EPOCH if self._lent else state.epoch
+        state.outbox.post(member, InstallSnapshot(epoch, meta, size, offset, data, round_number))
         transfer.sent(now, len(data))
         return True
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from coterie.core.errors import SafetyViolation
 from coterie.core.following.election import Election
+from coterie.core.following.loans import Loans
 from coterie.core.messages import Canvass, CanvassReply, Nack, Prepare, Promise
 from coterie.core.multipaxos.acceptor import Acceptor
 from coterie.core.multipaxos.preparation import Preparation, Recovered, Reports
@@ -26,9 +27,10 @@ class Ballots(Election):
 
     _state: PaxosState
 
-    def __init__(self, state: PaxosState, acceptor: Acceptor, now: Nanos) -> None:
+    def __init__(self, state: PaxosState, acceptor: Acceptor, loans: Loans, now: Nanos) -> None:
         super().__init__(state, now)
         self._acceptor = acceptor
+        self._loans = loans
         self._reports = Reports(state)
         self._preparation: Preparation | None = None
 
@@ -40,13 +42,16 @@ class Ballots(Election):
             self._state.outbox.post(member, Canvass(round_, self._state.commit))
 
     def handle_canvass(self, now: Nanos, sender: MemberId, m: Canvass) -> None:
-        """Yes, if we miss a leader, and can tell the asker all that it needs."""
+        """Yes, if we miss a leader, and can tell the asker all that it needs; if we miss one and cannot, we lend it a
+        snapshot, and it asks again.
+
+        To canvass oneself is no reason for a no: of two that prepare at once, one has the higher ballot.
+        """
         state = self._state
-        granted = m.round > state.epoch.round and not self._leader_is_alive(now) and m.commit >= state.log.base_index
-        if granted and state.role is Role.PRE_CANDIDATE and (m.commit, sender) > (state.commit, state.own):
-            # Of two that canvass at once one goes first. A courtesy that safety does not rest on.
-            self.follow(now, NOBODY, f"{state.name(sender)} calls an election, too, and goes first")
-            self._wait_whole(now)
+        granted = m.round > state.epoch.round and not self._leader_is_alive(now)
+        if granted and m.commit < state.log.base_index:
+            self._loans.ask(now, sender)
+            granted = False
         state.outbox.post(sender, CanvassReply(state.epoch, m.round, granted))
 
     def handle_canvass_reply(self, now: Nanos, sender: MemberId, m: CanvassReply) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 from coterie.core.config import ReplicaConfig
+from coterie.core.following.loans import Loans
 from coterie.core.messages import Accept, Append, Canvass, CanvassReply, Message, Nack, Prepare, Promise
 from coterie.core.multipaxos.acceptor import Acceptor
 from coterie.core.multipaxos.ballots import Ballots
@@ -36,8 +37,8 @@ class MultiPaxos(Participant):
         now: Nanos,
     ) -> None:
         state = PaxosState(own, config, recovered, reader, rng, applied)
-        acceptor = Acceptor(state)
-        super().__init__(state, Ballots(state, acceptor, now), acceptor, snapshots)
+        acceptor, loans = Acceptor(state), Loans(state, snapshots)
+        super().__init__(state, Ballots(state, acceptor, loans, now), acceptor, snapshots, loans)
 
     def _receive(self, now: Nanos, sender: MemberId, message: Message) -> None:
         if isinstance(message, Accept):

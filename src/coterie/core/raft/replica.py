@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 from coterie.core.config import ReplicaConfig
+from coterie.core.following.loans import Loans
 from coterie.core.messages import Accept, Append, Message, PreVote, PreVoteReply, RequestVote, VoteReply
 from coterie.core.participant import Participant
 from coterie.core.raft.election import RaftElection
@@ -36,7 +37,7 @@ class Raft(Participant):
         now: Nanos,
     ) -> None:
         state = RaftState(own, config, recovered, reader, rng, applied)
-        super().__init__(state, RaftElection(state, now), Follower(state), snapshots)
+        super().__init__(state, RaftElection(state, now), Follower(state), snapshots, Loans(state, snapshots))
 
     def _receive(self, now: Nanos, sender: MemberId, message: Message) -> None:
         if isinstance(message, Append):
