@@ -14,7 +14,6 @@ from tests.datadriven.conversation import Conversation
 from tests.datadriven.seat import Seat
 from tests.datadriven.words import name, number
 
-from coterie.core.protocols import PROTOCOLS
 from coterie.core.replica import Effects
 from coterie.core.types import EntryKind, Epoch, Index, MemberId, Nanos, Role, Token
 
@@ -224,7 +223,6 @@ class Walk(Conversation):
 
 
 @pytest.mark.parametrize("seed", range(WALKS))
-@pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_what_was_decided_stays_no_read_is_stale_and_the_group_recovers(protocol: str, seed: int) -> None:
     walk = Walk(protocol, seed)
     walk.begin()

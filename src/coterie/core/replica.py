@@ -275,8 +275,8 @@ class Replica(ABC):
 
     @abstractmethod
     def change_membership(self, now: Nanos, token: Token, change: MembershipChange) -> None:
-        """Change who belongs to the group. `Accepted` at the first entry of the change, or `Refused` with the
-        reason in `detail`. Through a joint configuration, left automatically (4.3)."""
+        """Change who belongs to the group, or how many are a quorum. `Accepted` at the first entry of the change, or
+        `Refused` with the reason in `detail`. Through a joint configuration, left automatically (4.3)."""
 
     @abstractmethod
     def change_settings(self, now: Nanos, token: Token, settings: Settings) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import ClassVar
 
 import msgspec
 
@@ -49,6 +50,9 @@ def settings_of(entry: Entry) -> Settings:
 
 class State(ABC):
     """One member's state. Mechanisms change it through the methods here; each protocol adds its own."""
+
+    electors_meet: ClassVar[bool]
+    """Whether any two quorums that elect must meet: see `quorum.flaw`."""
 
     def __init__(
         self,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from coterie.core.config import MILLISECOND
 from coterie.core.types import Epoch, MemberId, Role
 from coterie.machine.kv import protocol as kv
-from coterie.sim.configurations import serves
+from coterie.sim.configurations import decides
 from coterie.sim.verdict import Violation
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Ending:
         if self._world.options.core_only:
             order = self._rng.sample(sound, len(sound))
             sizes = range(1, len(order) + 1)
-            enough = (order[:size] for size in sizes if all(serves(m, order[:size]) for m in memberships))
+            enough = (order[:size] for size in sizes if all(decides(m, order[:size]) for m in memberships))
             self._survivors = sorted(next(enough, order))
         for node in self._world.nodes.values():
             if node.id not in self._survivors:

@@ -25,10 +25,13 @@ from coterie.sim.verdict import Figures, Violation
 class Laws(ABC):
     """The judge. Every method raises `Violation` where a law is broken."""
 
+    electors_meet = True
+    """Whether two quorums that elect must meet: several members may seek one epoch (Raft 5.2)."""
+
     def __init__(self, members: Iterable[MemberId], figures: Figures) -> None:
         self._members = {m: MemberLaws() for m in members}
         self._figures = figures
-        self.configurations = ConfigurationLaws()
+        self.configurations = ConfigurationLaws(electors_meet=self.electors_meet)
         self._applied = AppliedLaws()
         self.unjudged: set[MemberId] = set()
         """Members whose machines lie, as a test wants it: what they apply is not judged here."""

@@ -36,11 +36,13 @@ FAULTS: Final = (
     "lease",
     "wipe",
     "restore",
+    "quorums",
 )
-OLD_FAULTS: Final = 14
-"""The classes up to here are drawn from one stream, later ones from another: so a new one leaves old seeds as they
-were, but for itself."""
 """Every fault class. All at once hides bugs that one alone would show, so a seed takes a subset."""
+OLD_FAULTS: Final = 14
+NEW_FAULTS: Final = 20
+"""The classes up to the first are drawn from one stream, those up to the second from another, later ones from one each:
+so a new one leaves old seeds as they were, but for itself."""
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,12 +97,18 @@ def choose(
     rng = stream(seed, "options")
     size = rng.choice((3, 3, 3, 3, 3, 3, 5, 5, 4, 1 if seed % 3 == 0 else 2))
     more = stream(seed, "more options")
-    old, new = FAULTS[:OLD_FAULTS], FAULTS[OLD_FAULTS:]
+    old, new = FAULTS[:OLD_FAULTS], FAULTS[OLD_FAULTS:NEW_FAULTS]
     subset = tuple(f for f in old if rng.randrange(100) < (85 if f == "crash" else 50))
     subset += tuple(f for f in new if more.getrandbits(1))
     single = (rng.choice(old),)
-    if more.randrange(len(FAULTS)) < len(new):
+    if more.randrange(NEW_FAULTS) < len(new):
         single = (more.choice(new),)
+    for latest in FAULTS[NEW_FAULTS:]:
+        own = stream(seed, latest)
+        if own.getrandbits(1):
+            subset += (latest,)
+        if not own.randrange(len(FAULTS)):
+            single = (latest,)
     if seed % 10 == 0:
         subset = ()
     elif seed % 10 == 5:

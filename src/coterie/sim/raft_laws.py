@@ -18,7 +18,7 @@ from coterie.core.types import (
     Role,
     SnapshotMeta,
 )
-from coterie.sim.configurations import decides, elects
+from coterie.sim.configurations import commits, counting, elects
 from coterie.sim.laws import Laws
 from coterie.sim.shadow import ShadowLog, Slot
 from coterie.sim.statute import MemberLaws
@@ -184,7 +184,7 @@ class RaftLaws(Laws):
             raise Violation(
                 "vote-quorum",
                 f"{member} leads {epoch} with the votes of {sorted(voted)}; in force were "
-                f"{[(m.voters, m.outgoing) for m in laws.in_force]}",
+                f"{[counting(m) for m in laws.in_force]}",
             )
 
     def _complete(self, member: MemberId, laws: MemberLaws, epoch: Epoch, first: Index) -> None:
@@ -207,9 +207,9 @@ class RaftLaws(Laws):
         if committer.role is Role.LEADER and committer.durable.slot(commit) != slot:
             self._figures.early_commits += 1
         holders = [m for m, laws in self._members.items() if laws.durable.covers(commit, slot)]
-        if not any(decides(membership, holders) for membership in committer.in_force):
+        if not any(commits(membership, holders) for membership in committer.in_force):
             raise Violation(
                 "commit-quorum",
                 f"{member} commits {commit} of {slot.epoch}; it is on the disks of {holders} only; in force were "
-                f"{[(m.voters, m.outgoing) for m in committer.in_force]}",
+                f"{[counting(m) for m in committer.in_force]}",
             )

@@ -29,7 +29,7 @@ from coterie.runtime.handshake import RefusalCode
 from coterie.sim.asking import Question
 from coterie.sim.chance import exponential, stream
 from coterie.sim.clients import Client, Closed, RawClient, Receive
-from coterie.sim.configurations import serves
+from coterie.sim.configurations import decides
 from coterie.sim.core_client import CoreClient
 from coterie.sim.ending import Ending
 from coterie.sim.faults import Faults, Victim
@@ -146,6 +146,7 @@ class World:
         self.figures.messages = self.network.messages
         self.figures.events = self.schedule.events
         self.figures.membership_changes = self.laws.configurations.changes
+        self.figures.quorum_changes = self.laws.configurations.resized
         return Result(seed=self.options.seed, figures=self.figures, trace=self.schedule.trace())
 
     def run_until(self, when: Nanos) -> None:
@@ -214,7 +215,7 @@ class World:
         if member not in sound:
             return False
         others = [other for other in sound if other != member]
-        return all(serves(membership, others) for membership in self.laws.memberships() if membership.voters)
+        return all(decides(membership, others) for membership in self.laws.memberships() if membership.voters)
 
     # -- between members -----------------------------------------------------------------------
 

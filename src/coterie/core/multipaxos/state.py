@@ -27,6 +27,7 @@ from coterie.core.types import Entry, EntryKind, Epoch, HardState, Index, Role, 
 class PaxosState(State):
     """One member's Multi-Paxos state. `epoch` is the highest ballot that it has promised."""
 
+    electors_meet = False  # A ballot is its owner's alone, so no two are elected in one ("Flexible Paxos", section 3).
     _vouched: Index = 0
 
     @property
