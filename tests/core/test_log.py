@@ -3,73 +3,17 @@ durable is on the disk and stays there."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from tests.core.logs import BASE, BASE_EPOCH, MAX_CACHED_BYTES, PLENTY, Disk, empty_log, entry, meta
 
 from coterie.core.errors import SafetyViolation
-from coterie.core.log import WEIGHT_STEP_BYTES, Log
+from coterie.core.log import WEIGHT_STEP_BYTES
 from coterie.core.outbox import Outbox
-from coterie.core.records import Compact, Put, Recovered, Reset, StoreBatch, Truncate
-from coterie.core.types import NO_EPOCH, Entry, EntryKind, Epoch, HardState, Index, Membership, SnapshotMeta
-
-BASE = 3
-BASE_EPOCH = Epoch(2, 0)
-MAX_CACHED_BYTES = 12
-PLENTY = 1 << 20
-
-
-def entry(index: Index, epoch: Epoch, size: int = 0) -> Entry:
-    return Entry(index, epoch, EntryKind.COMMANDS, 0, bytes(size))
-
-
-class Disk:
-    """Entries after the base, as the batches performed so far left them. A `LogReader`."""
-
-    def __init__(self) -> None:
-        self.base = BASE
-        self.entries_on_disk: list[Entry] = []
-
-    def perform(self, batch: StoreBatch) -> None:
-        for record in batch.records:
-            if isinstance(record, Put):
-                for each in record.entries:
-                    place = each.index - self.base - 1
-                    assert 0 <= place <= len(self.entries_on_disk)
-                    held = self.entries_on_disk[place : place + 1]
-                    assert not held or held[0].epoch < each.epoch
-                    self.entries_on_disk[place : place + 1] = [each]
-            elif isinstance(record, Truncate):
-                del self.entries_on_disk[record.first - self.base - 1 :]
-            elif isinstance(record, Compact):
-                assert self.base < record.base.index <= self.base + len(self.entries_on_disk)
-                del self.entries_on_disk[: record.base.index - self.base]
-                self.base = record.base.index
-            elif isinstance(record, Reset):
-                self.base, self.entries_on_disk = record.base.index, []
-
-    def entries(self, first: Index, last: Index, limit_bytes: int) -> Sequence[Entry]:
-        found: list[Entry] = []
-        assert first > self.base
-        for each in self.entries_on_disk[first - self.base - 1 : last - self.base]:
-            if found and sum(len(e.payload) for e in found) + len(each.payload) > limit_bytes:
-                break
-            found.append(each)
-        assert found
-        return found
-
-
-def meta(index: Index, epoch: Epoch) -> SnapshotMeta:
-    return SnapshotMeta(index, epoch, Membership((), ()))
-
-
-def empty_log(disk: Disk, outbox: Outbox) -> Log:
-    base = SnapshotMeta(BASE, BASE_EPOCH, Membership((), ()))
-    recovered = Recovered(hard_state=HardState(), base=base, last_index=BASE, epochs=(), memberships=())
-    return Log(recovered, disk, outbox, MAX_CACHED_BYTES)
+from coterie.core.records import StoreBatch
+from coterie.core.types import NO_EPOCH, Entry, Epoch, Index
 
 
 class LogMachine(RuleBasedStateMachine):
@@ -338,89 +282,6 @@ def test_a_reset_counts_for_nothing_before_it_is_durable() -> None:
     assert log.durable_index == BASE + 7
 
 
-def test_a_slot_is_overwritten_only_by_a_higher_epoch_and_all_beyond_it_stays() -> None:
-    """Otherwise an acceptor would go back to a value that a later ballot may have replaced."""
-    outbox = Outbox()
-    log = empty_log(Disk(), outbox)
-    log.put([entry(BASE + 1 + i, Epoch(round_, 0)) for i, round_ in enumerate((3, 5, 3, 3))])
-    before = outbox.close_batch(0)
-    for round_, first, count in ((3, 1, 1), (4, 1, 2), (2, 3, 9)):
-        with pytest.raises(SafetyViolation, match=f"of epoch {round_} put in the place of entry"):
-            log.put([entry(BASE + first + i, Epoch(round_, 0)) for i in range(count)])
-    with pytest.raises(SafetyViolation, match=f"entry {BASE + 3} of epoch 9 put in the place of entry {BASE + 2}"):
-        log.put([entry(BASE + 1, Epoch(9, 0)), entry(BASE + 3, Epoch(9, 0))])
-    assert before is not None
-    assert outbox.close_batch(0) is None, "what is refused changes nothing"
-    assert log.epochs_since(BASE + 1) == tuple((BASE + 1 + i, Epoch(e, 0)) for i, e in enumerate((3, 5, 3)))
-    log.put([entry(BASE + 2, Epoch(6, 0))])
-    assert [log.epoch_at(BASE + 1 + i) for i in range(4)] == [Epoch(e, 0) for e in (3, 6, 3, 3)]
-    assert log.last_epoch == Epoch(3, 0)
-
-
-@pytest.mark.parametrize("first", [BASE - 1, BASE, BASE + 4])
-def test_entries_are_put_neither_before_the_log_nor_beyond_a_gap(first: Index) -> None:
-    log = empty_log(Disk(), Outbox())
-    log.put([entry(BASE + 1, BASE_EPOCH), entry(BASE + 2, BASE_EPOCH)])
-    log.put([])
-    with pytest.raises(SafetyViolation, match=f"entry {first} put into a log of entries {BASE + 1} to {BASE + 2}"):
-        log.put([entry(first, Epoch(9, 0))])
-
-
-def test_an_overwritten_copy_counts_for_nothing_until_the_new_one_is_stored() -> None:
-    """Counting it would let an acceptor answer for a value that it no longer has, or does not have yet."""
-    outbox = Outbox()
-    log = empty_log(Disk(), outbox)
-    marks = []
-    for first, count, round_ in ((1, 4, 3), (2, 1, 4), (1, 1, 4), (5, 1, 4)):
-        log.put([entry(BASE + first + i, Epoch(round_, 0)) for i in range(count)])
-        outbox.close_batch(0)
-        log.batch_closed(outbox.last_mark)
-        marks.append(outbox.last_mark)
-    reached = []
-    for mark in marks:
-        log.stored(mark)
-        reached.append(log.durable_index - BASE)
-    assert reached == [0, 0, 4, 5]
-
-
-def test_entries_put_in_between_are_one_record_in_the_order_in_which_they_came() -> None:
-    outbox = Outbox()
-    log = empty_log(Disk(), outbox)
-    old, new = Epoch(3, 0), Epoch(4, 0)
-    log.put([entry(BASE + 1, old), entry(BASE + 2, old)])
-    log.put([entry(BASE + 3, old)])
-    log.put([entry(BASE + 1, new)])
-    log.put([entry(BASE + 2, new), entry(BASE + 3, new), entry(BASE + 4, new)])
-    batch = outbox.close_batch(0)
-    assert batch is not None
-    assert batch.records == (
-        Put(tuple(entry(BASE + i, old) for i in (1, 2, 3))),
-        Put(tuple(entry(BASE + i, new) for i in (1, 2, 3, 4))),
-    )
-
-
-@pytest.mark.parametrize("index", [BASE, BASE + 3, BASE + 4])
-def test_a_log_is_rebased_only_to_where_entries_stay(index: Index) -> None:
-    log = empty_log(Disk(), Outbox())
-    log.put([entry(BASE + 1 + i, BASE_EPOCH) for i in range(3)])
-    with pytest.raises(SafetyViolation, match=f"to begin after entry {index}"):
-        log.rebase(meta(index, Epoch(9, 0)))
-
-
-def test_a_rebased_log_has_the_snapshots_epoch_at_its_base() -> None:
-    outbox = Outbox()
-    log = empty_log(Disk(), outbox)
-    log.put([entry(BASE + 1 + i, BASE_EPOCH) for i in range(3)])
-    outbox.close_batch(0)
-    log.rebase(meta(BASE + 2, Epoch(9, 0)))
-    batch = outbox.close_batch(0)
-    assert batch is not None
-    assert batch.records == (Compact(meta(BASE + 2, Epoch(9, 0))),)
-    assert [log.epoch_at(BASE + i) for i in range(1, 5)] == [None, Epoch(9, 0), BASE_EPOCH, None]
-    with pytest.raises(SafetyViolation, match=f"entry {BASE + 2} is asked for"):
-        log.epochs_since(BASE + 2)
-
-
 @given(st.lists(st.integers(0, 3 * WEIGHT_STEP_BYTES // 2), min_size=1, max_size=20), st.integers(0, 10), st.data())
 def test_the_weight_of_the_last_entries_is_never_told_too_low(
     sizes: list[int], steps: int, data: st.DataObject
@@ -428,18 +289,34 @@ def test_the_weight_of_the_last_entries_is_never_told_too_low(
     log = empty_log(Disk(), Outbox())
     for place, size in enumerate(sizes):
         log.append([entry(BASE + 1 + place, BASE_EPOCH, size)])
-    overwritten = False
-    puts = st.tuples(st.integers(0, len(sizes)), st.lists(st.integers(0, 2 * WEIGHT_STEP_BYTES), max_size=3))
-    for round_, (first, new) in enumerate(data.draw(st.lists(puts, max_size=4)), BASE_EPOCH.round + 1):
-        overwritten = overwritten or first < len(sizes)
-        sizes[first : first + len(new)] = new
-        log.put([entry(BASE + 1 + first + place, Epoch(round_, 0), size) for place, size in enumerate(new)])
     last = data.draw(st.integers(BASE + 1, BASE + len(sizes)))
     limit = steps * WEIGHT_STEP_BYTES // 2
     first = log.first_within(last, limit)
     assert BASE < first <= last + 1
     assert sum(sizes[first - BASE - 1 : last - BASE]) <= limit
-    if first > BASE + 1 and not overwritten:
+    if first > BASE + 1:
         # Not much less than what would fit: one step at each end, and an entry that straddles it.
         before = sizes[max(0, first - BASE - 2) : last - BASE]
         assert sum(before) + 2 * WEIGHT_STEP_BYTES + 2 * max(sizes) > limit
+
+
+STEPS = st.sampled_from([0, WEIGHT_STEP_BYTES // 2, WEIGHT_STEP_BYTES, 3 * WEIGHT_STEP_BYTES])
+
+
+@given(
+    st.lists(STEPS, min_size=1, max_size=10),
+    st.lists(st.tuples(st.integers(0, 10), st.lists(STEPS, min_size=1, max_size=4)), min_size=1, max_size=4),
+)
+def test_neither_is_that_of_overwritten_entries(sizes: list[int], puts: list[tuple[int, list[int]]]) -> None:
+    log = empty_log(Disk(), Outbox())
+    for place, size in enumerate(sizes):
+        log.append([entry(BASE + 1 + place, BASE_EPOCH, size)])
+    for round_, (first, new) in enumerate(puts, BASE_EPOCH.round + 1):
+        first = min(first, len(sizes))
+        sizes[first : first + len(new)] = new
+        log.put([entry(BASE + 1 + first + place, Epoch(round_, 0), size) for place, size in enumerate(new)])
+    for last in range(BASE + 1, BASE + len(sizes) + 1):
+        for limit in range(0, 6 * WEIGHT_STEP_BYTES, WEIGHT_STEP_BYTES // 2):
+            first = log.first_within(last, limit)
+            assert BASE < first <= last + 1
+            assert sum(sizes[first - BASE - 1 : last - BASE]) <= limit

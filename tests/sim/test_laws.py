@@ -403,24 +403,34 @@ def test_each_crime_is_named(law: str, crime: object) -> None:
     assert caught.value.check == law
 
 
+def meet(one: Membership, two: Membership) -> bool:
+    return quorums_meet(one, two, electors_meet=True)
+
+
+def test_two_quorums_that_elect_need_not_meet_where_ballots_have_owners() -> None:
+    sizes = group(1, 2, 3, 4, 5, sizes=(2, 4))
+    assert quorums_meet(sizes, sizes, electors_meet=False)
+    assert not meet(sizes, sizes)
+
+
 def test_quorums_meet_exactly_where_two_sets_cannot_decide_alone() -> None:
-    assert quorums_meet(group(1, 2, 3), group(1, 2, 3, 4))
-    assert not quorums_meet(group(1, 2, 3), group(1, 4, 5))
-    assert quorums_meet(group(1, 2, 3), group(1, 4, 5, outgoing=(1, 2, 3)))
-    assert quorums_meet(group(1, 4, 5, outgoing=(1, 2, 3)), group(1, 4, 5))
-    assert not quorums_meet(group(1, 2), group(3, 4))
+    assert meet(group(1, 2, 3), group(1, 2, 3, 4))
+    assert not meet(group(1, 2, 3), group(1, 4, 5))
+    assert meet(group(1, 2, 3), group(1, 4, 5, outgoing=(1, 2, 3)))
+    assert meet(group(1, 4, 5, outgoing=(1, 2, 3)), group(1, 4, 5))
+    assert not meet(group(1, 2), group(3, 4))
 
 
 def test_quorums_of_other_sizes_meet_where_those_that_elect_are_large_enough() -> None:
     five = (1, 2, 3, 4, 5)
     few = group(*five, sizes=(4, 2))
-    assert quorums_meet(few, few)
-    assert not quorums_meet(group(*five, sizes=(3, 2)), group(*five, sizes=(3, 2)))
-    assert not quorums_meet(group(*five, sizes=(2, 4)), group(*five, sizes=(2, 4))), "two that elect need not"
-    assert not quorums_meet(group(*five), few), "three elect by the old sizes, two commit by the new"
+    assert meet(few, few)
+    assert not meet(group(*five, sizes=(3, 2)), group(*five, sizes=(3, 2)))
+    assert not meet(group(*five, sizes=(2, 4)), group(*five, sizes=(2, 4))), "two that elect need not"
+    assert not meet(group(*five), few), "three elect by the old sizes, two commit by the new"
     joint = group(*five, outgoing=five, sizes=(4, 2))
-    assert quorums_meet(group(*five), joint)
-    assert quorums_meet(joint, few)
+    assert meet(group(*five), joint)
+    assert meet(joint, few)
 
 
 def test_a_commit_of_few_is_right_where_the_sizes_say_so() -> None:

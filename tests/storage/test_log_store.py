@@ -347,11 +347,6 @@ def test_the_next_write_is_not_prepared_before_the_last_is_performed() -> None:
         ([StoreBatch(1, ())], "a write of 0 bytes"),
         ([put(entry(3))], "entry 3 put into a log that ends with entry 1"),
         ([put(entry(2), entry(2))], "entry 2 put together with entry 2, and just after it"),
-        (
-            [put(entry(2), entry(3)), put(entry(2), entry(3, term=2))],
-            "entry 2 of epoch 1 put in the place of one of epoch 1",
-        ),
-        ([put(entry(2)), put(entry(1, term=2), entry(2))], "entry 2 of epoch 1 put in the place of one of epoch 1"),
         ([StoreBatch(1, (Put(()), Put((entry(2),))))], "nothing is put"),
         ([StoreBatch(1, (Truncate(1), Put((entry(2),))))], "entry 2 put into a log that ends with entry 0"),
         ([put(entry(2, bytes(MAX_PAYLOAD_BYTES)))], "bytes: it must have 1 to"),

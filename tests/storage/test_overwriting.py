@@ -184,9 +184,10 @@ def test_overwriting_alone_removes_nothing() -> None:
 def test_the_bytes_to_be_read_again_reach_back_to_the_oldest_live_slot() -> None:
     _, store = new_log(20)
     before = store.bytes_after(9)
-    put(store, 11, 12, term=2)
+    put(store, 11, 12, 13, term=2)
     assert before < store.bytes_after(9) < before + SEGMENT_BYTES
     assert store.bytes_after(9) > store.bytes_after(15) > store.bytes_after(19) > 2048
+    assert store.bytes_after(12) == store.bytes_after(13), "13 was written anew, but 14 was not"
     put(store, 20, term=2)
     assert store.bytes_after(19) < 2048
 
@@ -206,6 +207,14 @@ def test_a_rebased_log_keeps_what_was_accepted_beyond_the_snapshot() -> None:
     assert terms_and_again(files, store) == [2, 1]
 
 
+def test_overwriting_goes_on_where_a_log_was_rebased_to() -> None:
+    files, store = new_log(9)
+    put(store, 4, 5, term=2)
+    write(store, Compact(base(5, term=2)))
+    put(store, 6, 7, term=2)
+    assert terms_and_again(files, store) == [2, 2, 1, 1]
+
+
 def test_a_log_of_raft_that_begins_after_what_it_does_not_hold_is_damaged() -> None:
     """It would take over entries that do not belong to it (5.3)."""
     files, store = new_log(9, OWNER)
@@ -214,12 +223,20 @@ def test_a_log_of_raft_that_begins_after_what_it_does_not_hold_is_damaged() -> N
         open_log(files, OWNER)
 
 
-@pytest.mark.parametrize("record", [Put((entry(7, term=2),)), Put((entry(7, term=1),))])
-def test_an_epoch_that_is_not_higher_is_refused_and_changes_nothing(record: Put) -> None:
+@pytest.mark.parametrize(
+    "records",
+    [
+        [Put((entry(6, term=3),)), Put((entry(7, term=2),))],
+        [Put((entry(6, term=3),)), Put((entry(7, term=1),))],
+        [Put((entry(6, term=3), entry(7, term=3))), Put((entry(5, term=2), entry(6, term=2)))],
+        [Put((entry(9), entry(10))), Put((entry(8, term=2), entry(9)))],
+    ],
+)
+def test_an_epoch_that_is_not_higher_is_refused_and_changes_nothing(records: list[Record]) -> None:
     files, store = new_log(8)
     put(store, 7, term=2)
-    with pytest.raises(ValueError, match=r"entry 7 of epoch \d put in the place of one of epoch 2"):
-        store.prepare([StoreBatch(1, (Put((entry(6, term=3),)), record))])
+    with pytest.raises(ValueError, match=r"entry \d of epoch \d put in the place of one of epoch \d"):
+        store.prepare([StoreBatch(1, tuple(records))])
     assert terms_and_again(files, store) == [1] * 6 + [2, 1]
 
 

@@ -37,9 +37,9 @@ def decides(membership: Membership, members: Collection[MemberId]) -> bool:
     return elects(membership, members) and commits(membership, members)
 
 
-def quorums_meet(one: Membership, two: Membership, *, electors_meet: bool = True) -> bool:
-    """Whether every quorum of the one that elects, and every one of the other that commits, have a member in common,
-    and the other way round ("Flexible Paxos", section 3); with `electors_meet`, also every two that elect."""
+def quorums_meet(one: Membership, two: Membership, *, electors_meet: bool) -> bool:
+    """Whether every quorum by which the one elects has a member in common with every one by which the other commits,
+    and the other way round ("Flexible Paxos", section 3); `electors_meet`: and with all that elect, as in Raft."""
     everyone = sorted({*one.voters, *one.outgoing, *two.voters, *two.outgoing})
     for chosen in range(1 << len(everyone)):
         inside = [member for bit, member in enumerate(everyone) if chosen >> bit & 1]
@@ -68,7 +68,6 @@ class ConfigurationLaws:
     """What was agreed on about who belongs to the group."""
 
     def __init__(self, *, electors_meet: bool) -> None:
-        """`electors_meet`: two quorums that elect must meet, for several members may seek one epoch."""
         self._electors_meet = electors_meet
         self._index: Index = 0
         self.chosen: Membership = NO_MEMBERSHIP

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from typing import ClassVar
 
 from coterie.core.messages import Message
 from coterie.core.records import Compact, Put, Record, Reset, SaveHardState, StoreBatch, Truncate
@@ -25,8 +26,8 @@ from coterie.sim.verdict import Figures, Violation
 class Laws(ABC):
     """The judge. Every method raises `Violation` where a law is broken."""
 
-    electors_meet = True
-    """Whether two quorums that elect must meet: several members may seek one epoch (Raft 5.2)."""
+    electors_meet: ClassVar[bool]
+    """Whether any two quorums that elect must meet: see `quorum.flaw`."""
 
     def __init__(self, members: Iterable[MemberId], figures: Figures) -> None:
         self._members = {m: MemberLaws() for m in members}

@@ -28,6 +28,8 @@ from coterie.sim.verdict import Figures, Violation
 class RaftLaws(Laws):
     """The judge of a cluster that runs Raft."""
 
+    electors_meet = True
+
     def __init__(self, members: Iterable[MemberId], figures: Figures) -> None:
         super().__init__(members, figures)
         self._votes: dict[tuple[Epoch, MemberId], MemberId] = {}
