@@ -123,6 +123,18 @@ def test_an_entry_is_overwritten_only_after_it_was_truncated() -> None:
         scene.store(2, Put((entry(2, TWO),)))
 
 
+def test_who_commits_a_removal_alone_may_act_on_it_in_the_same_step() -> None:
+    scene = Scene()
+    scene.leader(1, ONE)
+    for at, membership in ((1, group(1, 2, 3)), (2, group(1, outgoing=(1, 2, 3)))):
+        for member in (1, 2):
+            scene.store(member, Put((change(at, ONE, membership),)), leads=member == 1, commit=at - 1)
+        scene.laws.observe(1, ONE, at, Role.LEADER)
+    scene.store(1, Put((change(3, ONE, group(1)),)), leads=True, commit=2)
+    scene.laws.observe(1, ONE, 2, Role.LEADER)
+    scene.laws.removed(3, 1, 3)
+
+
 def test_a_vote_may_leave_when_a_later_epoch_is_on_disk() -> None:
     scene = Scene()
     scene.store(2, SaveHardState(HardState(TWO, 1)))

@@ -279,6 +279,17 @@ def test_an_acknowledgement_may_leave_when_a_higher_ballot_has_overwritten_the_s
     scene.laws.sent(2, 1, Accepted(ONE, True, 1, 0, 1, 0))
 
 
+def test_a_slot_may_be_acknowledged_as_chosen_before_anybody_was_seen_to_commit_it() -> None:
+    """Its leader hears of the quorum and of a higher ballot in one step, and answers that ballot at once."""
+    scene = Scene()
+    scene.first_leader()
+    scene.store(1, Put((entry(1),)), leads=True)
+    scene.accept(2, entry(1))
+    scene.campaign(THREE, 2, tell=(entry(1),))
+    scene.lead(THREE, entry(1, THREE))
+    scene.laws.sent(1, 3, Accepted(THREE, True, 1, 0, 1, 0))
+
+
 def test_a_snapshot_may_take_the_place_of_what_was_accepted_and_leaves_what_comes_after() -> None:
     scene = Scene()
     scene.overrule()
@@ -333,6 +344,18 @@ def test_quorums_count_by_their_phase() -> None:
     scene.campaign(THREE, 2)
     with pytest.raises(Violation, match="promise-quorum"):
         scene.lead(THREE)
+
+
+def test_quorums_that_elect_need_not_meet() -> None:
+    """Each elects alone, for all of them commit: a ballot has but one owner."""
+    scene = Scene(group(1, 2, 3, first=1))
+    scene.campaign(ONE)
+    scene.lead(ONE, entry(1))
+    for member in (2, 3):
+        scene.bind(member, ONE)
+        scene.accept(member, entry(1))
+    scene.laws.observe(1, ONE, 1, Role.LEADER)
+    scene.store(1, Put((change(2, ONE, group(1, 2, 3, learners=(4,), first=1)),)), leads=True, commit=1)
 
 
 # -- what is not -----------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from coterie.core.types import Epoch, Index, MemberId, Membership
-from coterie.sim.configurations import commits
+from coterie.sim.configurations import commits, counting
 from coterie.sim.shadow import Slot
 from coterie.sim.verdict import Violation
 
@@ -85,6 +85,15 @@ class Acceptances:
         if counted_by is not None and commits(counted_by, holders):
             self._choose(index, slot.epoch, slot.digest)
 
+    def chosen(self, index: Index, value: bytes) -> bool:
+        """Whether a ballot has chosen this, by its leader's membership as it is now or was then."""
+        for ballot, proposal in self._slots.get(index, {}).items():
+            counted_by = self._counted_by.get(ballot)
+            if proposal.value == value and counted_by is not None and commits(counted_by, proposal.holders):
+                self._choose(index, ballot, value)
+        choice = self._choices.get(index)
+        return choice is not None and choice.value == value
+
     def _choose(self, index: Index, ballot: Epoch, value: bytes) -> None:
         """The ballot has chosen the value. Had a lower one chosen it, that is the one to measure others by."""
         known = self._choices.get(index)
@@ -108,7 +117,7 @@ class Acceptances:
         raise Violation(
             "commit-quorum",
             f"slot {index} is committed as {slot.digest.hex()}; ballots and whose disks held that: {holders}; in force "
-            f"were {[(m.voters, m.outgoing) for m in memberships]}",
+            f"were {[counting(m) for m in memberships]}",
         )
 
 

@@ -327,7 +327,10 @@ class Laws(ABC):
         """See `AppliedLaws.applied`."""
         self._applied.applied(member, batch, replies)
 
-    def removed(self, member: MemberId, teller: MemberId) -> None:
-        """`teller` treats `member` as removed."""
-        if not self._members[teller].exiled:
+    def removed(self, member: MemberId, teller: MemberId, commit: Index = 0) -> None:
+        """`teller`, whose commit index this is, treats `member` as removed. It may have committed that in this very
+        step, and have had nobody to tell."""
+        laws = self._members[teller]
+        if not laws.exiled:
+            self._commit(teller, laws, max(laws.commit, commit))
             self.configurations.check_removed(member, teller)

@@ -24,7 +24,7 @@ from coterie.core.messages import (
 from coterie.core.records import Put, Record, StoreBatch
 from coterie.core.types import NO_EPOCH, Entry, Epoch, HardState, Index, MemberId, Membership, Role, SnapshotMeta
 from coterie.sim.acceptances import Acceptances
-from coterie.sim.configurations import elects
+from coterie.sim.configurations import counting, elects
 from coterie.sim.laws import Laws
 from coterie.sim.promises import Promises
 from coterie.sim.shadow import Slot, slot_of
@@ -47,6 +47,7 @@ class PaxosLaws(Laws):
     """The judge of a cluster that runs Multi-Paxos."""
 
     electors_meet = False
+    """A ballot has one owner (2.2)."""
 
     def __init__(self, members: Iterable[MemberId], figures: Figures) -> None:
         super().__init__(members, figures)
@@ -85,7 +86,7 @@ class PaxosLaws(Laws):
             raise Violation(
                 "promise-kept",
                 f"{member} accepts slot {index} in ballot {ballot}, and has promised {log.hard_state.epoch}; what it "
-                f"accepts ({slot.digest.hex()}) is not known to be chosen",
+                f"accepts ({slot.digest.hex()}) is not chosen",
             )
         if not self._acceptances.known(index, ballot) and ballot.node != member:
             raise Violation("ballot-owner", f"{member} writes slot {index} of ballot {ballot}, which nobody proposed")
@@ -96,9 +97,12 @@ class PaxosLaws(Laws):
             raise Violation("slots-in-order", f"{member}: {error}") from error
 
     def _is_chosen(self, index: Index, slot: Slot | None) -> bool:
-        """Whether the value is known to be the chosen one."""
+        """Whether the value is the chosen one. A leader that falls in a step may know so before anybody has seen it
+        commit that: then the disks tell."""
+        if slot is None:
+            return False
         chosen = self._chosen.get(index)
-        return chosen is not None and slot is not None and chosen.digest == slot.digest
+        return chosen.digest == slot.digest if chosen is not None else self._acceptances.chosen(index, slot.digest)
 
     def _truncate(self, member: MemberId, laws: MemberLaws, first: Index) -> None:
         raise Violation("nothing-truncated", f"{member} drops what it has accepted from slot {first} on")
@@ -195,7 +199,7 @@ class PaxosLaws(Laws):
                 raise Violation(
                     "learned-chosen",
                     f"{member} sends in ballot {message.epoch} slot {entry.index} of {entry.epoch} "
-                    f"({slot.digest.hex()}), which is not known to be chosen",
+                    f"({slot.digest.hex()}), which is not chosen",
                 )
         # In the step in which it takes over, what it says leaves before what it adopted is handed to its disk.
         if laws.role is Role.LEADER and laws.epoch == message.epoch:
@@ -286,5 +290,5 @@ def _too_few(member: MemberId, epoch: Epoch, given: set[MemberId], in_force: lis
     return Violation(
         "promise-quorum",
         f"{member} leads {epoch} with the whole promises of {sorted(given)}; in force were "
-        f"{[(m.voters, m.outgoing) for m in in_force]}",
+        f"{[counting(m) for m in in_force]}",
     )

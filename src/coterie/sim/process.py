@@ -190,7 +190,7 @@ class Process:
     def removed(self, member: Member) -> None:
         """See `Ports.removed`."""
         self._node.frailty.step()
-        self._world.laws.removed(member.id, self._node.id)
+        self._world.laws.removed(member.id, self._node.id, self.engine.replica.commit)
         if member.id == self._node.id:
             self._node.retire()
             return

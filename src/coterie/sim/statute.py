@@ -58,7 +58,7 @@ MULTIPAXOS: Final = {
     "promise-reports": "a promise tells all that was accepted and its proposer does not know as high (2.2, phase 1b)",
     "held-true": "a proposer holds, or was told, what it says that it need not be told",
     "prepare-covers": "phase 1 leaves no slot out but what its proposer knows to be chosen (3)",
-    "promise-quorum": "a leader has whole promises of a quorum, by the newest membership that these told of (2.2; 4.3)",
+    "promise-quorum": "a leader has whole promises of a phase-1 quorum, by the newest membership they told (2.2; 4.3)",
     "learned-chosen": "what a leader sends of an older ballot than its own is chosen (3)",
     "acceptance-durable": "an acknowledgement leaves only when each slot is on disk, in its ballot or chosen (2.5)",
     "slots-in-order": "slots are written without a gap, and over lower ballots only (2.2)",
