@@ -17,7 +17,7 @@ from coterie.core.messages import (
 )
 from coterie.core.records import Compact, Put, Record, Reset, SaveHardState, Truncate
 from coterie.core.replica import Accepted, Lost, Outcome, Refused, Transferred
-from coterie.core.settings import Settings
+from coterie.core.settings import NAMES, Settings
 from coterie.core.types import NOBODY, Entry, EntryKind, Epoch, HardState, Membership, Role, SnapshotMeta
 
 CLOCK_READINGS = frozenset({"stamp", "echo", "lag"})
@@ -80,7 +80,7 @@ def size_words(phase_1: int, phase_2: int) -> str:
 def settings_words(settings: Settings) -> str:
     """What differs from the defaults."""
     default = Settings()
-    changed = [field for field in Settings.__struct_fields__ if getattr(settings, field) != getattr(default, field)]
+    changed = [field for field in NAMES if getattr(settings, field) != getattr(default, field)]
     return " ".join(f"{field}={getattr(settings, field)}" for field in changed) or "default settings"
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import msgspec
 import typer
 
 from coterie.cli.groups import group
@@ -21,7 +20,7 @@ from coterie.cli.outcome import (
 from coterie.cli.tables import plain_table, table_console
 from coterie.client.blocking import Client
 from coterie.core.errors import ConfigurationError
-from coterie.core.settings import Settings
+from coterie.core.settings import NAMES, Settings
 from coterie.engine import quorum_sizes
 from coterie.engine.admin_requests import QuorumSizes
 from coterie.engine.quorum_sizes import MAJORITY, PHASE_1, PHASE_2, shown
@@ -52,13 +51,14 @@ def list_settings(
 
     found, sizes = ask(context, endpoints, both, write=False, as_json=as_json)
     if as_json:
-        print_json({"settings": {**msgspec.to_builtins(found), **_sizes_json(sizes)}})
+        shared = {name: getattr(found, name) for name in NAMES}
+        print_json({"settings": {**shared, **_sizes_json(sizes)}})
         return
     table = plain_table()
     for column in ("setting", "value", "default"):
         table.add_column(column, no_wrap=True)
     default = Settings()
-    for name in Settings.__struct_fields__:
+    for name in NAMES:
         value, usual = getattr(found, name), getattr(default, name)
         table.add_row(shown(name), told(value), "" if value == usual else told(usual))
     for name, size in _sizes_json(sizes).items():

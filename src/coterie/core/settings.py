@@ -42,6 +42,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     max_total_reply_bytes: int = 256 * MIB
     divergence_check_ms: int = 60_000
     """Cluster time between two comparisons of the members' states; 0: never."""
+    serial: int = 0
+    """One more than that of the settings which these were made from. No setting, so not among `NAMES`."""
 
     def __post_init__(self) -> None:
         for name, (low, high) in RANGES.items():
@@ -51,6 +53,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         if type(self.lease_reads) is not bool:
             raise ConfigurationError(f"lease_reads is {self.lease_reads!r}: it must be true or false")
 
+
+NAMES: tuple[str, ...] = tuple(name for name in Settings.__struct_fields__ if name != "serial")
+"""What is set, and shown to people."""
 
 RANGES: dict[str, tuple[int, int]] = {
     "version": (1, 1 << 31),
@@ -64,5 +69,6 @@ RANGES: dict[str, tuple[int, int]] = {
     "max_session_reply_bytes": (1, 1 << 40),
     "max_total_reply_bytes": (1, 1 << 40),
     "divergence_check_ms": (0, 1 << 40),
+    "serial": (0, 1 << 60),
 }
 """Least and greatest value of each whole-number setting."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, TypeVar
 
 from coterie.core.types import Index
@@ -64,6 +64,20 @@ class Timeline(Generic[T]):
             return False
         self._points[begin:end] = points
         return True
+
+    def follow(self, other: Timeline[T], follows: Callable[[T, T], bool]) -> None:
+        """Take over the other's values, each of which must follow on the one taken before it; the first is taken."""
+        points = other._points[:1]
+        for point in other._points[1:]:
+            if follows(points[-1][1], point[1]):
+                points.append(point)
+        self._points = points
+
+    def copy(self) -> Timeline[T]:
+        """An independent copy."""
+        copy: Timeline[T] = Timeline(*self._points[0])
+        copy._points = self._points.copy()
+        return copy
 
     def compact(self, index: Index) -> None:
         """The log now begins after `index`: what holds there is the first value."""

@@ -108,6 +108,8 @@ class Membership(msgspec.Struct, frozen=True, array_like=True):
     outgoing_phase_1: int = 0
     """The quorum sizes by which `outgoing` counts: quorums of the old sizes need not meet those of the new ones."""
     outgoing_phase_2: int = 0
+    serial: int = 0
+    """One more than that of the membership which this one was made from."""
 
     def member(self, member: MemberId) -> Member | None:
         """The member with this id, or None."""

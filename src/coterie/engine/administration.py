@@ -238,7 +238,8 @@ class Administration:
         except ConfigurationError as error:
             self._fail(asked, FailureCode.INVALID, Happened.NO, str(error))
             return
-        asked.body = encoder.encode(settings)
+        changed = msgspec.structs.replace(settings, serial=held.serial + (settings != held))
+        asked.body = encoder.encode(changed)
         if settings == held:
             self._answer(asked, asked.body)
         else:

@@ -7,11 +7,12 @@ import difflib
 import msgspec
 
 from coterie.core.errors import ConfigurationError
+from coterie.core.settings import NAMES as SHARED
 from coterie.core.settings import Settings
 from coterie.engine import quorum_sizes
 from coterie.engine.quorum_sizes import shown
 
-NAMES: tuple[str, ...] = (*Settings.__struct_fields__, *quorum_sizes.NAMES)
+NAMES: tuple[str, ...] = (*SHARED, *quorum_sizes.NAMES)
 _WORDS = {"true": True, "on": True, "yes": True, "false": False, "off": False, "no": False}
 
 

@@ -1,8 +1,8 @@
 """Snapshots from whoever has one, for a member that nobody leads and that lacks what is compacted away.
 
 A leader sends its followers what they need. But the only member that could be elected may need it first: a proposer
-of Multi-Paxos hears of accepted slots in phase 1, and of those that an acceptor has compacted away it cannot hear there.
-It is lent a snapshot instead. All that a snapshot holds was chosen, so any member may send one, in no epoch at all
+of Multi-Paxos hears of accepted slots in phase 1, and there it cannot hear of those that an acceptor has compacted;
+it is lent a snapshot instead. All that a snapshot holds was chosen, so any member may send one, in no epoch at all
 (`NO_EPOCH`), and who has no leader may install it; what it has accepted beyond stays, as with any other.
 """
 

@@ -56,6 +56,7 @@ class Changes:
         if rejection is not None:
             self._refuse(token, rejection)
             return
+        settings = msgspec.structs.replace(settings, serial=newest.serial + 1)
         self._accept(token, leadership.append_settings(_settings_encoder.encode(settings)))
 
     def _accept(self, token: Token, entry: Entry) -> None:

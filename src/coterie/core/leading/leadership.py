@@ -105,7 +105,7 @@ class Leadership(ABC):
 
     def append_membership(self, now: Nanos, membership: Membership) -> Entry:
         """Append a MEMBERSHIP entry, which takes effect at once (4.1): who is new is sent to, who left is told."""
-        entry = self._append(EntryKind.MEMBERSHIP, rules.encode(membership))
+        entry = self._append(EntryKind.MEMBERSHIP, rules.encode(self._state.membership, membership))
         self._changing = entry.index
         self.lease.renounce()
         self.roster.renew(now)

@@ -30,9 +30,9 @@ class Rejection(msgspec.Struct, frozen=True):
     detail: str
 
 
-def encode(membership: Membership) -> bytes:
-    """The payload of a MEMBERSHIP entry."""
-    return _encoder.encode(membership)
+def encode(before: Membership, membership: Membership) -> bytes:
+    """The payload of a MEMBERSHIP entry: `membership` was made from `before`."""
+    return _encoder.encode(msgspec.structs.replace(membership, serial=before.serial + 1))
 
 
 def plan(now: Membership, change: MembershipChange, *, electors_meet: bool = True) -> Membership | Rejection:

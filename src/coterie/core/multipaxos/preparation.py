@@ -17,15 +17,15 @@ it, and is left only when it is chosen: so each one on the way is found by a quo
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 from coterie.core import quorum
 from coterie.core.errors import SafetyViolation
 from coterie.core.messages import Prepare, Promise
-from coterie.core.multipaxos.state import PaxosState
+from coterie.core.multipaxos.state import PaxosState, follows
 from coterie.core.multipaxos.synod import Proposal, refuse_contradiction, value_to_propose
-from coterie.core.state import membership_of
+from coterie.core.settings import Settings
+from coterie.core.state import membership_of, settings_of
 from coterie.core.types import NO_EPOCH, Entry, EntryKind, Epoch, Index, MemberId, Membership, Nanos
 
 MAX_HELD_RUNS = 256
@@ -110,12 +110,30 @@ class Reports:
         told = self._told.get(index)
         return told.epoch if told is not None else NO_EPOCH
 
-    def memberships(self) -> Iterator[Membership]:
-        """Those that stand in slots not yet chosen, by what wins there so far."""
-        log = self._state.log
-        for index, entry in sorted(self._told.items()):
-            if entry.kind is EntryKind.MEMBERSHIP and entry.epoch > (log.epoch_at(index) or NO_EPOCH):
-                yield membership_of(entry)
+    def memberships(self) -> list[Membership]:
+        """Those that were told and stand in slots not yet chosen, by what wins there so far: each follows on the one
+        before it in the log as it would be."""
+        state = self._state
+        standing = dict(state.accepted_memberships())
+        told: set[Index] = set()
+        for index, entry in self._told.items():
+            if self._wins(entry):
+                standing.pop(index, None)
+                if entry.kind is EntryKind.MEMBERSHIP:
+                    standing[index] = membership_of(entry)
+                    told.add(index)
+        found: list[Membership] = []
+        newest, _ = state.at(state.commit)
+        for index in sorted(standing):
+            if follows(newest, standing[index]):
+                newest = standing[index]
+                if index in told:
+                    found.append(newest)
+        return found
+
+    def _wins(self, told: Entry) -> bool:
+        """Whether it is of a higher ballot than what we hold in its slot ourselves."""
+        return told.epoch > (self._state.log.epoch_at(told.index) or NO_EPOCH)
 
     def recover(self, ballot: Epoch, chosen: Index) -> Recovered:
         """The values to go on with: those up to `chosen` as they were told, later ones again, in `ballot` (P2c)."""
@@ -123,21 +141,51 @@ class Reports:
         chosen = min(chosen, last)
         entries: list[Entry] = []
         held: dict[Index, Entry] = {}
+        newest = Newest(*state.at(state.commit))
         for index in range(state.commit + 1, last + 1):
             told = self._told.get(index)
-            if index <= chosen:
-                if told is not None and told.epoch > (log.epoch_at(index) or NO_EPOCH):
-                    entries.append(told)
-                elif log.epoch_at(index) is None:
-                    raise SafetyViolation(f"slot {index} is chosen, but nobody of a phase-1 quorum told its value")
-                continue
+            if told is None and log.epoch_at(index) is None and index <= chosen:
+                raise SafetyViolation(f"slot {index} is chosen, but nobody of a phase-1 quorum told its value")
             if index <= log.last_index and index not in held:
                 held = {e.index: e for e in log.entries(index, log.last_index, state.config.max_append_bytes)}
             mine = held.get(index)
+            if index <= chosen:
+                if told is not None and self._wins(told):
+                    entries.append(told)
+                    newest.follows(told)
+                elif mine is not None:
+                    newest.follows(mine)
+                continue
             reports = (proposal(mine) if mine is not None else None, proposal(told) if told is not None else None)
             value = value_to_propose(reports, NOTHING)
-            entries.append(Entry(index, ballot, value.kind, value.elapsed, value.payload))
+            entry = Entry(index, ballot, value.kind, value.elapsed, value.payload)
+            if not newest.follows(entry):
+                # Made from what was not chosen, so not chosen itself: see `state.py`.
+                entry = Entry(index, ballot, *NOTHING)
+            entries.append(entry)
         return Recovered(entries, chosen)
+
+
+class Newest:
+    """The newest membership and settings, going up the log."""
+
+    def __init__(self, membership: Membership, settings: Settings) -> None:
+        self._membership = membership
+        self._settings = settings
+
+    def follows(self, entry: Entry) -> bool:
+        """Whether the entry, if it is a membership or settings, follows on those before it; it is then the newest."""
+        if entry.kind is EntryKind.MEMBERSHIP:
+            membership = membership_of(entry)
+            if not follows(self._membership, membership):
+                return False
+            self._membership = membership
+        elif entry.kind is EntryKind.SETTINGS:
+            settings = settings_of(entry)
+            if not follows(self._settings, settings):
+                return False
+            self._settings = settings
+        return True
 
 
 class Preparation:
@@ -175,7 +223,8 @@ class Preparation:
                     self._send(member)
 
     def _send(self, member: MemberId) -> None:
-        first = self._next[member]
+        # What we have installed meanwhile need not be told any more.
+        first = self._next[member] = max(self._next[member], self._state.log.base_index + 1)
         held, last = self._reports.held(first)
         # After the own ballot is durable: else it could be used twice, with different values ("Made Simple" 2.5).
         self._state.outbox.promise(member, Prepare(self._state.epoch, first, held, last, self._transfer))
