@@ -23,3 +23,4 @@ def test_no_law_is_broken(first: int, protocol: str) -> None:
     assert sum(result.figures.snapshots_installed for result in results) > 0
     assert sum(result.figures.membership_changes for result in results) > 0
     assert sum(result.figures.transfers for result in results) > 0
+    assert sum(result.figures.quorum_changes for result in results) > 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from tests.core.test_log import Disk
+from tests.core.logs import Disk
 
 from coterie.core.config import MILLISECOND, ReplicaConfig
 from coterie.core.errors import ConfigurationError, CoterieError, Effect

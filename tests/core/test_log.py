@@ -3,73 +3,21 @@ durable is on the disk and stays there."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from tests.core.logs import BASE, BASE_EPOCH, MAX_CACHED_BYTES, PLENTY, Disk, empty_log, entry, meta
 
 from coterie.core.errors import SafetyViolation
-from coterie.core.log import WEIGHT_STEP_BYTES, Log
+from coterie.core.log import WEIGHT_STEP_BYTES
 from coterie.core.outbox import Outbox
-from coterie.core.records import Compact, Put, Recovered, Reset, StoreBatch, Truncate
-from coterie.core.types import NO_EPOCH, Entry, EntryKind, Epoch, HardState, Index, Membership, SnapshotMeta
-
-BASE = 3
-BASE_EPOCH = Epoch(2, 0)
-MAX_CACHED_BYTES = 12
-PLENTY = 1 << 20
-
-
-def entry(index: Index, epoch: Epoch, size: int = 0) -> Entry:
-    return Entry(index, epoch, EntryKind.COMMANDS, 0, bytes(size))
-
-
-class Disk:
-    """Entries after the base, as the batches performed so far left them. A `LogReader`."""
-
-    def __init__(self) -> None:
-        self.base = BASE
-        self.entries_on_disk: list[Entry] = []
-
-    def perform(self, batch: StoreBatch) -> None:
-        for record in batch.records:
-            if isinstance(record, Put):
-                assert record.entries[0].index == self.base + len(self.entries_on_disk) + 1
-                self.entries_on_disk.extend(record.entries)
-            elif isinstance(record, Truncate):
-                del self.entries_on_disk[record.first - self.base - 1 :]
-            elif isinstance(record, Compact):
-                assert self.entries_on_disk[record.base.index - self.base - 1].epoch == record.base.epoch
-                del self.entries_on_disk[: record.base.index - self.base]
-                self.base = record.base.index
-            elif isinstance(record, Reset):
-                self.base, self.entries_on_disk = record.base.index, []
-
-    def entries(self, first: Index, last: Index, limit_bytes: int) -> Sequence[Entry]:
-        found: list[Entry] = []
-        assert first > self.base
-        for each in self.entries_on_disk[first - self.base - 1 : last - self.base]:
-            if found and sum(len(e.payload) for e in found) + len(each.payload) > limit_bytes:
-                break
-            found.append(each)
-        assert found
-        return found
-
-
-def meta(index: Index, epoch: Epoch) -> SnapshotMeta:
-    return SnapshotMeta(index, epoch, Membership((), ()))
-
-
-def empty_log(disk: Disk, outbox: Outbox) -> Log:
-    base = SnapshotMeta(BASE, BASE_EPOCH, Membership((), ()))
-    recovered = Recovered(hard_state=HardState(), base=base, last_index=BASE, epochs=(), memberships=())
-    return Log(recovered, disk, outbox, MAX_CACHED_BYTES)
+from coterie.core.records import StoreBatch
+from coterie.core.types import NO_EPOCH, Entry, Epoch, Index
 
 
 class LogMachine(RuleBasedStateMachine):
-    """Random appends, truncations, compactions, resets, batches and late `stored` marks."""
+    """Random appends, overwritings, truncations, compactions, resets, batches and late `stored` marks."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -98,6 +46,19 @@ class LogMachine(RuleBasedStateMachine):
         self.forgotten = self.model[first - self.base - 1 :]
         del self.model[first - self.base - 1 :]
 
+    @rule(data=st.data(), count=st.integers(1, 6), size=st.integers(0, 6), rise=st.integers(0, 2))
+    def put(self, data: st.DataObject, count: int, size: int, rise: int) -> None:
+        """Anywhere: in the place of others, beyond the end, or both."""
+        first = data.draw(st.integers(self.base + 1, self.base + len(self.model) + 1))
+        place = first - self.base - 1
+        replaced = self.model[place : place + count]
+        epoch = Epoch(max([1, *(e.epoch.round + 1 for e in replaced)]) + rise, 0)
+        new = [entry(first + i, epoch, size) for i in range(count)]
+        self.log.put(new)
+        self.model[place : place + count] = new
+        self.epoch = max(self.epoch, epoch)
+        self.forgotten = []
+
     @precondition(lambda self: self.forgotten and self.forgotten[0].index == self.base + len(self.model) + 1)
     @rule()
     def a_leader_brings_truncated_entries_back(self) -> None:
@@ -116,6 +77,18 @@ class LogMachine(RuleBasedStateMachine):
         self.log.compact(meta(index, gone[-1].epoch))
         self.model = self.model[index - self.base :]
         self.base, self.base_epoch = index, gone[-1].epoch
+        self.forgotten = []
+
+    @precondition(lambda self: len(self.model) > 1)
+    @rule(data=st.data(), round_=st.integers(1, 9))
+    def rebase(self, data: st.DataObject, round_: int) -> None:
+        """Whatever epoch the log holds there."""
+        index = data.draw(st.integers(self.base + 1, self.base + len(self.model) - 1))
+        durable = self.log.durable_index
+        self.log.rebase(meta(index, Epoch(round_, 0)))
+        assert self.log.durable_index == durable
+        self.model = self.model[index - self.base :]
+        self.base, self.base_epoch = index, Epoch(round_, 0)
         self.forgotten = []
 
     @rule(further=st.integers(0, 6))
@@ -156,6 +129,8 @@ class LogMachine(RuleBasedStateMachine):
         assert log.epoch_at(self.base) == self.base_epoch
         assert [log.epoch_at(e.index) for e in model] == [e.epoch for e in model]
         assert log.epoch_at(log.last_index + 1) is None
+        runs = log.epochs_since(self.base + 1)
+        assert [max(run for run in runs if run[0] <= e.index)[1] for e in model] == [e.epoch for e in model]
         got: list[Entry] = []
         while len(got) < len(model):
             part = log.entries(self.base + 1 + len(got), PLENTY, 7)
@@ -163,6 +138,18 @@ class LogMachine(RuleBasedStateMachine):
             assert len(part) == 1 or sum(len(e.payload) for e in part) <= 7
             got.extend(part)
         assert got == model
+
+    @invariant()
+    def memory_holds_one_stretch_up_to_the_end_and_knows_its_weight(self) -> None:
+        log = self.log
+        assert log._cache == [e for e in self.model if e.index >= log._cache_first]
+        assert log._cached_bytes == sum(len(e.payload) for e in log._cache)
+        assert log._cache_first <= max(log.durable_index, log.base_index) + 1
+
+    @invariant()
+    def once_the_disk_is_idle_all_of_it_is_durable(self) -> None:
+        if self.outbox.pending_mark <= self.outbox.stored_mark:
+            assert self.log.durable_index == self.log.last_index
 
     @invariant()
     def what_it_calls_durable_is_on_the_disk_and_stays_there(self) -> None:
@@ -311,3 +298,25 @@ def test_the_weight_of_the_last_entries_is_never_told_too_low(
         # Not much less than what would fit: one step at each end, and an entry that straddles it.
         before = sizes[max(0, first - BASE - 2) : last - BASE]
         assert sum(before) + 2 * WEIGHT_STEP_BYTES + 2 * max(sizes) > limit
+
+
+STEPS = st.sampled_from([0, WEIGHT_STEP_BYTES // 2, WEIGHT_STEP_BYTES, 3 * WEIGHT_STEP_BYTES])
+
+
+@given(
+    st.lists(STEPS, min_size=1, max_size=10),
+    st.lists(st.tuples(st.integers(0, 10), st.lists(STEPS, min_size=1, max_size=4)), min_size=1, max_size=4),
+)
+def test_neither_is_that_of_overwritten_entries(sizes: list[int], puts: list[tuple[int, list[int]]]) -> None:
+    log = empty_log(Disk(), Outbox())
+    for place, size in enumerate(sizes):
+        log.append([entry(BASE + 1 + place, BASE_EPOCH, size)])
+    for round_, (first, new) in enumerate(puts, BASE_EPOCH.round + 1):
+        first = min(first, len(sizes))
+        sizes[first : first + len(new)] = new
+        log.put([entry(BASE + 1 + first + place, Epoch(round_, 0), size) for place, size in enumerate(new)])
+    for last in range(BASE + 1, BASE + len(sizes) + 1):
+        for limit in range(0, 6 * WEIGHT_STEP_BYTES, WEIGHT_STEP_BYTES // 2):
+            first = log.first_within(last, limit)
+            assert BASE < first <= last + 1
+            assert sum(sizes[first - BASE - 1 : last - BASE]) <= limit

@@ -13,6 +13,7 @@ from coterie.core.quorum import Joint, Quorum, Threshold, majority
 from coterie.core.types import MemberId, Membership
 
 MEMBERS = tuple(range(1, 8))
+NAMES = tuple(f"n{member}" for member in MEMBERS)
 members = st.sets(st.sampled_from(MEMBERS))
 values = st.dictionaries(st.sampled_from(MEMBERS), st.integers(0, 20))
 
@@ -24,7 +25,20 @@ def memberships(draw: st.DrawFn, *, joint: bool | None = None) -> Membership:
     if joint or (joint is None and draw(st.booleans())):
         outgoing = draw(st.sets(st.sampled_from(MEMBERS), min_size=1, max_size=6))
     learners = tuple(m for m in MEMBERS if m not in voters | outgoing)
-    return Membership((), tuple(sorted(voters)), tuple(sorted(outgoing)), learners)
+    sizes = (*draw(sound_sizes(len(voters))), *(draw(sound_sizes(len(outgoing))) if outgoing else ()))
+    return Membership((), tuple(sorted(voters)), tuple(sorted(outgoing)), learners, *sizes)
+
+
+def sound_sizes(count: int) -> st.SearchStrategy[tuple[int, int]]:
+    """Sizes of quorums of so many voters that Raft may have."""
+    return st.sampled_from(
+        [
+            (first, second)
+            for first in range(count + 1)
+            for second in range(count + 1)
+            if not quorum.flaw(NAMES[:count], first, second, electors_meet=True)
+        ]
+    )
 
 
 def subsets() -> list[set[MemberId]]:
@@ -67,26 +81,83 @@ def test_flexible_quorums_meet_when_their_sizes_exceed_the_voters(count: int, da
         assert a & b
 
 
-@given(st.integers(0, 5), st.integers(0, 6), st.integers(0, 6))
+SIZES = [(count, first, second) for count in range(7) for first in range(8) for second in range(8)]
+
+
+def deciding(count: int, first: int, second: int) -> tuple[list[set[int]], list[set[int]]]:
+    """All sets of so many voters that may elect, and all that may commit."""
+    membership = Membership((), MEMBERS[:count], phase_1=first, phase_2=second)
+    some = [set(chosen) for size in range(count + 1) for chosen in combinations(MEMBERS[:count], size)]
+    families = (quorum.phase_1(membership), quorum.phase_2(membership))
+    elects, commits = ([chosen for chosen in some if family.reached(chosen)] for family in families)
+    return elects, commits
+
+
+@pytest.mark.parametrize("electors_meet", [True, False])
+@given(sizes=st.sampled_from(SIZES))
 def test_sizes_have_no_flaw_exactly_when_every_two_quorums_that_must_meet_do(
-    count: int, first: int, second: int
+    electors_meet: bool, sizes: tuple[int, int, int]
 ) -> None:
-    voters = MEMBERS[:count]
-    membership = Membership((), voters, phase_1=first, phase_2=second)
-    electing, committing = quorum.phase_1(membership), quorum.phase_2(membership)
-    some = [set(chosen) for size in range(count + 1) for chosen in combinations(voters, size)]
-    elects = [chosen for chosen in some if electing.reached(chosen)]
-    commits = [chosen for chosen in some if committing.reached(chosen)]
-    meet = all(a & b for a in elects for b in commits + elects)
-    assert (quorum.flaw(count, first, second) == "") == (meet and bool(elects) and bool(commits))
+    count, first, second = sizes
+    elects, commits = deciding(*sizes)
+    meet = all(a & b for a in elects for b in commits + (elects if electors_meet else []))
+    problem = quorum.flaw(NAMES[:count], first, second, electors_meet=electors_meet)
+    assert (problem == "") == (meet and bool(elects) and bool(commits))
+
+
+@pytest.mark.parametrize("electors_meet", [True, False])
+@given(sizes=st.sampled_from(SIZES))
+def test_the_example_of_a_flaw_is_two_quorums_that_do_not_meet(
+    electors_meet: bool, sizes: tuple[int, int, int]
+) -> None:
+    count, first, second = sizes
+    elects, commits = deciding(*sizes)
+    found = quorum.apart(MEMBERS[:count], first, second, electors_meet=electors_meet)
+    problem = quorum.flaw(NAMES[:count], first, second, electors_meet=electors_meet)
+    if found is None or not (elects and commits):
+        return
+    one, other, commit = found
+    assert set(one) in elects
+    assert set(other) in (commits if commit else elects)
+    assert not set(one) & set(other)
+    assert (
+        f" {' '.join(f'n{m}' for m in one)} could elect a leader while {' '.join(f'n{m}' for m in other)} " in problem
+    )
+
+
+@pytest.mark.parametrize("electors_meet", [True, False])
+@pytest.mark.parametrize("count", range(1, 8))
+@pytest.mark.parametrize("given_size", range(8))
+def test_the_least_size_beside_another_does_and_none_below_it(electors_meet: bool, count: int, given_size: int) -> None:
+    if given_size > count:
+        return
+
+    def good(first: int, second: int) -> bool:
+        return not quorum.flaw(NAMES[:count], first, second, electors_meet=electors_meet)
+
+    first = quorum.least_phase_1(count, given_size, electors_meet=electors_meet)
+    assert good(first, given_size)
+    below = (first or majority(count)) - 1
+    assert below < 1 or not good(below, given_size)
+    if electors_meet and 0 < given_size < majority(count):
+        return  # No size of those that commit helps where two that elect do not meet.
+    second = quorum.least_phase_2(count, given_size)
+    assert good(given_size, second)
+    below = (second or majority(count)) - 1
+    assert below < 1 or not good(given_size, below)
 
 
 @given(memberships(joint=True), members)
 def test_a_joint_quorum_is_a_quorum_of_both_halves(membership: Membership, votes: set[int]) -> None:
-    family = quorum.phase_1(membership)
-    assert isinstance(family, Joint)
-    halves = [Membership((), membership.voters), Membership((), membership.outgoing)]
-    assert family.reached(votes) == all(quorum.phase_1(half).reached(votes) for half in halves)
+    sizes = (membership.phase_1, membership.phase_2)
+    old_sizes = (membership.outgoing_phase_1, membership.outgoing_phase_2)
+    halves = [
+        Membership((), membership.voters, (), (), *sizes),
+        Membership((), membership.outgoing, (), (), *old_sizes),
+    ]
+    for family, phase in ((quorum.phase_1, "elects"), (quorum.phase_2, "commits")):
+        assert isinstance(family(membership), Joint)
+        assert family(membership).reached(votes) == all(family(half).reached(votes) for half in halves), phase
 
 
 @given(memberships(), values)

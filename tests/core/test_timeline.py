@@ -33,3 +33,37 @@ def test_a_reset_leaves_the_snapshots_value_alone() -> None:
     assert (timeline.newest, timeline.newest_index, timeline.at(9)) == ("c", 9, "c")
     with pytest.raises(LookupError):
         timeline.at(8)
+
+
+changed_indexes = st.lists(st.integers(1, 20), unique=True).map(sorted)
+
+
+@given(changed_indexes, changed_indexes, st.integers(1, 22), st.integers(0, 8))
+def test_overwritten_entries_take_their_changes_with_them_and_leave_all_others(
+    changes: list[int], new: list[int], first: int, length: int
+) -> None:
+    timeline = Timeline(0, "0")
+    for index in changes:
+        timeline.append(index, str(index))
+    last = first + length
+    values = [(index, f"new {index}") for index in new if first <= index <= last]
+    before = dict(timeline.newest_first())
+    changed = timeline.replace(first, last, values)
+    expected = {index: value for index, value in before.items() if not first <= index <= last} | dict(values)
+    assert dict(timeline.newest_first()) == expected
+    assert [index for index, _ in timeline.newest_first()] == sorted(expected, reverse=True)
+    assert changed == (expected != before)
+    assert not timeline.replace(first, last, values), "the same once more changes nothing"
+
+
+@given(changed_indexes, st.integers(0, 25))
+def test_a_rebased_log_holds_the_snapshots_value_and_the_changes_after_it(changes: list[int], index: int) -> None:
+    timeline = Timeline(0, "0")
+    for each in changes:
+        timeline.append(each, str(each))
+    timeline.rebase(index, "snapshot")
+    later = [(each, str(each)) for each in changes if each > index]
+    assert list(timeline.newest_first()) == [*reversed(later), (index, "snapshot")]
+    assert timeline.at(index) == "snapshot"
+    with pytest.raises(LookupError):
+        timeline.at(index - 1)

@@ -287,8 +287,9 @@ class Conversation(World):
             self.start(number(word))
 
     def do_change(self, words: list[str], options: dict[str, str]) -> None:
-        """change n1 [add=n4,n5] [promote=n4] [remove=n2] [update=n3] [claim=7] [name=x] [peer=x] [force]: one change
-        of the membership, asked of n1. `claim`, `name` and `peer` are those of who is added or updated."""
+        """change n1 [add=n4,n5] [promote=n4] [remove=n2] [update=n3] [claim=7] [name=x] [peer=x] [force] [phase-1=4]
+        [phase-2=2]: one change of the membership, asked of n1. `claim`, `name` and `peer` are those of who is added or
+        updated; `phase-1` and `phase-2` are quorum sizes, 0 for a majority."""
         member = number(words[0])
         some = {field: options.get(field, "").split(",") for field in ("add", "promote", "remove", "update")}
         ids = {field: tuple(number(word) for word in chosen if word) for field, chosen in some.items()}
@@ -299,6 +300,8 @@ class Conversation(World):
             remove=ids["remove"],
             update=tuple(self.described(i, options) for i in ids["update"]),
             force="force" in words,
+            phase_1=int(options["phase-1"]) if "phase-1" in options else None,
+            phase_2=int(options["phase-2"]) if "phase-2" in options else None,
         )
         self.seats[member].running.change_membership(self.clock(member), self.token, change)
         self.drain(member)

@@ -64,11 +64,17 @@ def names(ids: tuple[int, ...]) -> str:
 
 
 def membership_words(membership: Membership) -> str:
-    """`n1 n2 n3` are voters; `n1 n2 <- n1 n3`: joint, the old ones behind the arrow; `+ n4`: learners."""
-    text = names(membership.voters)
+    """`n1 n2 n3` are voters; `n1 n2 <- n1 n3`: joint, the old ones behind the arrow; `+ n4`: learners. Quorum sizes
+    that are not majorities stand behind the voters that count by them."""
+    text = names(membership.voters) + size_words(membership.phase_1, membership.phase_2)
     if membership.outgoing:
-        text += f" <- {names(membership.outgoing)}"
+        sizes = size_words(membership.outgoing_phase_1, membership.outgoing_phase_2)
+        text += f" <- {names(membership.outgoing)}{sizes}"
     return text + (f" + {names(membership.learners)}" if membership.learners else "")
+
+
+def size_words(phase_1: int, phase_2: int) -> str:
+    return (f" phase-1={phase_1}" if phase_1 else "") + (f" phase-2={phase_2}" if phase_2 else "")
 
 
 def settings_words(settings: Settings) -> str:

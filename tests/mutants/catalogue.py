@@ -6,6 +6,7 @@ from typing import Final
 
 from tests.mutants.groups_and_states import ROWS
 from tests.mutants.planting import SAFETY, planted
+from tests.mutants.quorum_sizes import QUORUM_ROWS
 
 ELECTION = "core/raft/election.py"
 FOLLOWER = "core/raft/follower.py"
@@ -346,7 +347,7 @@ FIRST_ROWS: Final = (
     ),
 )
 
-MUTANTS: Final = FIRST_ROWS + ROWS
+MUTANTS: Final = FIRST_ROWS + ROWS + QUORUM_ROWS
 
 CONTROLS: Final = (
     planted("K0", "nothing is changed", [], frozenset()),

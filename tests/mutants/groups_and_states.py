@@ -285,8 +285,8 @@ MEMBERSHIP_ROWS: Final = (
         [
             (
                 "core/leading/membership.py",
-                "    return Membership((*members, *leaving), voters, now.voters, learners, now.phase_1, now.phase_2)",
-                "    return Membership(members, voters, (), learners, now.phase_1, now.phase_2)",
+                "    return msgspec.structs.replace(joint, outgoing_phase_1=now.phase_1, outgoing_phase_2=now.phase_2)",
+                "    return Membership(members, voters, (), learners, *sizes)",
             )
         ],
         frozenset({"quorums-meet"}),

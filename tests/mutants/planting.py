@@ -16,6 +16,7 @@ from typing import Final
 import msgspec
 
 import coterie
+from coterie.sim.statute import MULTIPAXOS
 from coterie.sim.verdict import Result
 
 PACKAGE = Path(coterie.__file__).parent
@@ -35,6 +36,16 @@ SAFETY: Final = frozenset(
     }
 )
 """Checks that name a broken election, replication or commit rule. `alarm`: the product's own assertion."""
+
+PAXOS_SAFETY: Final = frozenset(MULTIPAXOS) | {
+    "one-leader",
+    "leader-completeness",
+    "chosen-stays",
+    "commit-quorum",
+    "same-applied",
+    "alarm",
+}
+"""The same of Multi-Paxos."""
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -62,6 +73,8 @@ class Mutant(msgspec.Struct, frozen=True, kw_only=True):
     """Seed to begin with: near one that is known to kill it."""
     rare: bool = False
     """It takes hundreds of seeds: hunted by `python -m tests.mutants`, not in the test suite."""
+    protocol: str = "raft"
+    """What the members of its worlds run."""
 
 
 def planted(
@@ -74,11 +87,20 @@ def planted(
     nodes: int = 0,
     first: int = 0,
     rare: bool = False,
+    protocol: str = "raft",
 ) -> Mutant:
     """A row; `changes`: file, old text, new text."""
     texts = tuple(Change(*change) for change in changes)
     return Mutant(
-        row=row, name=name, changes=texts, killers=killers, faults=faults, nodes=nodes, first=first, rare=rare
+        row=row,
+        name=name,
+        changes=texts,
+        killers=killers,
+        faults=faults,
+        nodes=nodes,
+        first=first,
+        rare=rare,
+        protocol=protocol,
     )
 
 
@@ -116,7 +138,7 @@ def plant(mutant: Mutant, directory: Path) -> Path:
 def hunt(mutant: Mutant, directory: Path, seeds: range, seconds: float) -> Verdict:
     """Run seeds on the planted copy until a check names the fault."""
     command = [sys.executable, "-m", "coterie.sim", "--json", "--jobs", "1", "--seconds", f"{seconds:g}"]
-    command += ["--seeds", f"{seeds.start}..{seeds.stop}"]
+    command += ["--seeds", f"{seeds.start}..{seeds.stop}", "--protocol", mutant.protocol]
     if mutant.faults:
         command += ["--faults", mutant.faults]
     if mutant.nodes:

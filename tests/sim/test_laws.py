@@ -21,7 +21,7 @@ from coterie.core.types import (
 )
 from coterie.machine.interface import Batch
 from coterie.sim.configurations import quorums_meet
-from coterie.sim.laws import Laws
+from coterie.sim.raft_laws import RaftLaws
 from coterie.sim.shadow import ShadowLog, slot_of
 from coterie.sim.verdict import Figures, Violation
 
@@ -32,29 +32,35 @@ def entry(index: int, epoch: Epoch = ONE, payload: bytes = b"x") -> Entry:
     return Entry(index, epoch, EntryKind.COMMANDS, 0, payload)
 
 
-def group(*voters: MemberId, outgoing: tuple[MemberId, ...] = (), learners: tuple[MemberId, ...] = ()) -> Membership:
+def group(
+    *voters: MemberId,
+    outgoing: tuple[MemberId, ...] = (),
+    learners: tuple[MemberId, ...] = (),
+    sizes: tuple[int, ...] = (),
+) -> Membership:
+    """`sizes`: of quorums that elect, that commit; the same of the outgoing ones."""
     ids = sorted({*voters, *outgoing, *learners})
-    return Membership(tuple(Member(i, f"n{i}", f"n{i}:1", "") for i in ids), voters, outgoing, learners)
+    return Membership(tuple(Member(i, f"n{i}", f"n{i}:1", "") for i in ids), voters, outgoing, learners, *sizes)
 
 
 def change(index: int, epoch: Epoch, membership: Membership) -> Entry:
     return Entry(index, epoch, EntryKind.MEMBERSHIP, 0, msgspec.msgpack.encode(membership))
 
 
-def empty(*voters: MemberId) -> ShadowLog:
+def empty(*voters: MemberId, sizes: tuple[int, ...] = ()) -> ShadowLog:
     log = ShadowLog()
-    log.memberships = [(0, group(*voters))]
+    log.memberships = [(0, group(*voters, sizes=sizes))]
     return log
 
 
 class Scene:
     """Members 1, 2 and 3 are voters and have just started with empty disks; 4 is a stranger."""
 
-    def __init__(self) -> None:
-        self.laws = Laws((1, 2, 3, 4), Figures())
+    def __init__(self, *sizes: int) -> None:
+        self.laws = RaftLaws((1, 2, 3, 4), Figures())
         self._marks = dict.fromkeys((1, 2, 3, 4), 0)
         for member in (1, 2, 3, 4):
-            self.laws.started(member, 1, empty(1, 2, 3))
+            self.laws.started(member, 1, empty(1, 2, 3, sizes=sizes))
 
     def store(
         self,
@@ -108,6 +114,13 @@ def test_a_whole_round_of_replication_breaks_no_law() -> None:
     scene.laws.sent(3, 1, InstallSnapshotReply(ONE, 1, 10, True, 1, 0))
     scene.laws.observe(3, ONE, 1, Role.FOLLOWER)
     scene.laws.resumed(3, 1, b"state")
+
+
+def test_an_entry_is_overwritten_only_after_it_was_truncated() -> None:
+    scene = Scene()
+    scene.store(2, Put((entry(1), entry(2))))
+    with pytest.raises(Violation, match="log-matching"):
+        scene.store(2, Put((entry(2, TWO),)))
 
 
 def test_a_vote_may_leave_when_a_later_epoch_is_on_disk() -> None:
@@ -240,6 +253,33 @@ def a_change_without_a_joint_phase(scene: Scene) -> None:
     scene.store(1, Put((change(1, ONE, group(1, 4)),)), leads=True)
 
 
+def a_leader_that_a_majority_elects_where_all_must(scene: Scene) -> None:
+    Scene(3, 1).leader(1, ONE)
+
+
+def a_commit_of_a_majority_where_all_must(scene: Scene) -> None:
+    commit_one(Scene(2, 3))
+
+
+def a_commit_of_the_new_sizes_before_the_old_ones_are_left(scene: Scene) -> None:
+    scene.leader(1, ONE)
+    joint = group(1, 2, 3, outgoing=(1, 2, 3), sizes=(3, 1))
+    scene.store(1, Put((change(1, ONE, joint),)), leads=True)
+    scene.laws.observe(1, ONE, 0, Role.LEADER)
+    scene.laws.observe(1, ONE, 1, Role.LEADER)
+
+
+def sizes_that_change_without_a_joint_phase(scene: Scene) -> None:
+    scene.leader(1, ONE)
+    scene.store(1, Put((change(1, ONE, group(1, 2, 3, sizes=(3, 1))),)), leads=True)
+
+
+def sizes_that_need_not_meet(scene: Scene) -> None:
+    scene.leader(1, ONE)
+    joint = group(1, 2, 3, 4, outgoing=(1, 2, 3), sizes=(3, 1))
+    scene.store(1, Put((change(1, ONE, joint), change(2, ONE, group(1, 2, 3, 4, sizes=(3, 1))))), leads=True)
+
+
 def a_change_upon_a_change(scene: Scene) -> None:
     commit_one(scene)
     scene.store(1, Put((change(2, ONE, group(1, 2, 3, 4)),)), leads=True, commit=1)
@@ -336,6 +376,11 @@ def an_uncommitted_entry_applied(scene: Scene) -> None:
         ("commit-quorum", a_copy_at_a_learner_that_counts),
         ("commit-quorum", a_joint_commit_by_one_half),
         ("quorums-meet", a_change_without_a_joint_phase),
+        ("vote-quorum", a_leader_that_a_majority_elects_where_all_must),
+        ("commit-quorum", a_commit_of_a_majority_where_all_must),
+        ("commit-quorum", a_commit_of_the_new_sizes_before_the_old_ones_are_left),
+        ("quorums-meet", sizes_that_change_without_a_joint_phase),
+        ("quorums-meet", sizes_that_need_not_meet),
         ("one-change", a_change_upon_a_change),
         ("change-own-epoch", a_change_before_the_own_epoch),
         ("removed-committed", an_end_before_the_removal_is_committed),
@@ -358,9 +403,42 @@ def test_each_crime_is_named(law: str, crime: object) -> None:
     assert caught.value.check == law
 
 
+def meet(one: Membership, two: Membership) -> bool:
+    return quorums_meet(one, two, electors_meet=True)
+
+
+def test_two_quorums_that_elect_need_not_meet_where_ballots_have_owners() -> None:
+    sizes = group(1, 2, 3, 4, 5, sizes=(2, 4))
+    assert quorums_meet(sizes, sizes, electors_meet=False)
+    assert not meet(sizes, sizes)
+
+
 def test_quorums_meet_exactly_where_two_sets_cannot_decide_alone() -> None:
-    assert quorums_meet(group(1, 2, 3), group(1, 2, 3, 4))
-    assert not quorums_meet(group(1, 2, 3), group(1, 4, 5))
-    assert quorums_meet(group(1, 2, 3), group(1, 4, 5, outgoing=(1, 2, 3)))
-    assert quorums_meet(group(1, 4, 5, outgoing=(1, 2, 3)), group(1, 4, 5))
-    assert not quorums_meet(group(1, 2), group(3, 4))
+    assert meet(group(1, 2, 3), group(1, 2, 3, 4))
+    assert not meet(group(1, 2, 3), group(1, 4, 5))
+    assert meet(group(1, 2, 3), group(1, 4, 5, outgoing=(1, 2, 3)))
+    assert meet(group(1, 4, 5, outgoing=(1, 2, 3)), group(1, 4, 5))
+    assert not meet(group(1, 2), group(3, 4))
+
+
+def test_quorums_of_other_sizes_meet_where_those_that_elect_are_large_enough() -> None:
+    five = (1, 2, 3, 4, 5)
+    few = group(*five, sizes=(4, 2))
+    assert meet(few, few)
+    assert not meet(group(*five, sizes=(3, 2)), group(*five, sizes=(3, 2)))
+    assert not meet(group(*five, sizes=(2, 4)), group(*five, sizes=(2, 4))), "two that elect need not"
+    assert not meet(group(*five), few), "three elect by the old sizes, two commit by the new"
+    joint = group(*five, outgoing=five, sizes=(4, 2))
+    assert meet(group(*five), joint)
+    assert meet(joint, few)
+
+
+def test_a_commit_of_few_is_right_where_the_sizes_say_so() -> None:
+    scene = Scene(3, 1)
+    scene.vote(1, ONE, 1)
+    scene.vote(2, ONE, 1)
+    scene.vote(3, ONE, 1)
+    scene.laws.observe(1, ONE, 0, Role.LEADER)
+    scene.store(1, Put((entry(1),)))
+    scene.laws.observe(1, ONE, 1, Role.LEADER)
+    assert scene.laws.chosen == 1

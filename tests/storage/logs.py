@@ -15,6 +15,8 @@ from coterie.storage.frame import SECTOR
 from coterie.storage.log_store import LogHeader, LogStore
 
 OWNER = LogHeader(0xC1, 0xA1, "raft")
+OVERWRITING_OWNER = LogHeader(0xC1, 0xA1, "multipaxos")
+"""Whose logs overwrite slots, and begin after what they need not hold."""
 DIRECTORY = "data/log"
 ALL_BYTES = 1 << 40
 
@@ -65,7 +67,10 @@ class Model:
 
     def _take(self, record: Record) -> None:
         if isinstance(record, Put):
-            self.entries.extend(record.entries)
+            for each in record.entries:
+                place = each.index - self.base.index - 1
+                assert 0 <= place <= len(self.entries)
+                self.entries[place : place + 1] = [each]
         elif isinstance(record, Truncate):
             del self.entries[max(0, record.first - self.base.index - 1) :]
         elif isinstance(record, SaveHardState):
@@ -119,21 +124,37 @@ def payloads(draw: st.DrawFn) -> bytes:
 
 
 @st.composite
-def batch_lists(draw: st.DrawFn, model: Model) -> list[StoreBatch]:
-    """Store batches of one write to a log that holds so much; a log that was never compacted keeps its entry 1."""
+def overwritings(draw: st.DrawFn, model: Model) -> Put:
+    """Entries in the place of others, and perhaps beyond them; often just behind what was overwritten before."""
+    first = draw(st.integers(model.base.index + 1, model.last))
+    values = draw(st.lists(payloads(), min_size=1, max_size=6))
+    kind = draw(st.sampled_from([EntryKind.COMMANDS, *EntryKind]))
+    replaced = model.entries[first - model.base.index - 1 :][: len(values)]
+    term = max(each.epoch.round for each in replaced) + draw(st.integers(1, 2))
+    return Put(tuple(entry(first + at, each, term=term, kind=kind) for at, each in enumerate(values)))
+
+
+@st.composite
+def batch_lists(draw: st.DrawFn, model: Model, overwrite: bool = False) -> list[StoreBatch]:
+    """Store batches of one write to a log that holds so much; a log that was never compacted keeps its entry 1,
+    unless it is one in which entries may be overwritten."""
     batches: list[StoreBatch] = []
     term = draw(st.integers(1, 4))
     for mark in range(1, draw(st.integers(1, 3)) + 1):
         records: list[Record] = []
         if draw(st.booleans()):
             records.append(SaveHardState(HardState(Epoch(draw(st.integers(0, 9)), 0), draw(st.integers(0, 3)))))
-        lowest = max(2, model.base.index + 1)
+        lowest = max(1 if overwrite else 2, model.base.index + 1)
         if model.last >= lowest and draw(st.integers(0, 3)) == 0:
             records.append(Truncate(draw(st.integers(lowest, model.last + 1))))
         model = model.take([StoreBatch(mark, tuple(records))])
-        forgetting = draw(st.lists(forgets(model), max_size=1))
+        forgetting = draw(st.lists(forgets(model, overwrite), max_size=1))
         records += forgetting
         model = model.take([StoreBatch(mark, tuple(forgetting))])
+        for _ in range(draw(st.integers(0, 3)) if overwrite else 0):
+            if model.entries:
+                records.append(draw(overwritings(model)))
+                model = model.take([StoreBatch(mark, (records[-1],))])
         values = draw(st.lists(payloads(), min_size=0 if records else 1, max_size=4))
         if values:
             kind = draw(st.sampled_from([EntryKind.COMMANDS, *EntryKind]))
@@ -146,12 +167,14 @@ def batch_lists(draw: st.DrawFn, model: Model) -> list[StoreBatch]:
 
 
 @st.composite
-def forgets(draw: st.DrawFn, model: Model) -> Record:
-    """A record by which such a log forgets entries."""
+def forgets(draw: st.DrawFn, model: Model, rebase: bool = False) -> Record:
+    """A record by which such a log forgets entries; perhaps under a snapshot of something else than it holds."""
     voters = draw(st.integers(0, 3))
     if draw(st.integers(0, 3)) == 0:
         index = draw(st.integers(max(1, model.base.index - 3), model.last + 5))
         return Reset(base(index, term=draw(st.integers(1, 4)), voters=voters))
     index = draw(st.integers(model.base.index, model.last))
     epoch = model.entries[index - model.base.index - 1].epoch if index > model.base.index else model.base.epoch
+    if rebase and draw(st.booleans()):
+        epoch = Epoch(draw(st.integers(1, 4)), 0)
     return Compact(msgspec.structs.replace(base(index, voters=voters), epoch=epoch))

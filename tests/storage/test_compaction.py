@@ -224,7 +224,7 @@ def test_segments_are_removed_beside_writing_and_reading(tmp_path: Path) -> None
         ((Compact(base(9)),), "entries 6 to 8 forgets those up to 9"),
         ((Compact(base(4)),), "entries 6 to 8 forgets those up to 4"),
         ((Truncate(5),), "entry 5 cut off a log that begins after entry 5"),
-        ((Reset(base(20)), Put((entry(9),))), "entry 9 put into a log that ends with entry 20"),
+        ((Reset(base(20)), Put((entry(9),))), "entry 9 put into a log that begins after entry 20"),
         ((Reset(SnapshotMeta(9, Epoch(1, 0), Membership((Member(1, "x" * MAX_META_BYTES, "", ""),), ()))),), "bytes"),
     ],
 )
@@ -240,11 +240,13 @@ def test_a_record_that_cannot_be_true_is_refused_and_changes_nothing(records: tu
 @pytest.mark.parametrize(
     ("record", "message"),
     [
-        (Compact(base(10)), "forgets entries up to 10 of 6 to 8"),
-        (Compact(base(3)), "forgets entries up to 3 of 6 to 8"),
+        (Compact(base(10)), "entries 6 to 8 forgets those up to 10"),
+        (Compact(base(3)), "entries 6 to 8 forgets those up to 3"),
         (Compact(base(7, term=2)), "its base 7 has epoch 2, the entry 1"),
-        (Truncate(4), "cuts off entry 4, but the log begins after 5"),
-        (Put((entry(10),)), "entry 10 follows entry 8"),
+        (Truncate(4), "entry 4 cut off a log that begins after entry 5"),
+        (Put((entry(10),)), "entry 10 put into a log that ends with entry 8"),
+        (Put((entry(7),)), "entry 7 of epoch 1 put in the place of one of epoch 1"),
+        (Put((entry(5, term=2),)), "entry 5 put into a log that begins after entry 5"),
     ],
 )
 def test_a_durable_record_that_cannot_be_true_is_damage(record: Record, message: str) -> None:

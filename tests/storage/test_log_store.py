@@ -15,6 +15,7 @@ from tests.storage.logs import (
     ALL_BYTES,
     DIRECTORY,
     FIRST,
+    OVERWRITING_OWNER,
     OWNER,
     Model,
     batch_lists,
@@ -71,6 +72,9 @@ def new_log(files: SimulatedFiles, segment_bytes: int = 1 << 20) -> LogStore:
 class LogMachine(RuleBasedStateMachine):
     """Writes, failures and crashes of every kind against a log as plain values."""
 
+    overwrites = False
+    owner = OWNER
+
     @initialize(torn=st.booleans(), joins=st.booleans(), segment_bytes=st.sampled_from(SEGMENT_SIZES))
     def create(self, torn: bool, joins: bool, segment_bytes: int) -> None:
         self.files, self.errors = new_disk(torn=torn)
@@ -80,14 +84,14 @@ class LogMachine(RuleBasedStateMachine):
         self.in_doubt: list[Model] = []
         """What the log may hold instead, while a crash is not over."""
         self.store = LogStore.create(
-            self.frail, DIRECTORY, OWNER, tuple(self.model.entries), segment_bytes=segment_bytes
+            self.frail, DIRECTORY, self.owner, tuple(self.model.entries), segment_bytes=segment_bytes
         )
 
     def open(self) -> None:
-        self.store = LogStore.open(self.frail, DIRECTORY, OWNER, segment_bytes=self.segment_bytes)
+        self.store = LogStore.open(self.frail, DIRECTORY, self.owner, segment_bytes=self.segment_bytes)
 
     def prepare(self, data: st.DataObject) -> tuple[Write, Model]:
-        batches = data.draw(batch_lists(self.model))
+        batches = data.draw(batch_lists(self.model, self.overwrites))
         return self.store.prepare(batches), self.model.take(batches)
 
     @rule(data=st.data())
@@ -102,6 +106,7 @@ class LogMachine(RuleBasedStateMachine):
         assert not self.store.trimmable
         assert holding(self.read_back()) == holding(self.model)
         assert 0 <= self.store.bytes <= sum(self.files.open(path).size() for path in self.files.paths())
+        assert len(self.store._index) <= len(self.model.entries), "no more points than entries"
 
     def read_back(self) -> Model:
         entries = (
@@ -239,6 +244,17 @@ LogMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=12,
 TestLogMachine = LogMachine.TestCase
 
 
+class OverwritingLogMachine(LogMachine):
+    """The same of a log whose slots are overwritten, and which begins after snapshots of what it does not hold."""
+
+    overwrites = True
+    owner = OVERWRITING_OWNER
+
+
+OverwritingLogMachine.TestCase.settings = LogMachine.TestCase.settings
+TestOverwritingLogMachine = OverwritingLogMachine.TestCase
+
+
 # Making a log
 
 
@@ -330,7 +346,8 @@ def test_the_next_write_is_not_prepared_before_the_last_is_performed() -> None:
         ([], "a write of 0 bytes"),
         ([StoreBatch(1, ())], "a write of 0 bytes"),
         ([put(entry(3))], "entry 3 put into a log that ends with entry 1"),
-        ([put(entry(2), entry(2))], "entry 2 put into a log that ends with entry 2"),
+        ([put(entry(2), entry(2))], "entry 2 put together with entry 2, and just after it"),
+        ([StoreBatch(1, (Put(()), Put((entry(2),))))], "nothing is put"),
         ([StoreBatch(1, (Truncate(1), Put((entry(2),))))], "entry 2 put into a log that ends with entry 0"),
         ([put(entry(2, bytes(MAX_PAYLOAD_BYTES)))], "bytes: it must have 1 to"),
     ],

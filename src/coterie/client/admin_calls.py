@@ -21,14 +21,17 @@ from coterie.engine.admin_requests import (
     AddedMember,
     AdminRequest,
     AskMembers,
+    AskQuorums,
     AskSettings,
     ChangeMembers,
+    ChangeQuorums,
     ChangeSetting,
     ClaimMember,
     MemberInfo,
     MemberList,
     MembersChanged,
     NewMember,
+    QuorumSizes,
     TransferLeadership,
 )
 from coterie.engine.protocol import Answer
@@ -51,6 +54,7 @@ def _decoder(kind: type[T]) -> Callable[[Answer], T]:
 _list = _decoder(MemberList)
 _changed = _decoder(MembersChanged)
 _settings = _decoder(Settings)
+_quorums = _decoder(QuorumSizes)
 _name = _decoder(str)
 
 
@@ -134,3 +138,16 @@ def set_setting(name: str, value: str | int | bool, *, timeout: float = DEFAULT_
     """Change one setting for all members; returns all of them as they then are."""
     text = str(value).lower() if isinstance(value, bool) else str(value)
     return _call(ChangeSetting(0, name, text), _settings, timeout)
+
+
+def quorum_sizes(*, timeout: float = DEFAULT_TIMEOUT_SECONDS) -> Call[QuorumSizes]:
+    """How many voters elect, and how many commit."""
+    return _call(AskQuorums(0), _quorums, timeout)
+
+
+def set_quorum_sizes(
+    *, phase_1: int | None = None, phase_2: int | None = None, timeout: float = DEFAULT_TIMEOUT_SECONDS
+) -> Call[QuorumSizes]:
+    """Change how many voters elect (`phase_1`) and commit (`phase_2`); 0: a majority. The one that is not given stays,
+    or becomes the least that does with the other; `note` says so. `UnsafeChange` if quorums would not meet."""
+    return _call(ChangeQuorums(0, phase_1, phase_2), _quorums, timeout)

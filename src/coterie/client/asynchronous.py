@@ -89,6 +89,8 @@ class AsyncClient:
     transfer = _method(admin_calls.transfer)
     settings = _method(admin_calls.settings)
     set_setting = _method(admin_calls.set_setting)
+    quorum_sizes = _method(admin_calls.quorum_sizes)
+    set_quorum_sizes = _method(admin_calls.set_quorum_sizes)
 
     @property
     def endpoints(self) -> str:

@@ -9,7 +9,7 @@ from coterie.client.errors import RequestError, Unavailable
 from coterie.client.frames import frame
 from coterie.client.requests import Kind, Outcome, Request
 from coterie.core.types import Nanos
-from coterie.engine.admin_requests import AdminRequest, AskMembers, AskSettings, ChangeMembers
+from coterie.engine.admin_requests import AdminRequest, AskMembers, AskQuorums, AskSettings, ChangeMembers
 from coterie.engine.protocol import (
     CLIENT_MAGIC,
     PROTOCOL_VERSION,
@@ -47,7 +47,7 @@ def session_of(outcome: Outcome) -> int | RequestError:
 
 def admin_kind(request: AdminRequest) -> Kind:
     """Whether an administrator's request changes something."""
-    return Kind.LOOK if isinstance(request, AskMembers | AskSettings) else Kind.CHANGE
+    return Kind.LOOK if isinstance(request, AskMembers | AskSettings | AskQuorums) else Kind.CHANGE
 
 
 def encode_other(request: Request, attempt: int, session_ttl: Nanos) -> bytes:

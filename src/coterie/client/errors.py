@@ -16,7 +16,7 @@ class RequestError(CoterieError):
 class Unavailable(RequestError):
     """No member could serve the request: none reachable, none knows a leader, or all are stopping."""
 
-    advice = "see `coterie status`; try again when a majority of the members runs and can be reached"
+    advice = "see `coterie status`; try again when a quorum of the members runs and can be reached"
 
 
 class TimedOut(RequestError):
@@ -87,7 +87,10 @@ class NotNow(RequestError):
 class UnsafeChange(RequestError):
     """The change could leave the cluster without a quorum, or with two; it was refused."""
 
-    advice = "see `coterie member list`: add or promote a member first, or change fewer at a time"
+    advice = (
+        "see `coterie member list` and `coterie settings list`: add or promote a member first, change fewer at a time, "
+        "or choose other quorum sizes"
+    )
 
 
 class ClientClosed(RequestError):

@@ -9,7 +9,9 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Sequence
+from itertools import accumulate
 
+from coterie.core.epochs import EpochRuns
 from coterie.core.errors import SafetyViolation
 from coterie.core.outbox import Outbox
 from coterie.core.records import Compact, Put, Recovered, Reset, Truncate
@@ -31,8 +33,7 @@ class Log:
         self._reader = reader
         self._outbox = outbox
         self._max_cached_bytes = max_cached_bytes
-        self._run_starts: list[Index] = [start for start, _ in recovered.epochs]
-        self._run_epochs: list[Epoch] = [epoch for _, epoch in recovered.epochs]
+        self._epochs = EpochRuns(recovered.last_index, recovered.epochs)
         self._cache: list[Entry] = []
         self._cache_first: Index = self.last_index + 1
         self._cached_bytes = 0
@@ -44,7 +45,8 @@ class Log:
     @property
     def last_epoch(self) -> Epoch:
         """Epoch of the last entry, or of the snapshot that the log begins after."""
-        return self._run_epochs[-1] if self._run_epochs else self.base_epoch
+        newest = self._epochs.newest
+        return self.base_epoch if newest is None else newest
 
     def epoch_at(self, index: Index) -> Epoch | None:
         """The epoch of the entry at `index`; None if it is compacted away or past the end.
@@ -55,16 +57,25 @@ class Log:
             return None
         if index == self.base_index:
             return self.base_epoch
-        return self._run_epochs[bisect_right(self._run_starts, index) - 1]
+        return self._epochs.epoch_at(index)
+
+    def epochs_since(self, index: Index) -> tuple[tuple[Index, Epoch], ...]:
+        """The epochs of the entries `index` .. `last_index` as runs: (first index, epoch), ascending, the first from
+        `index` on. None if `index` lies past the end; it must lie after the base."""
+        if index <= self.base_index:
+            raise SafetyViolation(
+                f"the epoch of entry {index} is asked for, but the log begins after {self.base_index}"
+            )
+        return self._epochs.since(index)
 
     def last_at_most(self, index: Index, epoch: Epoch) -> tuple[Index, Epoch]:
         """The highest position not above `index` whose epoch is not above `epoch` (it skips whole terms)."""
         index = min(index, self.last_index)
         while index > self.base_index:
-            run = bisect_right(self._run_starts, index) - 1
-            if self._run_epochs[run] <= epoch:
-                return index, self._run_epochs[run]
-            index = self._run_starts[run] - 1
+            start, held = self._epochs.run_at(index)
+            if held <= epoch:
+                return index, held
+            index = start - 1
         return self.base_index, self.base_epoch if index == self.base_index else NO_EPOCH
 
     def append(self, entries: Sequence[Entry]) -> None:
@@ -73,11 +84,9 @@ class Log:
             return
         if entries[0].index != self.last_index + 1:
             raise SafetyViolation(f"entry {entries[0].index} appended to a log that ends at {self.last_index}")
+        self._epochs.extend(entries)
         size = 0
         for entry in entries:
-            if not self._run_epochs or self._run_epochs[-1] != entry.epoch:
-                self._run_starts.append(entry.index)
-                self._run_epochs.append(entry.epoch)
             size += len(entry.payload)
         self._cache.extend(entries)
         self._cached_bytes += size
@@ -88,6 +97,65 @@ class Log:
         self._dirty = True
         self._outbox.record(Put(tuple(entries)))
 
+    def put(self, entries: Sequence[Entry]) -> None:
+        """Write entries with consecutive indexes, of which the first may be any slot after the base, or the one after
+        the end (Multi-Paxos). Slots that they do not cover keep what they hold, those after them too: an acceptor
+        never forgets what it accepted ("Paxos Made Simple", 2.2).
+
+        Raises `SafetyViolation`, and writes nothing, if the entries leave a gap, or a slot holds an epoch that is as
+        high: of two entries the one of the lower ballot would win, or one ballot have two values for a slot.
+        """
+        if not entries or entries[0].index == self.last_index + 1:
+            self.append(entries)
+            return
+        first = entries[0].index
+        if not self.base_index < first <= self.last_index:
+            raise SafetyViolation(f"entry {first} put into a log of entries {self.base_index + 1} to {self.last_index}")
+        inside = entries[: self.last_index + 1 - first]
+        for index, entry in enumerate(inside, first):
+            held = self._epochs.epoch_at(entry.index)
+            if entry.index != index or held >= entry.epoch:
+                raise SafetyViolation(
+                    f"entry {entry.index} of epoch {entry.epoch} put in the place of entry {index} of epoch {held}"
+                )
+        self._overwrite(inside)
+        self.append(entries[len(inside) :])
+
+    def _overwrite(self, entries: Sequence[Entry]) -> None:
+        """Put entries in the places of others, in memory and in the store batch under way."""
+        first, last = entries[0].index, entries[-1].index
+        if first < self._cache_first:
+            # What is in memory stays one stretch: the entries in between are read back. They are durable, for only
+            # such were evicted, and every overwriting that is not durable yet begins in memory.
+            between = self._read_back(last + 1, self._cache_first - 1)
+            replaced = self._cache[: max(0, last + 1 - self._cache_first)]
+            self._cache[: len(replaced)] = [*entries, *between]
+            self._cached_bytes += sum(len(entry.payload) for entry in between)
+            self._cache_first = first
+        else:
+            start = first - self._cache_first
+            replaced = self._cache[start : start + len(entries)]
+            self._cache[start : start + len(entries)] = entries
+        for entry in entries:
+            self._epochs.overwrite(entry.index, entry.epoch)
+        sizes = list(accumulate(len(entry.payload) for entry in entries))
+        self._cached_bytes += sizes[-1] - sum(len(entry.payload) for entry in replaced)
+        # What a slot held before goes on weighing: nobody knows how much that was, if it was found at the start.
+        self._appended_bytes += sizes[-1]
+        for place in range(bisect_left(self._weights, first, key=_index_of), len(self._weights)):
+            index, total = self._weights[place]
+            self._weights[place] = index, total + sizes[min(index, last) - first]
+        self._only_counts_before(first)
+        self._outbox.record(Put(tuple(entries)))
+
+    def _read_back(self, first: Index, last: Index) -> list[Entry]:
+        """Entries `first` .. `last`, all of them, from the store; none if `last` lies before `first`."""
+        found: list[Entry] = []
+        while first <= last:
+            found.extend(self._reader.entries(first, last, self._max_cached_bytes))
+            first = found[-1].index + 1
+        return found
+
     def truncate(self, first: Index) -> None:
         """Forget the entries from `first` on."""
         if first <= self.base_index:
@@ -97,18 +165,20 @@ class Log:
             self._cached_bytes -= len(entry.payload)
         del self._cache[keep:]
         self._cache_first = min(self._cache_first, first)
-        while self._run_starts and self._run_starts[-1] >= first:
-            self._run_starts.pop()
-            self._run_epochs.pop()
+        self._epochs.truncate(first)
         while self._weights and self._weights[-1][0] >= first:
             self._weights.pop()
         self.last_index = first - 1
-        # What the disk still holds beyond this point, or is about to write there, is no longer this
-        # log's; not even if the same entry comes back, for then a later batch removes it in between.
-        self.durable_index = min(self.durable_index, self.last_index)
-        self._written = deque((mark, min(index, self.last_index)) for mark, index in self._written)
-        self._dirty = True
+        self._only_counts_before(first)
         self._outbox.record(Truncate(first))
+
+    def _only_counts_before(self, first: Index) -> None:
+        """What the disk still holds from `first` on, or is about to write there, is no longer this log's; not even
+        if the same entry comes back, for then a later batch removes it in between. Own copies of it count from the
+        batch on that is under way, when all before it are durable, too."""
+        self.durable_index = min(self.durable_index, first - 1)
+        self._written = deque((mark, min(index, first - 1)) for mark, index in self._written)
+        self._dirty = True
 
     def compact(self, base: SnapshotMeta) -> None:
         """Forget the entries up to `base.index`, which is one of them: a snapshot holds what they did."""
@@ -118,17 +188,26 @@ class Log:
                 f"compaction up to entry {index} of epoch {base.epoch}, but the log holds {self.base_index + 1} to "
                 f"{self.last_index}, and there epoch {self.epoch_at(index)}"
             )
+        self._begin_after(base)
+
+    def rebase(self, base: SnapshotMeta) -> None:
+        """Forget the entries up to `base.index`, whatever the log holds there: a snapshot, durable already, has what
+        was chosen (Multi-Paxos: it need not be what this member accepted). The entries after it stay as they are, and
+        durable if they were: what was accepted may be what was chosen. Where none would stay, `reset` is meant."""
+        if not self.base_index < base.index < self.last_index:
+            raise SafetyViolation(
+                f"the log is to begin after entry {base.index}, but it holds {self.base_index + 1} to {self.last_index}"
+            )
+        self._begin_after(base)
+
+    def _begin_after(self, base: SnapshotMeta) -> None:
+        index = base.index
         drop = max(0, index + 1 - self._cache_first)
         for entry in self._cache[:drop]:
             self._cached_bytes -= len(entry.payload)
         del self._cache[:drop]
         self._cache_first = max(self._cache_first, index + 1)
-        run = bisect_right(self._run_starts, index + 1) - 1
-        if index < self.last_index:
-            del self._run_starts[:run], self._run_epochs[:run]
-            self._run_starts[0] = index + 1
-        else:
-            self._run_starts, self._run_epochs = [], []
+        self._epochs.compact(index)
         del self._weights[: bisect_right(self._weights, index, key=_index_of)]
         self.base_index, self.base_epoch = index, base.epoch
         self._outbox.record(Compact(base))
@@ -143,7 +222,8 @@ class Log:
             raise SafetyViolation(f"reset to entry {base.index}, but the log begins after {self.base_index}")
         self.durable_index = min(self.durable_index, self.base_index)
         self._cache, self._cached_bytes, self._cache_first = [], 0, base.index + 1
-        self._run_starts, self._run_epochs, self._weights = [], [], []
+        self._epochs.reset(base.index)
+        self._weights = []
         self.base_index, self.base_epoch, self.last_index = base.index, base.epoch, base.index
         self._written.clear()
         self._dirty = True
@@ -195,8 +275,8 @@ class Log:
     def stored(self, mark: Mark) -> None:
         """Store batches up to `mark` are durable.
 
-        A batch counts only for what the log has held ever since: entries that a newer leader truncated
-        while the disk was busy are no copy of anything (`truncate` took them off the batch).
+        A batch counts only for what the log has held ever since: entries that a newer leader truncated or
+        overwrote while the disk was busy are no copy of anything (`truncate` and `put` took them off the batch).
         """
         while self._written and self._written[0][0] <= mark:
             self.durable_index = max(self.durable_index, self._written.popleft()[1])

@@ -8,6 +8,7 @@ from typing import Final, Protocol
 
 from coterie.core.config import ReplicaConfig
 from coterie.core.errors import ConfigurationError
+from coterie.core.multipaxos.replica import MultiPaxos
 from coterie.core.raft.replica import Raft
 from coterie.core.records import Recovered
 from coterie.core.replica import LogReader, Replica, SnapshotReader
@@ -33,6 +34,7 @@ class _Maker(Protocol):
 
 _MAKERS: Final[Mapping[str, _Maker]] = {
     "raft": Raft,
+    "multipaxos": MultiPaxos,
 }
 """A protocol is added by a line here. Its name is kept on disk and told in handshakes: it never changes."""
 

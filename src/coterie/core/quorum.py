@@ -7,12 +7,14 @@ else: a joint quorum is reached when both its halves are (dissertation 4.3).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from typing import Protocol
+from collections.abc import Collection, Mapping, Sequence
+from typing import Protocol, TypeVar
 
 import msgspec
 
 from coterie.core.types import MemberId, Membership
+
+T = TypeVar("T")
 
 
 class Quorum(Protocol):
@@ -66,36 +68,76 @@ def majority(count: int) -> int:
     return count // 2 + 1 if count else 0
 
 
-def _quorum(membership: Membership, size: int) -> Quorum:
+def _quorum(membership: Membership, size: int, outgoing_size: int) -> Quorum:
     incoming = Threshold(membership.voters, size or majority(len(membership.voters)))
     if not membership.outgoing:
         return incoming
-    return Joint(incoming, Threshold(membership.outgoing, size or majority(len(membership.outgoing))))
+    # The old half keeps the old sizes until it is left: with the new ones it would be quorums that nobody agreed on.
+    return Joint(incoming, Threshold(membership.outgoing, outgoing_size or majority(len(membership.outgoing))))
 
 
 def phase_1(membership: Membership) -> Quorum:
     """Who elects: vote, pre-vote, prepare."""
-    return _quorum(membership, membership.phase_1)
+    return _quorum(membership, membership.phase_1, membership.outgoing_phase_1)
 
 
 def phase_2(membership: Membership) -> Quorum:
     """Who decides: commit, read index, check-quorum, lease."""
-    return _quorum(membership, membership.phase_2)
+    return _quorum(membership, membership.phase_2, membership.outgoing_phase_2)
 
 
-def flaw(voters: int, first: int, second: int) -> str:
-    """Why quorums of these sizes would not do for so many voters, in words; empty if they do.
+def in_words(first: int, second: int) -> str:
+    """Quorum sizes, for people."""
+    return f"{first or 'a majority'} to elect, {second or 'a majority'} to commit"
 
-    Every quorum that elects must meet every one that commits, or a new leader would not know what was decided; in
-    Raft also every other that elects, or one epoch would have two leaders. Sizes of 0 stand for a majority.
+
+def least_phase_1(voters: int, second: int, *, electors_meet: bool) -> int:
+    """The least size of quorums that elect, beside ones of `second` that commit. A size of 0 stands for a majority,
+    here and in what is returned: that of as many voters as there are, now and later."""
+    least = voters - (second or majority(voters)) + 1
+    least = max(least, majority(voters) if electors_meet else 1)
+    return 0 if least == majority(voters) else least
+
+
+def least_phase_2(voters: int, first: int) -> int:
+    """The least size of quorums that commit, beside ones of `first` that elect. 0 as in `least_phase_1`."""
+    least = max(voters - (first or majority(voters)) + 1, 1)
+    return 0 if least == majority(voters) else least
+
+
+def apart(
+    voters: Sequence[T], first: int, second: int, *, electors_meet: bool
+) -> tuple[Sequence[T], Sequence[T], bool] | None:
+    """Two quorums of these sizes that must meet and do not; None if all do. The first elects; the second commits, if
+    the flag is True, or elects, too. Sizes of 0 stand for a majority."""
+    elects, commits = first or majority(len(voters)), second or majority(len(voters))
+    if elects + commits <= len(voters):
+        return voters[:elects], voters[elects : elects + commits], True
+    if electors_meet and 2 * elects <= len(voters):
+        return voters[:elects], voters[elects : 2 * elects], False
+    return None
+
+
+def flaw(voters: Sequence[str], first: int, second: int, *, electors_meet: bool) -> str:
+    """Why quorums of these sizes would not do for the voters of these names, with an example; empty if they do.
+
+    Every quorum that elects must meet every one that commits, or a new leader would not know what was decided
+    ("Flexible Paxos", section 3). `electors_meet`: also every other that elects. That is so where members vote for an
+    epoch that several may seek: it would have two leaders (Raft 5.2). A ballot of Multi-Paxos has one owner ("Paxos
+    Made Simple", 2.2). Sizes of 0 stand for a majority.
     """
-    elects, commits = first or majority(voters), second or majority(voters)
-    if not voters:
+    count = len(voters)
+    if not count:
         return "no voter would be left"
-    if max(elects, commits) > voters:
-        return f"a quorum of {max(elects, commits)} is more than the {voters} voters"
-    if elects + commits <= voters:
-        return f"of {voters} voters, a quorum of {elects} that elects need not meet one of {commits} that commits"
-    if 2 * elects <= voters:
-        return f"of {voters} voters, two quorums of {elects} that elect need not meet"
-    return ""
+    most = max(first, second)
+    if most > count:
+        return f"a quorum of {most} is more than the {count} voters"
+    found = apart(voters, first, second, electors_meet=electors_meet)
+    if found is None:
+        return ""
+    one, other, commits = found
+    least = least_phase_1(count, second, electors_meet=electors_meet) or majority(count)
+    sets = f"of the {count} voters, {' '.join(one)} could elect a leader while {' '.join(other)}"
+    if not commits:
+        return f"{sets} elect another in the same epoch: they do not meet. {least} at least must elect"
+    return f"{sets} commit: they do not meet. With {second or majority(count)} that commit, {least} at least must elect"

@@ -13,7 +13,9 @@ class Put(msgspec.Struct, frozen=True):
     """Write entries with consecutive indexes.
 
     Raft appends: the first index is one past the log's end (a `Truncate` came before it if not).
-    Multi-Paxos may also overwrite slots, each with a higher epoch than the slot had.
+    Multi-Paxos may also begin at or below the end: each slot up to there is overwritten, with a higher epoch than it
+    had, and the slots that the entries do not cover, those after the last of them too, keep what they hold. A crash may
+    leave the first few of the entries written, and the rest not.
     """
 
     entries: tuple[Entry, ...]
@@ -33,7 +35,10 @@ class SaveHardState(msgspec.Struct, frozen=True):
 
 class Compact(msgspec.Struct, frozen=True):
     """The entries up to `base.index` may be forgotten: a durable snapshot, or the machine's own store, holds what
-    they did. `base` is the state of the log there: the log still holds that entry. Later entries stay."""
+    they did. `base` is the state of the log there. Later entries stay as they are.
+
+    In Raft the log still holds the entry at `base.index`, of epoch `base.epoch`. In Multi-Paxos the log reaches as far,
+    but may hold something else there: what this member accepted, while the snapshot has what was chosen."""
 
     base: SnapshotMeta
 

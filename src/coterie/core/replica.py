@@ -106,13 +106,15 @@ class Refusal(IntEnum):
 
 
 class Accepted(msgspec.Struct, frozen=True, gc=False):
-    """The proposal stands in this member's log at (index, epoch). It is not committed yet: it is
-    when `committed` hands out an entry with that index *and* epoch; an entry with that index and
-    another epoch says that it never will be."""
+    """The proposal stands in this member's log at (index, epoch). It is not committed yet: it is when `committed` hands
+    out an entry at that index with the same content; one with other content says that it never will be. The epoch of
+    what is committed may be a later one: a new Multi-Paxos leader proposes again what an earlier ballot left."""
 
     token: Token
     index: Index
     epoch: Epoch
+    payload: bytes = b""
+    """The entry's, where the replica made it (a membership, settings); empty for a proposal."""
 
 
 class Refused(msgspec.Struct, frozen=True, gc=False):
@@ -273,8 +275,8 @@ class Replica(ABC):
 
     @abstractmethod
     def change_membership(self, now: Nanos, token: Token, change: MembershipChange) -> None:
-        """Change who belongs to the group. `Accepted` at the first entry of the change, or `Refused` with the
-        reason in `detail`. Through a joint configuration, left automatically (4.3)."""
+        """Change who belongs to the group, or how many are a quorum. `Accepted` at the first entry of the change, or
+        `Refused` with the reason in `detail`. Through a joint configuration, left automatically (4.3)."""
 
     @abstractmethod
     def change_settings(self, now: Nanos, token: Token, settings: Settings) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import ClassVar
 
 import msgspec
 
@@ -37,8 +38,21 @@ _membership_decoder = msgspec.msgpack.Decoder(Membership)
 _settings_decoder = msgspec.msgpack.Decoder(Settings)
 
 
+def membership_of(entry: Entry) -> Membership:
+    """What a MEMBERSHIP entry says. Raises `msgspec.DecodeError` or `ConfigurationError`."""
+    return _membership_decoder.decode(entry.payload)
+
+
+def settings_of(entry: Entry) -> Settings:
+    """What a SETTINGS entry says. Raises `msgspec.DecodeError` or `ConfigurationError`."""
+    return _settings_decoder.decode(entry.payload)
+
+
 class State(ABC):
     """One member's state. Mechanisms change it through the methods here; each protocol adds its own."""
+
+    electors_meet: ClassVar[bool]
+    """Whether any two quorums that elect must meet: see `quorum.flaw`."""
 
     def __init__(
         self,
@@ -75,10 +89,10 @@ class State(ABC):
         base = recovered.base
         self._memberships = Timeline(base.index, base.membership)
         for entry in recovered.memberships:
-            self._memberships.append(entry.index, _membership_decoder.decode(entry.payload))
+            self._memberships.append(entry.index, membership_of(entry))
         self._settings = Timeline(base.index, base.settings)
         for entry in recovered.settings:
-            self._settings.append(entry.index, _settings_decoder.decode(entry.payload))
+            self._settings.append(entry.index, settings_of(entry))
         self.membership_reason = "started"
         """What the newest change of the membership was, for people."""
         self._belonged = False
@@ -217,9 +231,9 @@ class State(ABC):
         """Heed an entry that is the replica's own business."""
         try:
             if entry.kind is EntryKind.SETTINGS:
-                self._settings.append(entry.index, _settings_decoder.decode(entry.payload))
+                self._settings.append(entry.index, settings_of(entry))
                 return
-            membership = _membership_decoder.decode(entry.payload)
+            membership = membership_of(entry)
         except (msgspec.DecodeError, ConfigurationError) as error:
             self.outbox.raise_alarm(
                 "Every member understands every entry",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator
 from typing import Generic, TypeVar
 
 from coterie.core.types import Index
@@ -52,6 +53,18 @@ class Timeline(Generic[T]):
             self._points.pop()
         return len(self._points) < before
 
+    def replace(self, first: Index, last: Index, values: Iterable[tuple[Index, T]]) -> bool:
+        """The entries `first` .. `last` were overwritten: changes there are forgotten, and `values` are those that
+        there are now, ascending. Changes before and after stay. Returns whether that changed anything. `first` lies
+        after where the log begins."""
+        begin = bisect_left(self._points, first, lo=1, key=_index_of)
+        end = bisect_right(self._points, last, lo=begin, key=_index_of)
+        points = list(values)
+        if self._points[begin:end] == points:
+            return False
+        self._points[begin:end] = points
+        return True
+
     def compact(self, index: Index) -> None:
         """The log now begins after `index`: what holds there is the first value."""
         keep = len(self._points) - 1
@@ -60,6 +73,16 @@ class Timeline(Generic[T]):
         del self._points[:keep]
         self._points[0] = (max(index, self._points[0][0]), self._points[0][1])
 
+    def rebase(self, index: Index, value: T) -> None:
+        """The log now begins after `index`, where `value` holds, whatever changes there were up to there; those after
+        it stay."""
+        later = bisect_right(self._points, index, key=_index_of)
+        self._points[:later] = [(index, value)]
+
     def reset(self, index: Index, value: T) -> None:
         """The log is replaced by a snapshot at `index`, where `value` holds."""
         self._points = [(index, value)]
+
+
+def _index_of(point: tuple[Index, object]) -> Index:
+    return point[0]

@@ -95,8 +95,8 @@ class Membership(msgspec.Struct, frozen=True, array_like=True):
     """Who belongs to the group, and with what weight: agreed in the log, never local configuration.
 
     `voters` is the (incoming) configuration; `outgoing` the one being left while the change is
-    joint (dissertation 4.3), empty otherwise. `phase_1` and `phase_2` are quorum sizes, 0 for a
-    majority ("Flexible Paxos", section 3).
+    joint (dissertation 4.3), empty otherwise. `phase_1` (who elects) and `phase_2` (who commits) are
+    quorum sizes, 0 for a majority ("Flexible Paxos", section 3).
     """
 
     members: tuple[Member, ...]
@@ -105,6 +105,9 @@ class Membership(msgspec.Struct, frozen=True, array_like=True):
     learners: tuple[MemberId, ...] = ()
     phase_1: int = 0
     phase_2: int = 0
+    outgoing_phase_1: int = 0
+    """The quorum sizes by which `outgoing` counts: quorums of the old sizes need not meet those of the new ones."""
+    outgoing_phase_2: int = 0
 
     def member(self, member: MemberId) -> Member | None:
         """The member with this id, or None."""
@@ -119,7 +122,8 @@ class Membership(msgspec.Struct, frozen=True, array_like=True):
 
 
 class MembershipChange(msgspec.Struct, frozen=True, array_like=True):
-    """One change of the membership, of any number of members (dissertation 4.3). All of it, or nothing.
+    """One change of the membership, of any number of members and of quorum sizes (dissertation 4.3). All of it, or
+    nothing.
 
     `add` joins as learners; an id both in `add` and in `promote` becomes a voter in the same change.
     """
@@ -131,6 +135,11 @@ class MembershipChange(msgspec.Struct, frozen=True, array_like=True):
     """Members known by id whose name, addresses or claim change; their weight does not."""
     force: bool = False
     """Promote who has not caught up, too; and change the voters though too few of the new ones answer."""
+    phase_1: int | None = None
+    """The size of quorums that elect, 0 for a majority. None: as it is, and if `phase_2` is given and the present size
+    would not do with it, the least that does."""
+    phase_2: int | None = None
+    """The size of quorums that commit, likewise."""
 
 
 class SnapshotMeta(msgspec.Struct, frozen=True, array_like=True):

@@ -1,4 +1,4 @@
-"""What administrators ask of a cluster, and what they are answered: members, leadership, settings.
+"""What administrators ask of a cluster, and what they are answered: members, leadership, settings, quorum sizes.
 
 All of it is carried out by the leader; another member refuses with NOT_LEADER and names it. Members
 are named as people name them: the leader finds the ids.
@@ -81,8 +81,25 @@ class AskSettings(msgspec.Struct, frozen=True, array_like=True, tag=13):
     id: int
 
 
-AdminChange: TypeAlias = ChangeMembers | ClaimMember | TransferLeadership | ChangeSetting
-AdminQuestion: TypeAlias = AskMembers | AskSettings
+class ChangeQuorums(msgspec.Struct, frozen=True, array_like=True, tag=14):
+    """Change how many voters elect (phase 1) and commit (phase 2); 0: a majority. One that is None stays as it is, and
+    if it would not do with the other, becomes the least that does. The `Answer`'s body is a `QuorumSizes`.
+
+    Repeating it does no harm: what holds already is done."""
+
+    id: int
+    phase_1: int | None = None
+    phase_2: int | None = None
+
+
+class AskQuorums(msgspec.Struct, frozen=True, array_like=True, tag=15):
+    """The quorum sizes in force; the `Answer`'s body is a `QuorumSizes`."""
+
+    id: int
+
+
+AdminChange: TypeAlias = ChangeMembers | ClaimMember | TransferLeadership | ChangeSetting | ChangeQuorums
+AdminQuestion: TypeAlias = AskMembers | AskSettings | AskQuorums
 AdminRequest: TypeAlias = AdminChange | AdminQuestion
 
 
@@ -101,6 +118,16 @@ class MembersChanged(msgspec.Struct, frozen=True):
     added: tuple[AddedMember, ...] = ()
     warning: str = ""
     """What the change risks, if it was forced."""
+
+
+class QuorumSizes(msgspec.Struct, frozen=True):
+    """How many of so many voters elect (phase 1) and commit (phase 2); 0: a majority."""
+
+    voters: int = 0
+    phase_1: int = 0
+    phase_2: int = 0
+    note: str = ""
+    """After a change: what became of the size that was not named, in words."""
 
 
 class MemberInfo(msgspec.Struct, frozen=True):

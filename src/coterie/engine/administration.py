@@ -16,28 +16,41 @@ import msgspec
 
 from coterie.core.errors import ConfigurationError
 from coterie.core.replica import Accepted, Outcome, Refusal, Refused, Replica, Transferred
-from coterie.core.types import NO_EPOCH, NOBODY, Entry, Epoch, Index, MemberId, Nanos, Role, Token
+from coterie.core.types import NOBODY, Entry, Epoch, Index, MemberId, MembershipChange, Nanos, Role, Token
 from coterie.engine.admin_requests import (
     ANYBODY,
     AdminRequest,
     AskMembers,
+    AskQuorums,
     AskSettings,
     ChangeMembers,
+    ChangeQuorums,
     ChangeSetting,
     ClaimMember,
     MemberInfo,
     MemberList,
     MembersChanged,
+    QuorumSizes,
     TransferLeadership,
 )
 from coterie.engine.history import History
 from coterie.engine.member_changes import AlreadyDone, BadChange, Plan, member_named, plan_change, plan_claim
 from coterie.engine.ports import Event, Ports
 from coterie.engine.protocol import Answer, Failure, FailureCode, Happened, encoder
+from coterie.engine.quorum_sizes import changed, hold, sizes_of
 from coterie.engine.setting_values import with_setting
 
 NEVER: Nanos = 1 << 62
-ADMIN_REQUESTS = (ChangeMembers, ClaimMember, TransferLeadership, ChangeSetting, AskMembers, AskSettings)
+ADMIN_REQUESTS = (
+    ChangeMembers,
+    ClaimMember,
+    TransferLeadership,
+    ChangeSetting,
+    ChangeQuorums,
+    AskMembers,
+    AskSettings,
+    AskQuorums,
+)
 """Every type of an administrator's request, for `isinstance`."""
 _CODES = {
     Refusal.NO_LEADER: FailureCode.NO_LEADER,
@@ -57,6 +70,8 @@ _WORDS = {
     Refusal.TRANSFER_FAILED: "the chosen member did not take over in time; leadership stays where it is",
 }
 
+_LOOK = "see `coterie member list` and `coterie settings list`"
+
 
 class _Asked(msgspec.Struct):
     """A request that has no answer yet."""
@@ -68,7 +83,10 @@ class _Asked(msgspec.Struct):
     """What to answer when it is done."""
     index: Index = 0
     """Where its entry stands; 0: not accepted yet."""
-    epoch: Epoch = NO_EPOCH
+    payload: bytes = b""
+    """Of that entry."""
+    sizes: QuorumSizes | None = None
+    """Quorum sizes before they change."""
 
 
 class Administration:
@@ -149,6 +167,10 @@ class Administration:
             self._set(now, asked, request)
         elif isinstance(request, AskMembers):
             self._answer(asked, encoder.encode(self.members(now)))
+        elif isinstance(request, ChangeQuorums):
+            self._resize(now, asked, request)
+        elif isinstance(request, AskQuorums):
+            self._answer(asked, encoder.encode(sizes_of(self._history.membership)))
         else:
             self._answer(asked, encoder.encode(self._replica.settings))
 
@@ -222,6 +244,18 @@ class Administration:
         else:
             self._replica.change_settings(now, self._ask(asked), settings)
 
+    def _resize(self, now: Nanos, asked: _Asked, request: ChangeQuorums) -> None:
+        membership = self._replica.membership
+        if membership != self._history.membership:
+            # An earlier attempt may be what is under way: its outcome is this one's.
+            self._queue.append(asked)
+        elif hold(membership, request):
+            self._answer(asked, encoder.encode(sizes_of(membership)))
+        else:
+            asked.sizes = sizes_of(membership)
+            change = MembershipChange(phase_1=request.phase_1, phase_2=request.phase_2)
+            self._replica.change_membership(now, self._ask(asked), change)
+
     def _ask(self, asked: _Asked) -> Token:
         token = self._new_token()
         self._asked[token] = asked
@@ -235,14 +269,14 @@ class Administration:
         if asked is None:
             return False
         if isinstance(outcome, Accepted):
-            asked.index, asked.epoch = outcome.index, outcome.epoch
+            asked.index, asked.payload = outcome.index, outcome.payload
             self._accepted.append(asked)
         elif isinstance(outcome, Transferred):
             self._answer(asked, encoder.encode(self._name(outcome.leader)))
         elif isinstance(outcome, Refused):
             self._refused(asked, outcome)
         else:
-            text = "leadership was lost on the way; see `coterie member list` for what holds now"
+            text = f"leadership was lost on the way; for what holds now {_LOOK}"
             self._fail(asked, FailureCode.LEADER_LOST, Happened.UNKNOWN, text)
         return True
 
@@ -259,11 +293,14 @@ class Administration:
         joint = bool(self._history.membership.outgoing)
         waiting, self._accepted = self._accepted, []
         for asked in waiting:
-            if entry.index == asked.index and entry.epoch != asked.epoch:
+            if entry.index == asked.index and entry.payload != asked.payload:
                 text = "the change was lost with a leader and has not happened"
                 self._fail(asked, FailureCode.LEADER_LOST, Happened.NO, text)
             elif entry.index < asked.index or (joint and not isinstance(asked.request, ChangeSetting)):
                 self._accepted.append(asked)
+            elif asked.sizes is not None and isinstance(asked.request, ChangeQuorums):
+                done = changed(asked.sizes, self._history.membership, asked.request)
+                self._answer(asked, encoder.encode(done))
             else:
                 self._answer(asked, asked.body)
 
@@ -271,7 +308,7 @@ class Administration:
         """The state was replaced by a snapshot's: the entries up to it are never seen here."""
         waiting, self._accepted = self._accepted, []
         for asked in waiting:
-            text = "this member fell behind before the change was committed; see `coterie member list`"
+            text = f"this member fell behind before the change was committed; {_LOOK}"
             self._fail(asked, FailureCode.LEADER_LOST, Happened.UNKNOWN, text)
 
     # -- answering ---------------------------------------------------------------------------
@@ -312,7 +349,7 @@ class Administration:
         unknown += [asked for asked in self._accepted if asked.deadline <= now]
         self._accepted = [asked for asked in self._accepted if asked.deadline > now]
         for asked in unknown:
-            text = "no quorum confirmed it in time; it may still happen: see `coterie member list`"
+            text = f"no quorum confirmed it in time; it may still happen: {_LOOK}"
             self._fail(asked, FailureCode.TIMEOUT, Happened.UNKNOWN, text)
 
     def deadline(self) -> Nanos:

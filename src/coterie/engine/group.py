@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import msgspec
 
+from coterie.core import quorum
 from coterie.core.errors import CoterieError, SafetyViolation
 from coterie.core.messages import StateDigest
 from coterie.core.replica import Replica
@@ -72,7 +73,7 @@ class Group:
         for member in self.history.applied(membership):
             if member.id != self._own:
                 self._ports.removed(member)
-        if (before.voters, before.learners) != (membership.voters, membership.learners):
+        if _weights(before) != _weights(membership):
             self._ports.event(Event("membership", _told(membership)))
 
     def state(self, index: Index, digest: bytes) -> None:
@@ -176,6 +177,10 @@ class Group:
         return self._check.deadline()
 
 
+def _weights(membership: Membership) -> tuple[object, ...]:
+    return membership.voters, membership.learners, membership.phase_1, membership.phase_2
+
+
 def _told(membership: Membership) -> str:
     """A membership for people."""
     names = {member.id: member.name for member in membership.members}
@@ -186,4 +191,6 @@ def _told(membership: Membership) -> str:
     text = f"voters: {listed(membership.voters)}"
     if membership.outgoing:
         text = f"{text}; joint with: {listed(membership.outgoing)}"
+    if membership.phase_1 or membership.phase_2:
+        text = f"{text}; quorums: {quorum.in_words(membership.phase_1, membership.phase_2)}"
     return f"{text}; learners: {listed(membership.learners)}" if membership.learners else text

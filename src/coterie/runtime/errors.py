@@ -10,7 +10,7 @@ _EFFECTS = {Happened.NO: Effect.NO, Happened.YES: Effect.YES, Happened.UNKNOWN: 
 _ADVICE = {
     FailureCode.INVALID: "change the request: sending it again gives the same answer",
     FailureCode.REJECTED: "change the command: the machine would refuse it again in this state",
-    FailureCode.NO_LEADER: "try again when a majority of the members runs and can be reached",
+    FailureCode.NO_LEADER: "try again when a quorum of the members runs and can be reached",
     FailureCode.OVERLOADED: "try again later, with fewer requests under way",
     FailureCode.NO_SPACE: "free space on the members' disks, then try again",
     FailureCode.TIMEOUT: "query the machine to learn whether it took effect",

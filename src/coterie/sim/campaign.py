@@ -26,6 +26,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     faults: tuple[str, ...] | None = None
     """Fault classes; None lets the seed choose."""
     protocol: str = DEFAULT_PROTOCOL
+    """What the members run."""
 
 
 class Idle(msgspec.Struct, frozen=True):

@@ -4,39 +4,71 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 
-from coterie.core.records import Put, Record
-from coterie.core.types import EntryKind, Epoch, Index, MemberId, Membership
-from coterie.sim.shadow import NO_MEMBERSHIP, ShadowLog, membership_of
+from coterie.core.types import Entry, Epoch, Index, MemberId, Membership
+from coterie.sim.shadow import NO_MEMBERSHIP, ShadowLog
 from coterie.sim.verdict import Violation
 
 
-def _majority(voters: Sequence[MemberId], members: Collection[MemberId]) -> bool:
-    return 2 * sum(voter in members for voter in voters) > len(voters)
+def _enough(voters: Sequence[MemberId], size: int, members: Collection[MemberId]) -> bool:
+    counted = sum(voter in members for voter in voters)
+    return counted >= size if size else 2 * counted > len(voters)
 
 
-def decides(membership: Membership, members: Collection[MemberId]) -> bool:
-    """Whether these members are a quorum: of both configurations while the membership is joint (4.3)."""
+def elects(membership: Membership, members: Collection[MemberId]) -> bool:
+    """Whether these members may elect: by both configurations, each with its own sizes, while it is joint (4.3)."""
     if not membership.voters:
         return False
-    return _majority(membership.voters, members) and (
-        not membership.outgoing or _majority(membership.outgoing, members)
+    return _enough(membership.voters, membership.phase_1, members) and (
+        not membership.outgoing or _enough(membership.outgoing, membership.outgoing_phase_1, members)
     )
 
 
-def quorums_meet(one: Membership, two: Membership) -> bool:
-    """Whether every quorum of the one has a member in common with every quorum of the other."""
+def commits(membership: Membership, members: Collection[MemberId]) -> bool:
+    """Whether these members may commit, likewise."""
+    if not membership.voters:
+        return False
+    return _enough(membership.voters, membership.phase_2, members) and (
+        not membership.outgoing or _enough(membership.outgoing, membership.outgoing_phase_2, members)
+    )
+
+
+def decides(membership: Membership, members: Collection[MemberId]) -> bool:
+    """Whether the group works with these members alone: they may elect, and commit."""
+    return elects(membership, members) and commits(membership, members)
+
+
+def quorums_meet(one: Membership, two: Membership, *, electors_meet: bool) -> bool:
+    """Whether every quorum by which the one elects has a member in common with every one by which the other commits,
+    and the other way round ("Flexible Paxos", section 3); `electors_meet`: and with every one that elects, as in Raft."""
     everyone = sorted({*one.voters, *one.outgoing, *two.voters, *two.outgoing})
     for chosen in range(1 << len(everyone)):
         inside = [member for bit, member in enumerate(everyone) if chosen >> bit & 1]
-        if decides(one, inside) and decides(two, [member for member in everyone if member not in inside]):
+        others = [member for member in everyone if member not in inside]
+        if elects(one, inside) and (commits(two, others) or (electors_meet and elects(two, others))):
+            return False
+        if commits(one, inside) and elects(two, others):
             return False
     return True
+
+
+def counting(membership: Membership) -> str:
+    """By what a membership counts, for people who read of a violation."""
+    text = f"{membership.voters}{_sizes(membership.phase_1, membership.phase_2)}"
+    if not membership.outgoing:
+        return text
+    sizes = _sizes(membership.outgoing_phase_1, membership.outgoing_phase_2)
+    return f"{text} and {membership.outgoing}{sizes}"
+
+
+def _sizes(phase_1: int, phase_2: int) -> str:
+    return f" with quorums of {phase_1} and {phase_2}" if phase_1 or phase_2 else ""
 
 
 class ConfigurationLaws:
     """What was agreed on about who belongs to the group."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, electors_meet: bool) -> None:
+        self._electors_meet = electors_meet
         self._index: Index = 0
         self.chosen: Membership = NO_MEMBERSHIP
         """The newest committed one."""
@@ -45,12 +77,16 @@ class ConfigurationLaws:
         self._met: dict[tuple[Membership, Membership], bool] = {}
         self.changes = 0
         """Committed changes."""
+        self.resized = 0
+        """Those of quorum sizes."""
 
     def committed(self, index: Index, membership: Membership) -> None:
         """A membership was committed."""
         if index <= self._index:
             return
         self.changes += bool(self.chosen.voters) and membership != self.chosen
+        was = self.chosen
+        self.resized += (was.phase_1, was.phase_2) != (membership.phase_1, membership.phase_2)
         self._index, self.chosen = index, membership
         for member in membership.members:
             self._belonged.setdefault(member.id, index)
@@ -59,29 +95,26 @@ class ConfigurationLaws:
         """Whether it belonged to the group, and left it, by what is committed."""
         return member in self._belonged and self.chosen.member(member) is None
 
-    def appended(self, member: MemberId, log: ShadowLog, record: Record, leads: bool, commit: Index) -> None:
-        """The member is about to append this: does a leader's change follow rightly on what it has?"""
-        if not isinstance(record, Put):
-            return
-        before, at = log.membership, log.memberships[-1][0]
-        for entry in record.entries:
-            after = membership_of(entry) if entry.kind is EntryKind.MEMBERSHIP else None
-            if after is None:
-                continue
-            if before.voters and not self._meet(before, after):
+    def appended(
+        self, member: MemberId, log: ShadowLog, entry: Entry, after: Membership, leads: bool, commit: Index
+    ) -> None:
+        """The member is about to write this membership: does it follow rightly on the one before it in the log?
+        `leads`: it is a leader's own change."""
+        at, before = log.membership_before(entry.index)
+        for other in (before, after):
+            if other.voters and not self._meet(other, after):
                 raise Violation(
                     "quorums-meet",
-                    f"{member} appends membership {entry.index}: a quorum of {_voters(after)} need not meet one of "
-                    f"{_voters(before)}",
+                    f"{member} appends membership {entry.index}: a quorum of {counting(after)} need not meet one of "
+                    f"{counting(other)}",
                 )
-            if leads and entry.epoch == log.hard_state.epoch:
-                self._check_leaders_change(member, log, entry.index, entry.epoch, at, commit)
-            before, at = after, entry.index
+        if leads:
+            self._check_leaders_change(member, log, entry.index, entry.epoch, at, commit)
 
     def _meet(self, one: Membership, two: Membership) -> bool:
         known = self._met.get((one, two))
         if known is None:
-            known = self._met[one, two] = quorums_meet(one, two)
+            known = self._met[one, two] = quorums_meet(one, two, electors_meet=self._electors_meet)
         return known
 
     @staticmethod
@@ -109,7 +142,3 @@ class ConfigurationLaws:
         """`teller` acts on the removal of `member`."""
         if not self.departed(member):
             raise Violation("removed-committed", f"{teller} treats {member} as removed; by what is committed it is not")
-
-
-def _voters(membership: Membership) -> str:
-    return f"{membership.voters}" + (f" and {membership.outgoing}" if membership.outgoing else "")

@@ -1,43 +1,105 @@
-"""The laws of consensus, checked after every step of the simulated world.
+"""The laws of consensus that both protocols must keep, checked after every step of the simulated world.
 
 What is checked is what members *did*: the records that they stored, the messages that they sent,
 what reached their disks, what they applied. Each law has a name, which a violation carries.
-Everything here is incremental: a step costs as much as it changes.
+Everything here is incremental: a step costs as much as it changes. What only one protocol must keep
+is in `raft_laws.py` and `paxos_laws.py`.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from typing import ClassVar
 
-from coterie.core.messages import Append, AppendReply, InstallSnapshotReply, Message, PreVote, RequestVote, VoteReply
-from coterie.core.records import Compact, Put, Reset, SaveHardState, StoreBatch, Truncate
-from coterie.core.types import NO_EPOCH, NOBODY, Epoch, Index, MemberId, Membership, Role
+from coterie.core.messages import Message
+from coterie.core.records import Compact, Put, Record, Reset, SaveHardState, StoreBatch, Truncate
+from coterie.core.types import Entry, Epoch, HardState, Index, MemberId, Membership, Role, SnapshotMeta
 from coterie.machine.interface import Batch, Rejected
 from coterie.sim.applied import AppliedLaws
-from coterie.sim.configurations import ConfigurationLaws, decides
+from coterie.sim.configurations import ConfigurationLaws
 from coterie.sim.shadow import ShadowLog, Slot, membership_of, slot_of
-from coterie.sim.statute import LAWS, MemberLaws
+from coterie.sim.statute import MemberLaws
 from coterie.sim.verdict import Figures, Violation
 
-__all__ = ["LAWS", "Laws"]
 
-
-class Laws:
+class Laws(ABC):
     """The judge. Every method raises `Violation` where a law is broken."""
+
+    electors_meet: ClassVar[bool]
+    """Whether any two quorums that elect must meet: see `quorum.flaw`."""
 
     def __init__(self, members: Iterable[MemberId], figures: Figures) -> None:
         self._members = {m: MemberLaws() for m in members}
         self._figures = figures
-        self.configurations = ConfigurationLaws()
+        self.configurations = ConfigurationLaws(electors_meet=self.electors_meet)
         self._applied = AppliedLaws()
         self.unjudged: set[MemberId] = set()
         """Members whose machines lie, as a test wants it: what they apply is not judged here."""
         self.leaders: dict[Epoch, tuple[MemberId, int]] = {}
         """Who led each epoch, and in which of its lives."""
-        self._votes: dict[tuple[Epoch, MemberId], MemberId] = {}
-        self._entries: dict[tuple[Index, Epoch], tuple[Slot, Epoch | None]] = {}
         self._chosen: dict[Index, Slot] = {}
         self._top: Index = 0
+
+    # -- each protocol's own -------------------------------------------------------------------
+
+    @abstractmethod
+    def _same(self, one: Slot, other: Slot) -> bool:
+        """Whether it is the same choice that two members committed at one index."""
+
+    @abstractmethod
+    def _found(self, member: MemberId, laws: MemberLaws) -> None:
+        """`laws.durable` is what the member's process starts on."""
+
+    @abstractmethod
+    def _begins(self, laws: MemberLaws, entry: Entry, slot: Slot) -> bool:
+        """Whether a leader that writes this entry begins something with it, and does not carry on another's."""
+
+    @abstractmethod
+    def _write(self, member: MemberId, laws: MemberLaws, index: Index, slot: Slot, changed: Membership | None) -> None:
+        """The member writes an entry. Puts it into `laws.written`, if it may be there."""
+
+    @abstractmethod
+    def _truncate(self, member: MemberId, laws: MemberLaws, first: Index) -> None:
+        """The member is about to drop the entries from `first` on."""
+
+    @abstractmethod
+    def _hard_state(self, member: MemberId, laws: MemberLaws, state: HardState) -> None:
+        """The member is about to write another hard state, of no lower epoch."""
+
+    @abstractmethod
+    def _compact(self, member: MemberId, laws: MemberLaws, base: SnapshotMeta, commit: Index) -> None:
+        """The member is about to forget the entries up to there."""
+
+    @abstractmethod
+    def _reset(self, member: MemberId, laws: MemberLaws, base: SnapshotMeta) -> None:
+        """The member is about to replace its log by a snapshot of what is committed."""
+
+    @abstractmethod
+    def _kept(self, member: MemberId, laws: MemberLaws, record: Record) -> None:
+        """The record has reached the member's disk, and is in `laws.durable`."""
+
+    @abstractmethod
+    def _said(self, member: MemberId, laws: MemberLaws, to: MemberId, message: Message) -> None:
+        """The member lets a message leave."""
+
+    @abstractmethod
+    def _elected(self, member: MemberId, laws: MemberLaws, epoch: Epoch) -> None:
+        """The member is about to lead the epoch, as the first."""
+
+    @abstractmethod
+    def _took_over(self, member: MemberId, laws: MemberLaws, epoch: Epoch) -> None:
+        """The step is over in which the member began to lead; all that it wrote then is known."""
+
+    @abstractmethod
+    def _complete(self, member: MemberId, laws: MemberLaws, epoch: Epoch, first: Index) -> None:
+        """The member, which leads the epoch, must have what was chosen from `first` on."""
+
+    @abstractmethod
+    def _check_quorum(self, member: MemberId, committer: MemberLaws, first: Index, commit: Index) -> None:
+        """The member commits the entries from `first` to `commit`, which nobody has committed before."""
+
+    # -- what is known -------------------------------------------------------------------------
 
     @property
     def chosen(self) -> Index:
@@ -88,11 +150,11 @@ class Laws:
             self._check_recovery(member, laws, found)
         laws.written, laws.durable = found.copy(), found.copy()
         laws.pending.clear()
-        self._note_durable(laws, 1)
         laws.boot, laws.epoch = boot, found.hard_state.epoch
         laws.commit = 0
         laws.role = Role.FOLLOWER
         laws.in_force = [found.membership]
+        self._found(member, laws)
 
     def _check_recovery(self, member: MemberId, laws: MemberLaws, found: ShadowLog) -> None:
         """The disk must hold the durable log followed by a prefix of what was being written."""
@@ -125,90 +187,51 @@ class Laws:
         laws.pending.append(batch)
         for record in batch.records:
             if isinstance(record, Put):
-                leads = role is Role.LEADER
-                self.configurations.appended(member, laws.written, record, leads, commit)
                 for entry in record.entries:
-                    self._write(member, laws.written, entry.index, slot_of(entry), membership_of(entry))
+                    self._put(member, laws, entry, role, commit)
             else:
-                if isinstance(record, Truncate):
-                    self._truncate(member, laws.written, record.first)
-                elif isinstance(record, SaveHardState):
-                    self._hard_state(member, laws, record)
-                elif isinstance(record, Compact):
-                    self._compact(member, laws.written, record, commit)
-                else:
-                    self._reset(member, laws, record)
+                self._check_record(member, laws, record, commit)
                 laws.written.apply(record)
             if laws.in_force[-1:] != [laws.written.membership]:
                 laws.in_force.append(laws.written.membership)
 
-    def _compact(self, member: MemberId, log: ShadowLog, record: Compact, commit: Index) -> None:
-        index = record.base.index
-        self._figures.compactions += 1
-        if index > commit or log.epoch_at(index) != record.base.epoch:
-            raise Violation(
-                "log-forgets-applied",
-                f"{member} forgets entries up to {index} of {record.base.epoch}; its log has {log.epoch_at(index)} "
-                f"there, and {commit} is committed",
-            )
+    def _put(self, member: MemberId, laws: MemberLaws, entry: Entry, role: Role, commit: Index) -> None:
+        slot, changed = slot_of(entry), membership_of(entry)
+        if changed is not None:
+            leads = role is Role.LEADER and self._begins(laws, entry, slot)
+            self.configurations.appended(member, laws.written, entry, changed, leads, commit)
+        self._write(member, laws, entry.index, slot, changed)
 
-    def _reset(self, member: MemberId, laws: MemberLaws, record: Reset) -> None:
-        index, chosen = record.base.index, self._chosen.get(record.base.index)
-        if chosen is None or chosen.epoch != record.base.epoch:
-            raise Violation(
-                "snapshot-chosen", f"{member} resets its log to {index} of {record.base.epoch}; chosen is {chosen}"
-            )
-        if index <= laws.commit:
-            raise Violation(
-                "snapshot-newer", f"{member} resets its log to {index}, though it had committed {laws.commit}"
-            )
-
-    def _write(self, member: MemberId, log: ShadowLog, index: Index, slot: Slot, membership: Membership | None) -> None:
-        before = log.epoch_at(index - 1)
-        known = self._entries.setdefault((index, slot.epoch), (slot, before))
-        if known != (slot, before):
-            raise Violation(
-                "log-matching",
-                f"{member} writes entry {index} of epoch {slot.epoch} as {slot.digest.hex()} after an entry of "
-                f"epoch {before}; elsewhere it is {known[0].digest.hex()} after one of {known[1]}",
-            )
-        try:
-            log.put(index, slot, membership)
-        except ValueError as error:
-            raise Violation("log-matching", f"{member}: {error}") from error
-
-    def _truncate(self, member: MemberId, log: ShadowLog, first: Index) -> None:
-        for index in range(first, min(log.last_index, self._top) + 1):
-            if log.slot(index) == self._chosen.get(index):
-                raise Violation("chosen-truncated", f"{member} drops committed entry {index} (truncates from {first})")
-
-    def _hard_state(self, member: MemberId, laws: MemberLaws, record: SaveHardState) -> None:
-        old, new = laws.written.hard_state, record.state
-        if new.epoch < old.epoch:
-            raise Violation("epoch-monotonic", f"{member} goes from {old.epoch} back to {new.epoch}")
-        if new.epoch == old.epoch and old.vote not in (NOBODY, new.vote):
-            raise Violation("one-vote", f"{member} voted for {old.vote} in {old.epoch} and now for {new.vote}")
+    def _check_record(
+        self, member: MemberId, laws: MemberLaws, record: Truncate | SaveHardState | Compact | Reset, commit: Index
+    ) -> None:
+        match record:
+            case Truncate(first):
+                self._truncate(member, laws, first)
+            case SaveHardState(state):
+                old = laws.written.hard_state
+                if state.epoch < old.epoch:
+                    raise Violation("epoch-monotonic", f"{member} goes from {old.epoch} back to {state.epoch}")
+                self._hard_state(member, laws, state)
+            case Compact(base):
+                self._figures.compactions += 1
+                self._compact(member, laws, base, commit)
+            case Reset(base):
+                self._reset(member, laws, base)
+                if base.index <= laws.commit:
+                    raise Violation(
+                        "snapshot-newer",
+                        f"{member} resets its log to {base.index}, though it had committed {laws.commit}",
+                    )
 
     def stored(self, member: MemberId, mark: int) -> None:
         """The member's disk holds every batch up to `mark`."""
         laws = self._members[member]
         while laws.pending and laws.pending[0].mark <= mark:
             batch = laws.pending.pop(0)
-            before = laws.durable.last_index + 1
             for record in batch.records:
-                if isinstance(record, Truncate):
-                    before = min(before, record.first)
-                elif isinstance(record, Reset):
-                    before = record.base.index + 1
                 laws.durable.apply(record)
-                self._note_durable(laws, before)
-
-    def _note_durable(self, laws: MemberLaws, first: Index) -> None:
-        state = laws.durable.hard_state
-        laws.stored_votes.add((state.epoch, state.vote))
-        for index in range(max(first, laws.durable.base + 1), laws.durable.last_index + 1):
-            slot = laws.durable.slots[index - laws.durable.base - 1]
-            laws.durable_reach[index] = max(slot.epoch, laws.durable_reach.get(index, NO_EPOCH))
+                self._kept(member, laws, record)
 
     # -- messages ------------------------------------------------------------------------------
 
@@ -220,101 +243,18 @@ class Laws:
             return
         if appended is not None and laws.in_force[-1:] != [appended]:
             laws.in_force.append(appended)
-        match message:
-            case Append():
-                self._lead(member, laws, message.epoch)
-                laws.role, laws.epoch = Role.LEADER, max(laws.epoch, message.epoch)
-                self._commit(member, laws, max(laws.commit, message.commit))
-            case AppendReply(accepted=True):
-                self._acknowledge(member, laws, message)
-            case InstallSnapshotReply(installed=True):
-                self._acknowledge_snapshot(member, laws, message.index)
-            case PreVote():
-                self.configurations.check_candidate(member, laws.campaigns_by())
-            case VoteReply(granted=True):
-                if not laws.bound(message.epoch, to):
-                    raise Violation(
-                        "vote-durable",
-                        f"{member} grants its vote of {message.epoch} to {to}; its disk has {laws.durable.hard_state}",
-                    )
-                self._vote(member, message.epoch, to)
-            case RequestVote():
-                self.configurations.check_candidate(member, laws.campaigns_by())
-                if not laws.bound(message.epoch, member):
-                    raise Violation(
-                        "candidacy-durable",
-                        f"{member} asks for votes in {message.epoch}; its disk has {laws.durable.hard_state}",
-                    )
-                self._vote(member, message.epoch, member)
-            case _:
-                pass
-
-    def _vote(self, member: MemberId, epoch: Epoch, candidate: MemberId) -> None:
-        earlier = self._votes.setdefault((epoch, member), candidate)
-        if earlier != candidate:
-            raise Violation("one-vote", f"{member} voted for {earlier} in {epoch} and now for {candidate}")
+        self._said(member, laws, to, message)
 
     def _lead(self, member: MemberId, laws: MemberLaws, epoch: Epoch) -> None:
         leader = self.leaders.get(epoch)
         if leader is None:
             self.leaders[epoch] = (member, laws.boot)
             self._figures.elections += 1
-            if (epoch, member) not in laws.stored_votes:
-                raise Violation(
-                    "candidacy-durable", f"{member} leads {epoch}; its disk has only {laws.durable.hard_state}"
-                )
-            self._check_votes(member, laws, epoch)
-            self._complete(member, laws, epoch)
+            self._elected(member, laws, epoch)
         elif leader != (member, laws.boot):
             raise Violation(
                 "one-leader",
                 f"{member} (life {laws.boot}) leads {epoch}, which {leader[0]} (life {leader[1]}) led before",
-            )
-
-    def _check_votes(self, member: MemberId, laws: MemberLaws, epoch: Epoch) -> None:
-        """A grant leaves before it is counted, so whoever voted is known."""
-        voted = {voter for (when, voter), choice in self._votes.items() if when == epoch and choice == member}
-        voted.add(member)
-        if not any(decides(membership, voted) for membership in laws.in_force):
-            raise Violation(
-                "vote-quorum",
-                f"{member} leads {epoch} with the votes of {sorted(voted)}; in force were "
-                f"{[(m.voters, m.outgoing) for m in laws.in_force]}",
-            )
-
-    def _complete(self, member: MemberId, laws: MemberLaws, epoch: Epoch) -> None:
-        """By log matching, holding the last committed entry means holding all before it."""
-        if self._top > laws.written.base and laws.written.slot(self._top) != self._chosen[self._top]:
-            raise Violation(
-                "leader-completeness",
-                f"{member} leads {epoch} without the committed entry {self._top} of "
-                f"{self._chosen[self._top].epoch}: it has {laws.written.slot(self._top)}",
-            )
-
-    def _acknowledge(self, member: MemberId, laws: MemberLaws, message: AppendReply) -> None:
-        """Its disk must once have held the leader's entry at that index. If the log was truncated since
-        by a newer leader, what the leader's own entry was is no longer known here."""
-        index = message.index
-        if index <= laws.durable.base:
-            return
-        held = laws.durable_reach.get(index)
-        written = laws.written.slot(index)
-        wanted = written.epoch if written is not None and laws.written.hard_state.epoch == message.epoch else None
-        if held is None or (wanted is not None and held < wanted):
-            raise Violation(
-                "ack-durable",
-                f"{member} acknowledges {index} in {message.epoch}; its disk ends at {laws.durable.last_index} "
-                f"and held {index} with epoch {held}, not {wanted}",
-            )
-
-    @staticmethod
-    def _acknowledge_snapshot(member: MemberId, laws: MemberLaws, index: Index) -> None:
-        """Its log begins there, or it had all of that already."""
-        if index > laws.durable.base and index not in laws.durable_reach:
-            raise Violation(
-                "ack-durable",
-                f"{member} acknowledges the snapshot at {index}; its disk has {laws.durable.base} to "
-                f"{laws.durable.last_index}",
             )
 
     # -- state ---------------------------------------------------------------------------------
@@ -326,11 +266,14 @@ class Laws:
             return
         if epoch < laws.epoch:
             raise Violation("epoch-monotonic", f"{member} goes from {laws.epoch} back to {epoch}")
-        if role is Role.LEADER and (laws.role is not Role.LEADER or epoch != laws.epoch):
+        begins = role is Role.LEADER and (laws.role is not Role.LEADER or epoch != laws.epoch)
+        if begins:
             self._lead(member, laws, epoch)
         laws.epoch, laws.role = epoch, role
         if commit != laws.commit:
             self._commit(member, laws, commit)
+        if begins:
+            self._took_over(member, laws, epoch)
         laws.in_force = [laws.written.membership]
         applied = self._applied.index_of(member)
         if applied > commit:
@@ -344,38 +287,29 @@ class Laws:
             raise Violation("commit-in-log", f"{member} commits {commit}, its log ends at {log.last_index}")
         for index in range(max(laws.commit, log.base) + 1, commit + 1):
             slot = log.slots[index - log.base - 1]
-            if self._chosen.setdefault(index, slot) != slot:
+            known = self._chosen.setdefault(index, slot)
+            if not self._same(known, slot):
                 raise Violation(
                     "chosen-stays",
-                    f"{member} commits entry {index} of {slot.epoch} in {laws.epoch}; that of "
-                    f"{self._chosen[index].epoch} was committed before",
+                    f"{member} commits entry {index} of {slot.epoch} ({slot.digest.hex()}) in {laws.epoch}; that of "
+                    f"{known.epoch} ({known.digest.hex()}) was committed before",
                 )
         if commit > self._top:
-            if commit > log.base:
-                self._check_quorum(member, laws, commit, log.slots[commit - log.base - 1])
+            first = max(self._top, log.base) + 1
+            if first <= commit:
+                self._check_quorum(member, laws, first, commit)
             self._top = self._figures.entries = commit
-            self._check_leaders(laws)
+            self._check_leaders(laws, first)
         laws.commit = commit
         for index, membership in log.memberships:
             if index <= commit:
                 self.configurations.committed(index, membership)
 
-    def _check_quorum(self, member: MemberId, committer: MemberLaws, index: Index, slot: Slot) -> None:
-        if committer.role is Role.LEADER and committer.durable.slot(index) != slot:
-            self._figures.early_commits += 1
-        holders = [m for m, laws in self._members.items() if laws.durable.covers(index, slot)]
-        if not any(decides(membership, holders) for membership in committer.in_force):
-            raise Violation(
-                "commit-quorum",
-                f"{member} commits {index} of {slot.epoch}; it is on the disks of {holders} only; in force were "
-                f"{[(m.voters, m.outgoing) for m in committer.in_force]}",
-            )
-
-    def _check_leaders(self, committer: MemberLaws) -> None:
-        """A leader of a later epoch may have been elected before this entry was seen to be committed."""
+    def _check_leaders(self, committer: MemberLaws, first: Index) -> None:
+        """A leader of a later epoch may have been elected before these entries were seen to be committed."""
         for member, laws in self._members.items():
             if laws.role is Role.LEADER and laws.epoch > committer.epoch and committer.role is Role.LEADER:
-                self._complete(member, laws, laws.epoch)
+                self._complete(member, laws, laws.epoch, first)
 
     # -- the machine ---------------------------------------------------------------------------
 

@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
-from coterie.core.messages import Message, PreVoteReply, RequestVote, VoteReply, decode, encode
+from coterie.core.messages import (
+    CanvassReply,
+    Message,
+    Prepare,
+    PreVoteReply,
+    Promise,
+    RequestVote,
+    VoteReply,
+    decode,
+    encode,
+)
 from coterie.core.types import MemberId, Nanos
 from coterie.runtime.handshake import PeerIdentity
 from coterie.sim.chance import exponential, happens, stream
@@ -15,6 +25,7 @@ from coterie.sim.schedule import Schedule
 MAX_HELD: Final = 2000
 """Messages held back at one time; beyond that a message that would be held is lost."""
 
+ELECTING: Final = (RequestVote, VoteReply, PreVoteReply, Prepare, Promise, CanvassReply)
 VOTES_HELD_MORE_OFTEN: Final = 5
 HEALED_SHARE: Final = 200
 """A healed network's mean delay is at most this part of the election timeout: no protocol can promise to elect
@@ -119,7 +130,7 @@ class Network:
 
     def _hold_permille(self, message: Message) -> int:
         """Messages of elections are few, and an old one can do the most harm."""
-        vote = isinstance(message, (RequestVote, VoteReply, PreVoteReply))
+        vote = isinstance(message, ELECTING)
         return self._options.hold_permille * (VOTES_HELD_MORE_OFTEN if vote else 1)
 
     def _delay(self, pair: tuple[MemberId, MemberId]) -> Nanos:

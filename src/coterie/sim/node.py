@@ -79,9 +79,8 @@ class Node:
     def _make_first_directory(self, first: Sequence[Entry]) -> None:
         disk, segment_bytes = self.hardware.disk, self.hardware.segment_bytes
         drawn = iter([self.id])
-        directory = DataDirectory.open(
-            disk, DIRECTORY, self.member.name, self.header.protocol, mint=lambda: next(drawn, 0) or self._draw()
-        )
+        name, protocol = self.member.name, self.header.protocol
+        directory = DataDirectory.open(disk, DIRECTORY, name, protocol, mint=lambda: next(drawn, 0) or self._draw())
         LogStore.create(disk, directory.log_directory, self.header, first, segment_bytes=segment_bytes)
         directory.mark_started(self.header.cluster)
         directory.close()
@@ -131,7 +130,8 @@ class Node:
         if not self._claimed:
             directory = self._join_directory(files)
         else:
-            directory = DataDirectory.open(files, DIRECTORY, self.member.name, self.header.protocol, mint=self._draw)
+            name, protocol = self.member.name, self.header.protocol
+            directory = DataDirectory.open(files, DIRECTORY, name, protocol, mint=self._draw)
         if directory.joining:
             LogStore.create(files, directory.log_directory, self.header, (), segment_bytes=segment_bytes).close()
             directory.mark_started(self.header.cluster)

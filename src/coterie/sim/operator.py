@@ -1,5 +1,5 @@
-"""Administrators: they add, promote, remove and replace members, hand leadership over, and change settings, while
-everything else goes wrong."""
+"""Administrators: they add, promote, remove and replace members, hand leadership over, and change settings and quorum
+sizes, while everything else goes wrong."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from coterie.core.types import MemberId, Membership
 from coterie.engine.admin_requests import (
     ANYBODY,
     AddedMember,
+    AdminChange,
     ChangeMembers,
+    ChangeQuorums,
     ChangeSetting,
     MembersChanged,
     NewMember,
@@ -71,6 +73,8 @@ class Operator:
             self._wishes += [self._transfer, self._transfer]
         if options.has("snapshot") or options.has("lease"):
             self._wishes += [self._set]
+        if options.has("quorums"):
+            self._wishes += [self._resize, self._resize]
         self._interval = options.election_timeout * self._rng.choice((1, 2, 4))
         if self._wishes:
             self._schedule()
@@ -95,7 +99,7 @@ class Operator:
             if self._question is None or self._question.over:
                 self._rng.choice(self._wishes)()
 
-    def _ask(self, make: Callable[[bool], ChangeMembers | TransferLeadership | ChangeSetting], told: Told) -> None:
+    def _ask(self, make: Callable[[bool], AdminChange], told: Told) -> None:
         timeout = self._options.election_timeout * 3
         patience = self._options.election_timeout * self._rng.choice((4, 20))
 
@@ -172,6 +176,16 @@ class Operator:
             count = self._rng.randrange(1, min(len(learners), len(voters)) + 1)
             promoted = tuple(self._rng.sample(learners, count))
             self._change(promote=promoted, remove=tuple(self._rng.sample(voters, count)))
+
+    def _resize(self) -> None:
+        """Few to commit, most often, sometimes few to elect, and sometimes what would not do. Not while somebody is
+        lost: more might then have to elect than there are."""
+        if self._site.lost():
+            return
+        voters = len(self._site.membership().voters)
+        chosen, other = self._rng.randrange(voters + 1), self._rng.randrange(voters + 2)
+        sizes = self._rng.choice(((None, chosen), (None, chosen), (chosen, None), (0, 0), (other, chosen)))
+        self._ask(lambda again: ChangeQuorums(1, *sizes), lambda body: None)
 
     def _transfer(self) -> None:
         membership = self._site.membership()

@@ -36,11 +36,13 @@ FAULTS: Final = (
     "lease",
     "wipe",
     "restore",
+    "quorums",
 )
-OLD_FAULTS: Final = 14
-"""The classes up to here are drawn from one stream, later ones from another: so a new one leaves old seeds as they
-were, but for itself."""
 """Every fault class. All at once hides bugs that one alone would show, so a seed takes a subset."""
+OLD_FAULTS: Final = 14
+NEW_FAULTS: Final = 20
+"""The classes up to the first are drawn from one stream, those up to the second from another, later ones from one each:
+so a new one leaves old seeds as they were, but for itself."""
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,6 +74,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     snapshot_rate: int = 1 << 26
     """Bytes of snapshots that a leader sends in a second."""
     protocol: str = DEFAULT_PROTOCOL
+    """One of `core.protocols.PROTOCOLS`: what the members run."""
 
     def has(self, fault: str) -> bool:
         """Whether this fault class is on."""
@@ -81,8 +84,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         """The command that shows this run again, and what it chose."""
         chosen = " ".join(f"{name}={getattr(self, name)}" for name in self.__struct_fields__)
         return (
-            f"replay: python -m coterie.sim --seed {self.seed} --nodes {self.nodes} "
-            f"--seconds {self.duration // MILLISECOND / 1000:g} --protocol {self.protocol}\noptions: {chosen}"
+            f"replay: python -m coterie.sim --protocol {self.protocol} --seed {self.seed} --nodes {self.nodes} "
+            f"--seconds {self.duration // MILLISECOND / 1000:g}\noptions: {chosen}"
         )
 
 
@@ -94,12 +97,18 @@ def choose(
     rng = stream(seed, "options")
     size = rng.choice((3, 3, 3, 3, 3, 3, 5, 5, 4, 1 if seed % 3 == 0 else 2))
     more = stream(seed, "more options")
-    old, new = FAULTS[:OLD_FAULTS], FAULTS[OLD_FAULTS:]
+    old, new = FAULTS[:OLD_FAULTS], FAULTS[OLD_FAULTS:NEW_FAULTS]
     subset = tuple(f for f in old if rng.randrange(100) < (85 if f == "crash" else 50))
     subset += tuple(f for f in new if more.getrandbits(1))
     single = (rng.choice(old),)
-    if more.randrange(len(FAULTS)) < len(new):
+    if more.randrange(NEW_FAULTS) < len(new):
         single = (more.choice(new),)
+    for latest in FAULTS[NEW_FAULTS:]:
+        own = stream(seed, latest)
+        if own.getrandbits(1):
+            subset += (latest,)
+        if not own.randrange(len(FAULTS)):
+            single = (latest,)
     if seed % 10 == 0:
         subset = ()
     elif seed % 10 == 5:

@@ -276,7 +276,7 @@ def _identity(node: Node, directory: DataDirectory) -> PeerIdentity:
         name=node.member.name,
         boot=directory.boot,
         process=directory.starts[-1],
-        protocol=directory.protocol,
+        protocol=node.world.options.protocol,
         claim=directory.claim,
         starts=directory.starts,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Iterator
 from hashlib import blake2b
 from typing import NamedTuple
@@ -29,13 +30,18 @@ def slot_of(entry: Entry) -> Slot:
     return Slot(entry.epoch, digest)
 
 
+def _index_of(point: tuple[Index, Membership]) -> Index:
+    return point[0]
+
+
 def membership_of(entry: Entry) -> Membership | None:
     """The membership that an entry carries, if it carries one."""
     return _memberships.decode(entry.payload) if entry.kind is EntryKind.MEMBERSHIP else None
 
 
 class ShadowLog:
-    """A log as records describe it. Raft's rules for records hold: no gap, no overwriting."""
+    """A log as records describe it: no gap; a slot is overwritten only with a higher epoch (never in Raft, whose
+    laws see to that), and all the others stay."""
 
     def __init__(self) -> None:
         self.hard_state = HardState()
@@ -66,6 +72,13 @@ class ShadowLog:
         found = self.slot(index)
         return found.epoch if found is not None else None
 
+    def membership_before(self, index: Index) -> tuple[Index, Membership]:
+        """The newest membership before the entry at `index`, and where it stands."""
+        for position, membership in reversed(self.memberships):
+            if position < index:
+                return position, membership
+        return self.memberships[0]
+
     def covers(self, index: Index, slot: Slot) -> bool:
         """Whether the log holds this entry, or begins after it: then what it did is in a durable state."""
         return index <= self.base or self.slot(index) == slot
@@ -87,12 +100,21 @@ class ShadowLog:
         )
 
     def put(self, index: Index, slot: Slot, membership: Membership | None = None) -> None:
-        """Append one slot. Raises `ValueError` where it does not follow the last one."""
-        if index != self.last_index + 1:
-            raise ValueError(f"entry {index} does not follow {self.last_index}")
-        self.slots.append(slot)
+        """Put one slot at the end, or in the place of another. Raises `ValueError` where it does not follow the last
+        one, is not in the log any more, or holds an epoch that is not lower."""
+        held = self.slot(index)
+        if held is not None and held.epoch < slot.epoch:
+            self.slots[index - self.base - 1] = slot
+            self.memberships = [each for each in self.memberships if each[0] != index]
+        elif index == self.last_index + 1:
+            self.slots.append(slot)
+        else:
+            what = (
+                f"entry {index} of epoch {slot.epoch} replaces one of epoch {held.epoch}" if held else f"entry {index}"
+            )
+            raise ValueError(f"{what}: it does not follow {self.last_index}")
         if membership is not None:
-            self.memberships.append((index, membership))
+            insort(self.memberships, (index, membership), key=_index_of)
 
     def apply(self, record: Record) -> None:
         """Follow one record."""

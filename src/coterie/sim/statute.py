@@ -5,29 +5,23 @@ from __future__ import annotations
 from typing import Final
 
 from coterie.core.records import StoreBatch
-from coterie.core.types import NO_EPOCH, Epoch, Index, MemberId, Membership, Role
+from coterie.core.types import NO_EPOCH, Index, Membership, Role
 from coterie.sim.shadow import ShadowLog
 
-LAWS: Final = {
-    "one-leader": "at most one member leads an epoch, once (Raft, Election Safety)",
-    "one-vote": "a member votes for one candidate an epoch, restarts included (5.2)",
-    "log-matching": "entries of one index and epoch are equal, and so are their predecessors (5.3)",
-    "leader-completeness": "who leads an epoch holds all that was committed in earlier ones (5.4)",
+SHARED: Final = {
+    "one-leader": "at most one member leads an epoch, once (Raft, Election Safety; Paxos Made Simple 2.2)",
+    "leader-completeness": "who leads an epoch holds all that was chosen in earlier ones (Raft 5.4; P2c)",
     "chosen-stays": "no two members ever commit different entries at one index (State Machine Safety)",
-    "chosen-truncated": "no member drops an entry that it holds and that was committed",
-    "commit-quorum": "an entry is committed only when it is on the disks of a quorum of the configuration in force",
-    "vote-quorum": "a leader has the votes of a quorum of the configuration in force (5.2, 4.3)",
-    "voter-leads": "only a voter asks for votes: no learner, no removed member (4.2)",
-    "quorums-meet": "quorums of a configuration meet those of the one before it (4.3)",
+    "commit-quorum": "an entry is committed only when a phase-2 quorum of the configuration in force has it on disk",
+    "voter-leads": "only a voter asks for votes or promises: no learner, no removed member (4.2)",
+    "quorums-meet": "quorums that elect meet those that commit, of the same configuration and of the one before it (4.3)",
     "one-change": "a membership is changed only when the one before is committed (4.1, 4.3)",
     "change-own-epoch": "a leader changes the membership only when an entry of its epoch is committed (4.1, erratum)",
     "removed-committed": "a member is treated as removed only when its removal is committed (4.2.2)",
     "commit-in-log": "a member commits only what its log holds",
     "commit-monotonic": "a member's commit index never goes back",
     "epoch-monotonic": "a member's epoch never goes back, restarts included",
-    "vote-durable": "a vote leaves only when it is on disk (5.2)",
-    "candidacy-durable": "a candidate asks for votes only when its own epoch is on disk (5.2)",
-    "ack-durable": "an acknowledgement leaves only when the entries are on disk (5.3)",
+    "candidacy-durable": "a candidate asks for votes or promises only when its own epoch is on disk (5.2; 2.5)",
     "copy-refused": "a disk that was wiped or set back is refused by whoever saw more of the member",
     "honest-let-in": "a member with its own disk is let in",
     "wiped-claims": "an id that has a data directory is not given to another one",
@@ -44,6 +38,35 @@ LAWS: Final = {
     "applied-once": "a command takes effect at most once",
     "applied-committed": "a member applies only what is committed",
 }
+"""What every protocol must keep."""
+
+RAFT: Final = {
+    "one-vote": "a member votes for one candidate an epoch, restarts included (5.2)",
+    "log-matching": "entries of one index and epoch are equal, and so are their predecessors (5.3)",
+    "chosen-truncated": "no member drops an entry that it holds and that was committed",
+    "vote-quorum": "a leader has the votes of a phase-1 quorum of the configuration in force (5.2, 4.3)",
+    "vote-durable": "a vote leaves only when it is on disk (5.2)",
+    "ack-durable": "an acknowledgement leaves only when the entries are on disk (5.3)",
+}
+
+MULTIPAXOS: Final = {
+    "ballot-owner": "a ballot is used only by the member that it names (Paxos Made Simple 2.2)",
+    "one-value": "a ballot has one value for a slot, for ever and everywhere (2.2)",
+    "later-ballots-agree": "once a ballot chose a value, every later one has that value for the slot (2.2, P2b)",
+    "promise-kept": "a member accepts only in the ballot that it promised last, restarts included (2.2, P1a)",
+    "promise-durable": "a promise leaves only when it and all that it reports are on disk (2.5)",
+    "promise-reports": "a promise tells all that was accepted and its proposer does not know as high (2.2, phase 1b)",
+    "held-true": "a proposer holds, or was told, what it says that it need not be told",
+    "prepare-covers": "phase 1 leaves no slot out but what its proposer knows to be chosen (3)",
+    "promise-quorum": "a leader has whole promises of a quorum, by the newest membership that these told of (2.2; 4.3)",
+    "learned-chosen": "what a leader sends of an older ballot than its own is chosen (3)",
+    "acceptance-durable": "an acknowledgement leaves only when each slot is on disk, in its ballot or chosen (2.5)",
+    "slots-in-order": "slots are written without a gap, and over lower ballots only (2.2)",
+    "nothing-truncated": "what was accepted is never dropped from a log's end (2.2)",
+    "accepted-kept": "a snapshot does not replace what was accepted in later slots (2.2)",
+}
+
+LAWS: Final = SHARED | RAFT | MULTIPAXOS
 
 
 class MemberLaws:
@@ -56,9 +79,6 @@ class MemberLaws:
         """What its disk holds for certain."""
         self.pending: list[StoreBatch] = []
         """Batches in `written` and not in `durable`."""
-        self.stored_votes: set[tuple[Epoch, MemberId]] = set()
-        self.durable_reach: dict[Index, Epoch] = {}
-        """The highest epoch with which each index was ever durable here."""
         self.boot = 0
         self.epoch = NO_EPOCH
         self.commit: Index = 0
@@ -75,8 +95,3 @@ class MemberLaws:
         known = max(self.commit, log.base)
         first = max(position for position, (index, _) in enumerate(log.memberships) if index <= known)
         return [*(membership for _, membership in log.memberships[first:]), *self.in_force]
-
-    def bound(self, epoch: Epoch, candidate: MemberId) -> bool:
-        """Whether the disk keeps this member from voting otherwise in the epoch: by the vote, or by a later
-        epoch (two hard states of one batch may be written as the last alone)."""
-        return (epoch, candidate) in self.stored_votes or self.durable.hard_state.epoch > epoch

@@ -49,6 +49,8 @@ class Figures(msgspec.Struct, kw_only=True):
     """Records that let a log forget its beginning."""
     membership_changes: int = 0
     """Committed memberships, the first one aside."""
+    quorum_changes: int = 0
+    """Those of them by which quorums have other sizes."""
     transfers: int = 0
     """Leaderships that were handed over as an operator wished."""
 

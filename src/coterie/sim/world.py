@@ -34,6 +34,7 @@ from coterie.sim.core_client import CoreClient
 from coterie.sim.ending import Ending
 from coterie.sim.faults import Faults, Victim
 from coterie.sim.history import History
+from coterie.sim.judges import judge
 from coterie.sim.laws import Laws
 from coterie.sim.machine import MakeMachine, honest
 from coterie.sim.network import Network, Sender
@@ -79,7 +80,7 @@ class World:
         members = tuple(
             Member(number, f"n{number}", f"n{number}:1", f"n{number}:2") for number in range(1, options.nodes + 1)
         )
-        self.laws = Laws([m.id for m in members], self.figures)
+        self.laws: Laws = judge(options.protocol, [m.id for m in members], self.figures)
         self.network = Network(options, self.schedule, self._arrive)
         self._rng = stream(options.seed, "world")
         self._connections: dict[int, Connection] = {}
@@ -145,6 +146,7 @@ class World:
         self.figures.messages = self.network.messages
         self.figures.events = self.schedule.events
         self.figures.membership_changes = self.laws.configurations.changes
+        self.figures.quorum_changes = self.laws.configurations.resized
         return Result(seed=self.options.seed, figures=self.figures, trace=self.schedule.trace())
 
     def run_until(self, when: Nanos) -> None:

@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
-from coterie.core.records import Compact, Put, Record, Recovered, Reset, SaveHardState, StoreBatch, Truncate
+from coterie.core.epochs import EpochRuns
+from coterie.core.records import Compact, Put, Record, Recovered, SaveHardState, StoreBatch, Truncate
 from coterie.core.types import NO_EPOCH, Entry, HardState, Index, Membership, SnapshotMeta
+from coterie.storage.bounds import Bounds
 from coterie.storage.errors import LogDamaged, StorageError
 from coterie.storage.files import File, Files
 from coterie.storage.frame import (
@@ -62,11 +64,11 @@ class LogStore:
         self.opened: dict[str, File] = {}
         """Segments' files by path."""
         self._index = LogIndex()
-        self._base = _EMPTY
+        self._bounds = Bounds(_EMPTY, EpochRuns(0))
+        """Once the write under way is done."""
         self._hard_state = HardState()
-        self._last: Index = 0
         self._durable: Index = 0
-        """Entries up to here are on disk, and no prepared truncation forgets them."""
+        """Entries up to here are on disk, and no prepared write forgets or replaces them."""
         self._number = 0
         self._path = ""
         """Of the newest segment."""
@@ -79,7 +81,7 @@ class LogStore:
         self._segments: list[int] = []
         """Numbers of the segments that there are, or that a write under way makes."""
         self._needed = 0
-        """Segments before this hold forgotten entries alone, once the write under way is done."""
+        """Segments before this hold only entries that are forgotten or replaced, once the write under way is done."""
         self._trim_before = 0
         """The same, durably: these may be removed."""
 
@@ -151,9 +153,9 @@ class LogStore:
         store.recovered = contents.recovered()
         store.notices = tuple(recovery.notices)
         store._index = contents.index
-        store._base = contents.base
+        store._bounds = contents.bounds
         store._hard_state = contents.hard_state
-        store._last = store._durable = contents.last
+        store._durable = contents.bounds.last
         store._ends = {number: end for number, end in recovery.ends.items() if number != tail.number}
         store._number, store._offset, store._zeroed_until = tail
         store._path = f"{directory}/{segment_name(tail.number)}"
@@ -174,19 +176,19 @@ class LogStore:
         """Encode batches as one write, after all earlier ones. No I/O.
 
         The write before must have been performed: only so at most one frame can be torn. Raises
-        `RuntimeError` if not, `ValueError` if the batches hold nothing, too much, or entries out of order;
-        then nothing was changed.
+        `RuntimeError` if not, `ValueError` if the batches hold nothing, too much, or what cannot follow
+        (`Bounds.take`); then nothing was changed.
         """
         if self._under_way is not None:
             raise RuntimeError(f"the write with mark {self._under_way.mark} was prepared, but is not performed yet")
         parts: list[bytes] = []
         size = 0
         records: list[tuple[int, Record]] = []
-        base, last = self._base.index, self._last
+        bounds = self._bounds.copy()
         for batch in batches:
             for record in batch.records:
                 records.append((size, record))
-                base, last = _bounds_after(record, base, last)
+                bounds.take(record)
                 size += encode_record(record, parts)
         if not 0 < size <= MAX_PAYLOAD_BYTES:
             raise ValueError(f"a write of {size} bytes: it must have 1 to {MAX_PAYLOAD_BYTES}")
@@ -204,7 +206,11 @@ class LogStore:
         data = b"".join((head, frame, zeros))
         for position, record in records:
             self._note(record, position, begin)
-        self._under_way = Write(self, self._path, begin - len(head), data, len(frame), batches[-1].mark, self._last)
+        forgets = self._bounds.base is not bounds.base
+        self._bounds = bounds
+        if forgets:
+            self._needed = self._first_needed()
+        self._under_way = Write(self, self._path, begin - len(head), data, len(frame), batches[-1].mark, bounds.last)
         return self._under_way
 
     def performed(self, write: Write, last: Index) -> None:
@@ -217,7 +223,8 @@ class LogStore:
     def _begin_segment(self, payload_bytes: int) -> _Bytes:
         """The header of the next segment, whose first frame, of such a payload, goes just after it."""
         number, end = self._number + 1, self._offset
-        header = SegmentHeader(FORMAT_VERSION, self._owner, number, self._hard_state, self._base, self._last + 1, end)
+        base, following = self._bounds.base, self._bounds.last + 1
+        header = SegmentHeader(FORMAT_VERSION, self._owner, number, self._hard_state, base, following, end)
         offset = len(encode_header(header, 0))
         if self._number:
             self._ends[self._number] = end
@@ -234,28 +241,23 @@ class LogStore:
         return max(end, min(self._segment_bytes, end + ZERO_CHUNK_BYTES))
 
     def _note(self, record: Record, position: int, frame: int) -> None:
-        """Keep the index, the newest hard state and the end of the log as the records leave them."""
+        """Keep the index, the newest hard state and what may be read as the records leave them."""
         if isinstance(record, Put):
+            self._durable = min(self._durable, record.entries[0].index - 1)
             for entry in record.entries:
                 size = ENTRY_OVERHEAD_BYTES + len(entry.payload)
                 self._index.put(entry.index, self._number, frame, position, size)
                 position += size
-            self._last += len(record.entries)
         elif isinstance(record, SaveHardState):
             self._hard_state = record.state
         elif isinstance(record, Truncate):
             self._index.truncate(record.first)
-            self._last = min(self._last, record.first - 1)
-            self._durable = min(self._durable, self._last)
+            self._durable = min(self._durable, record.first - 1)
         elif isinstance(record, Compact):
-            self._base = record.base
             self._index.compact(record.base.index)
-            self._needed = self._first_needed()
         else:
-            self._base = record.base
-            self._last = self._durable = record.base.index
-            self._index.clear()
-            self._needed = self._first_needed()
+            self._durable = record.base.index
+            self._index.clear(record.base.index)
 
     # -- removing ----------------------------------------------------------------------------
 
@@ -265,15 +267,15 @@ class LogStore:
         return bool(self._segments) and self._segments[0] < self._trim_before
 
     def trim(self) -> None:
-        """Remove the segments that hold only forgotten entries; a crash in between leaves the rest to the next
-        start. May run in another thread, beside anything but itself. Raises `OSError`: after one of a sync
-        nobody knows what the disk holds."""
+        """Remove the segments that hold only entries that are forgotten or replaced; a crash in between leaves the
+        rest to the next start. May run in another thread, beside anything but itself. Raises `OSError`: after one of
+        a sync nobody knows what the disk holds."""
         removed = False
         while self.trimmable:
             removed = True
             number = self._segments[0]
             path = f"{self.directory}/{segment_name(number)}"
-            # Nobody reads it: its entries are before the base. (`stale` ones were never opened.)
+            # Nobody reads it: its entries are before the base, or replaced. (`stale` ones were never opened.)
             file = self.opened.pop(path, None)
             if file is not None:
                 file.close()
@@ -284,32 +286,34 @@ class LogStore:
             self.files.sync_directory(self.directory)
 
     def _first_needed(self) -> int:
-        """The first segment that is needed for the entries which are not forgotten."""
-        if not self._base.index:
+        """The first segment that is needed for the entries which are not forgotten. It need not be that of the first
+        of them: the only copy of a later one may stand before it, if the first was overwritten."""
+        base = self._bounds.base.index
+        if not base:
             return self._segments[0]  # nothing was ever forgotten: one that is missing is damage
-        if self._last == self._base.index:
+        if self._bounds.last == base:
             return self._number
-        return self._index.locate(self._base.index + 1)[0].segment
+        return self._index.earliest(base + 1).segment
 
     # -- measuring ---------------------------------------------------------------------------
 
     @property
     def base(self) -> SnapshotMeta:
         """The log begins just after this."""
-        return self._base
+        return self._bounds.base
 
     @property
     def bytes(self) -> int:
         """Bytes of log kept since the base: see `bytes_after`."""
-        return self.bytes_after(self._base.index)
+        return self.bytes_after(self._bounds.base.index)
 
     def bytes_after(self, index: Index) -> int:
         """Bytes of log that hold the entries after `index`, and all that was written since: as much, but for
         less than 64 KiB and a frame, must be read again after a restart to replay them."""
-        index = max(index, self._base.index)
-        if index >= self._last:
+        index = max(index, self._bounds.base.index)
+        if index >= self._bounds.last:
             return 0
-        number, offset = self._index.locate(index + 1)[0][1:3]
+        number, offset = self._index.earliest(index + 1)[1:3]
         return sum(self._ends[each] for each in range(number, self._number)) + self._offset - offset
 
     # -- reading -----------------------------------------------------------------------------
@@ -317,8 +321,9 @@ class LogStore:
     def entries(self, first: Index, last: Index, limit_bytes: int) -> list[Entry]:
         """See `LogReader.entries`. Raises `LookupError` if `first` is not in the log, or not durable yet;
         `LogDamaged` if what is read does not check."""
-        if not self._base.index < first <= self._durable:
-            raise LookupError(f"entry {first} is not in the log, which holds {self._base.index + 1} to {self._durable}")
+        base = self._bounds.base.index
+        if not base < first <= self._durable:
+            raise LookupError(f"entry {first} is not in the log, which holds {base + 1} to {self._durable}")
         found: list[Entry] = []
         size = 0
         wanted = first
@@ -373,24 +378,3 @@ class LogStore:
         if isinstance(payload, Broken):
             raise LogDamaged(name, offset, payload.value)
         return payload, offset + header.span
-
-
-def _bounds_after(record: Record, base: Index, last: Index) -> tuple[Index, Index]:
-    """Index of the log's base and of its end once this record is stored. Raises `ValueError` if entries leave a
-    gap or go back, or what is forgotten is not there."""
-    if isinstance(record, Put):
-        for entry in record.entries:
-            if entry.index != last + 1:
-                raise ValueError(f"entry {entry.index} put into a log that ends with entry {last}")
-            last = entry.index
-    elif isinstance(record, Truncate):
-        if record.first <= base:
-            raise ValueError(f"entry {record.first} cut off a log that begins after entry {base}")
-        last = min(last, record.first - 1)
-    elif isinstance(record, Compact):
-        if not base <= record.base.index <= last:
-            raise ValueError(f"a log of entries {base + 1} to {last} forgets those up to {record.base.index}")
-        base = record.base.index
-    elif isinstance(record, Reset):
-        base = last = record.base.index
-    return base, last

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from itertools import pairwise
 from typing import NamedTuple
 
+from coterie.core.epochs import EpochRuns
 from coterie.core.records import Compact, Recovered, Reset, Truncate
-from coterie.core.types import Entry, EntryKind, Epoch, HardState, Index, SnapshotMeta
+from coterie.core.types import NO_EPOCH, Entry, EntryKind, Epoch, HardState, Index, SnapshotMeta
+from coterie.storage.bounds import Bounds, Impossible
 from coterie.storage.errors import LogDamaged, NoLog
 from coterie.storage.files import File, Files
 from coterie.storage.frame import (
@@ -36,6 +39,11 @@ from coterie.storage.segment import (
 _COMMANDS = int(EntryKind.COMMANDS)
 """Of the kinds above it every entry is kept in memory."""
 assert [kind for kind in EntryKind if kind > _COMMANDS] == [EntryKind.MEMBERSHIP, EntryKind.SETTINGS]
+_RAFT = "raft"
+"""In its logs the entry at a new base has the base's epoch. Others may hold there what was not chosen."""
+_MISSING = Epoch(-1, 0)
+"""Lower than any: stands for that of an entry which stood in a segment that is gone. All of these must turn out to be
+forgotten, or to be overwritten by an entry that is there."""
 
 
 class Tail(NamedTuple):
@@ -53,93 +61,92 @@ class Contents:
 
     def __init__(self, header: SegmentHeader) -> None:
         """`header`: of the first segment that is read. Those before it may have been removed."""
-        self.base = header.base
+        first, last = header.base.index + 1, header.next_index - 1
+        self.bounds = Bounds(header.base, EpochRuns(last, [(first, _MISSING)] if last >= first else ()))
         self.hard_state = header.hard_state
-        self.last: Index = header.next_index - 1
-        self.missing: Index = self.last
-        """Entries up to here stood in segments that are gone: sound only if the base is found to be as high."""
-        self.runs: list[tuple[Index, Epoch]] = []
         self.memberships: list[Entry] = []
         self.settings: list[Entry] = []
-        self.index = LogIndex()
+        self.index = LogIndex(header.base.index, last)
+        self._epoch = NO_EPOCH
+        """Of the entry that was read last: the next is mostly of the same."""
+        self._holds_its_base = header.owner.protocol == _RAFT
+
+    @property
+    def misses_entries(self) -> bool:
+        """Whether entries after the base stood in segments that are gone."""
+        epochs = self.bounds.epochs
+        return any(epoch == _MISSING for _, epoch in epochs.since(self.bounds.base.index + 1))
 
     def take(self, name: str, number: int, frame: int, payload: bytes) -> None:
         """Follow the records of one frame."""
         try:
             for position, record in scan_records(payload):
                 if isinstance(record, tuple):
-                    self._put(name, number, frame, position, record)
+                    self._put(number, frame, position, record)
                     if record[1] > _COMMANDS:
-                        kept = self.memberships if record[1] == EntryKind.MEMBERSHIP else self.settings
-                        kept.append(entry_at(payload, position, record))
-                elif isinstance(record, Truncate):
-                    self._truncate(name, frame, record.first)
+                        self._keep(entry_at(payload, position, record))
                 elif isinstance(record, HardState):
                     self.hard_state = record
-                elif isinstance(record, Compact):
-                    self._compact(name, frame, record.base)
                 else:
-                    self._reset(record)
+                    self._forget(name, frame, record)
         except Malformed as error:
             raise LogDamaged(name, frame, f"it checks, but holds no records: {error}") from error
+        except Impossible as error:
+            raise LogDamaged(name, frame, str(error)) from error
 
-    def _put(self, name: str, number: int, frame: int, position: int, fields: EntryFields) -> None:
+    def _put(self, number: int, frame: int, position: int, fields: EntryFields) -> None:
         _, _, length, index, round_, node, _ = fields
-        if index != self.last + 1:
-            raise LogDamaged(name, frame, f"entry {index} follows entry {self.last}")
-        self.last = index
-        if not self.runs or self.runs[-1][1] != (round_, node):
-            self.runs.append((index, Epoch(round_, node)))
+        if self._epoch != (round_, node):
+            self._epoch = Epoch(round_, node)
+        epochs = self.bounds.epochs
+        if index == epochs.last + 1:
+            epochs.append(index, self._epoch)
+        else:
+            self.bounds.put(index, self._epoch)
+            for entries in (self.memberships, self.settings):
+                place = bisect_left(entries, index, key=_index_of)
+                if place < len(entries) and entries[place].index == index:
+                    del entries[place]
         self.index.put(index, number, frame, position, ENTRY_OVERHEAD_BYTES + length)
 
-    def _truncate(self, name: str, frame: int, first: Index) -> None:
-        if first <= self.base.index:
-            raise LogDamaged(name, frame, f"it cuts off entry {first}, but the log begins after {self.base.index}")
-        self.last = min(self.last, first - 1)
-        self.missing = min(self.missing, self.last)
-        for entries in (self.memberships, self.settings):
-            while entries and entries[-1].index >= first:
-                entries.pop()
-        while self.runs and self.runs[-1][0] >= first:
-            self.runs.pop()
-        self.index.truncate(first)
+    def _keep(self, entry: Entry) -> None:
+        kept = self.memberships if entry.kind is EntryKind.MEMBERSHIP else self.settings
+        insort(kept, entry, key=_index_of)
 
-    def _compact(self, name: str, frame: int, base: SnapshotMeta) -> None:
-        if not self.base.index <= base.index <= self.last:
-            raise LogDamaged(
-                name, frame, f"it forgets entries up to {base.index} of {self.base.index + 1} to {self.last}"
-            )
-        held = [run for run in self.runs if run[0] <= base.index]
-        if base.index > self.missing and held and held[-1][1] != base.epoch:
-            # With a wrong epoch at its base a log would take over entries that do not belong to it (5.3).
-            raise LogDamaged(name, frame, f"its base {base.index} has epoch {base.epoch}, the entry {held[-1][1]}")
-        self.base = base
-        self.runs = self.runs[len(held) :]
-        if held and (self.runs[0][0] if self.runs else self.last + 1) > base.index + 1:
-            self.runs.insert(0, (base.index + 1, held[-1][1]))
+    def _forget(self, name: str, frame: int, record: Truncate | Compact | Reset) -> None:
+        bounds = self.bounds
+        if isinstance(record, Truncate):
+            bounds.truncate(record.first)
+            self.index.truncate(record.first)
+        elif isinstance(record, Compact):
+            index, epoch = record.base.index, record.base.epoch
+            held = bounds.epochs.epoch_at(index) if bounds.base.index < index <= bounds.last else _MISSING
+            bounds.compact(record.base)
+            if self._holds_its_base and held not in (epoch, _MISSING):
+                # With a wrong epoch at its base a log would take over entries that do not belong to it (5.3).
+                raise LogDamaged(name, frame, f"its base {index} has epoch {epoch}, the entry {held}")
+            self.index.compact(index)
+        else:
+            bounds.reset(record.base)
+            self.index.clear(record.base.index)
+        first, last = bounds.base.index + 1, bounds.last
         for entries in (self.memberships, self.settings):
-            entries[:] = [entry for entry in entries if entry.index > base.index]
-        self.index.compact(base.index)
-
-    def _reset(self, record: Reset) -> None:
-        self.base = record.base
-        self.last = record.base.index
-        self.missing = 0
-        for entries in (self.memberships, self.settings):
-            entries.clear()
-        self.runs.clear()
-        self.index.clear()
+            entries[:] = [entry for entry in entries if first <= entry.index <= last]
 
     def recovered(self) -> Recovered:
         """What a replica starts from."""
         return Recovered(
             hard_state=self.hard_state,
-            base=self.base,
-            last_index=self.last,
-            epochs=tuple(self.runs),
+            base=self.bounds.base,
+            last_index=self.bounds.last,
+            epochs=self.bounds.epochs.since(self.bounds.base.index + 1),
             memberships=tuple(self.memberships),
             settings=tuple(self.settings),
         )
+
+
+def _index_of(entry: Entry) -> Index:
+    return entry.index
 
 
 def _place(base: SnapshotMeta) -> str:
@@ -232,16 +239,18 @@ class Recovery:
 
     def _check_beginning(self, first: SegmentHeader, contents: Contents, gap: int | None) -> None:
         """Whether the log may begin with this segment. It may if a record in it, or after it, says that all the
-        entries before it are forgotten: then those before it were removed, or their removal has begun (in what
-        order it reaches the disk is not promised, so it may leave a gap). Hard state stands in every header."""
-        if contents.missing <= contents.base.index and (contents.base.index or not first.previous_end):
+        entries before it are forgotten, but for those that are overwritten: then those before it were removed, or
+        their removal has begun (in what order it reaches the disk is not promised, so it may leave a gap). Hard state
+        stands in every header."""
+        base = contents.bounds.base.index
+        if not contents.misses_entries and (base or not first.previous_end):
             return
         if gap is not None:
             raise self._missing(gap)
         raise LogDamaged(
             segment_name(first.number),
             0,
-            f"it begins with entry {first.next_index}, and the log after entry {contents.base.index}: the segments "
+            f"it begins with entry {first.next_index}, and the log after entry {base}: the segments "
             "before it are missing",
         )
 
@@ -266,19 +275,19 @@ class Recovery:
                 f"its frames end at byte {before.end}, but they ended at byte {header.previous_end} when "
                 f"segment {name} was begun",
             )
-        if header.base != contents.base:
+        if header.base != contents.bounds.base:
             raise LogDamaged(
                 name,
                 0,
                 f"its log begins after {_place(header.base)}, that of the segments before it after "
-                f"{_place(contents.base)}",
+                f"{_place(contents.bounds.base)}",
             )
-        if header.next_index != contents.last + 1 or header.hard_state != contents.hard_state:
+        if header.next_index != contents.bounds.last + 1 or header.hard_state != contents.hard_state:
             raise LogDamaged(
                 name,
                 0,
                 f"it begins with entry {header.next_index} and {header.hard_state}, but the segments before it end "
-                f"with entry {contents.last} and {contents.hard_state}",
+                f"with entry {contents.bounds.last} and {contents.hard_state}",
             )
 
     def _read_segment(self, segment: _Segment, contents: Contents) -> _Segment:

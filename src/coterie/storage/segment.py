@@ -53,7 +53,7 @@ class SegmentHeader(msgspec.Struct, frozen=True, array_like=True):
     base: SnapshotMeta
     """The log begins just after this."""
     next_index: Index
-    """Index of the first entry that a record of this segment may put, if none is truncated."""
+    """One past the last entry of the log when this segment was begun."""
     previous_end: int
     """Where the segment before this ends; 0 if it is the log's first. Frames that its end lost are missed by it."""
 

@@ -13,14 +13,17 @@ from coterie.core.types import MemberId
 from coterie.engine.admin_requests import (
     AdminRequest,
     AskMembers,
+    AskQuorums,
     AskSettings,
     ChangeMembers,
+    ChangeQuorums,
     ChangeSetting,
     ClaimMember,
     MemberInfo,
     MemberList,
     MembersChanged,
     NewMember,
+    QuorumSizes,
     TransferLeadership,
 )
 from coterie.engine.protocol import Answer, Failure, FailureCode, Happened, Submit
@@ -140,6 +143,10 @@ def test_only_the_leader_does_it_and_others_say_who_that_is() -> None:
         (TransferLeadership(0, "n9"), FailureCode.INVALID, "no member is called 'n9'"),
         (ChangeSetting(0, "no_such", "1"), FailureCode.INVALID, "is not a setting"),
         (ChangeSetting(0, "version", "2"), FailureCode.INVALID, "not set by hand"),
+        (ChangeSetting(0, "phase_2_quorum", "2"), FailureCode.INVALID, "part of the membership"),
+        (ChangeQuorums(0, phase_2=-1), FailureCode.INVALID, "a quorum of -1"),
+        (ChangeQuorums(0, phase_2=4), FailureCode.UNSAFE, "more than the 3 voters"),
+        (ChangeQuorums(0, 2, 1), FailureCode.UNSAFE, "n1 n2 could elect a leader while n3 commit: they do not meet"),
         (ChangeSetting(0, "lease_reads", "maybe"), FailureCode.INVALID, "true or false"),
         (ChangeSetting(0, "snapshot_keep_entries", "-3"), FailureCode.INVALID, "whole number"),
         (ChangeSetting(0, "snapshot_log_bytes", "0"), FailureCode.INVALID, "from 1"),
@@ -282,6 +289,70 @@ def test_settings_change_everywhere_and_are_listed() -> None:
     assert all(node.engine.host.settings.max_sessions == 7 for node in office.cluster.nodes.values())
     assert office.ask(AskSettings(0), Settings) == changed
     assert office.ask(ChangeSetting(0, "max_sessions", "7"), Settings) == changed, "what holds already is done"
+
+
+def test_quorum_sizes_change_and_the_answer_says_what_else_did() -> None:
+    office = Office(5)
+    assert office.ask(AskQuorums(0), QuorumSizes) == QuorumSizes(5, 0, 0)
+    changed = office.ask(ChangeQuorums(0, phase_2=2), QuorumSizes)
+    assert (changed.phase_1, changed.phase_2) == (4, 2)
+    assert "phase-1-quorum is raised from majority (3 of 5) to 4" in changed.note
+    engine = office.cluster.nodes[office.leader].engine
+    assert not engine.replica.membership.outgoing
+    assert office.cluster.nodes[office.leader].heard("membership")[-1].endswith("quorums: 4 to elect, 2 to commit")
+    assert office.ask(AskQuorums(0), QuorumSizes) == QuorumSizes(5, 4, 2)
+    assert office.ask(ChangeQuorums(0, phase_2=2), QuorumSizes) == QuorumSizes(5, 4, 2), "what holds already is done"
+    assert office.ask(ChangeQuorums(0, phase_2=0), QuorumSizes) == QuorumSizes(5, 4, 0, "phase-1-quorum stays 4")
+    assert office.ask(ChangeQuorums(0, phase_1=0), QuorumSizes) == QuorumSizes(5, 0, 0)
+    assert office.ask(ChangeQuorums(0, 5, 1), QuorumSizes) == QuorumSizes(5, 5, 1)
+    lowered = office.ask(ChangeQuorums(0, phase_1=3), QuorumSizes)
+    assert (lowered.phase_1, lowered.phase_2) == (3, 0)
+    assert "phase-2-quorum is raised from 1 to majority (3 of 5)" in lowered.note
+
+
+def test_two_of_five_commit_and_too_few_to_elect_keep_their_leader() -> None:
+    office = Office(5)
+    office.ask(ChangeQuorums(0, phase_2=2), QuorumSizes)
+    for member in office.others[:3]:
+        office.cluster.crash(member)
+    office.cluster.request(office.leader, "client", Submit(1, 0, 0, 0, b"x"))
+    office.cluster.run(3000, until=lambda: ("client", 1) in office.cluster.answers)
+    assert isinstance(office.cluster.only_answer("client", 1), Answer)
+    office.cluster.run(3000)
+    failure = office.refused(TransferLeadership(0, f"n{office.others[3]}"))
+    assert (failure.code, failure.happened) == (FailureCode.NOT_NOW, Happened.NO)
+    assert "too few voters answer to elect anybody" in failure.message
+    assert office.cluster.leaders() == [office.leader]
+    failure = office.refused(ChangeQuorums(0, 0, 0))
+    assert (failure.code, failure.happened) == (FailureCode.UNSAFE, Happened.NO)
+    assert "too few voters would be left that answer" in failure.message
+
+
+def test_a_majority_that_answers_gets_its_majorities_back() -> None:
+    """Too few to elect by the old sizes: so they were before, and this helps."""
+    office = Office(5)
+    office.ask(ChangeQuorums(0, phase_2=2), QuorumSizes)
+    for member in office.others[:2]:
+        office.cluster.crash(member)
+    office.cluster.run(3000)
+    assert office.ask(ChangeQuorums(0, 0, 0), QuorumSizes) == QuorumSizes(5, 0, 0)
+    office.cluster.crash(office.leader)
+    office.cluster.restart(office.others[0])
+    office.follow()
+
+
+def test_a_change_of_sizes_waits_for_the_one_under_way() -> None:
+    office = Office(5)
+    office.cluster.cut(*office.others)
+    first = office.send(ChangeQuorums(0, phase_2=2))
+    second = office.send(ChangeQuorums(0, phase_2=2))
+    office.cluster.heal()
+    office.cluster.run(3000, until=lambda: (ME, second) in office.cluster.answers)
+    for id in (first, second):
+        answer = office.cluster.only_answer(ME, id)
+        assert isinstance(answer, Answer)
+        sizes = msgspec.msgpack.decode(answer.body, type=QuorumSizes)
+        assert (sizes.phase_1, sizes.phase_2) == (4, 2)
 
 
 def test_a_member_that_stops_takes_no_administrator_either() -> None:

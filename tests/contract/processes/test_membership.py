@@ -120,6 +120,7 @@ def test_settings_are_the_same_everywhere_and_outlive_everybody(tmp_path: Path, 
     ends = three.endpoints
     coterie(tmp_path, ends, "settings", "set", "snapshot_keep_entries", "123").succeeded()
     assert coterie(tmp_path, ends, "settings", "get", "snapshot_keep_entries").succeeded().out == "123\n"
+    assert coterie(tmp_path, ends, "settings", "get", "snapshot-keep-entries").succeeded().out == "123\n"
     refused = coterie(tmp_path, ends, "settings", "set", "version", "2")
     assert refused.code == 2
     assert "not set by hand" in refused.err
@@ -130,6 +131,37 @@ def test_settings_are_the_same_everywhere_and_outlive_everybody(tmp_path: Path, 
     for node in three.nodes:
         listed = coterie(tmp_path, node.client, "settings", "list", "--json").succeeded().json
         assert listed["settings"]["snapshot_keep_entries"] == 123
+
+
+def test_quorum_sizes_are_changed_like_settings_and_a_leader_alone_may_commit(tmp_path: Path, three: Cluster) -> None:
+    ends = three.endpoints
+    changed = coterie(tmp_path, ends, "settings", "set", "phase-2-quorum", "1").succeeded()
+    assert "phase-2-quorum is 1." in changed.out
+    assert "phase-1-quorum is raised from majority (2 of 3) to 3" in changed.out
+    assert coterie(tmp_path, ends, "settings", "get", "phase_1_quorum").succeeded().out == "3\n"
+    refused = coterie(tmp_path, ends, "settings", "set", "phase-1-quorum", "2", "--and", "phase-2-quorum", "1")
+    assert refused.code == 3
+    assert "n1 n2 could elect a leader while n3 commit: they do not meet" in refused.err
+    for arguments, words in (
+        (("phase-2-quorum", "few"), "a number of voters, or majority"),
+        (("phase-2-quorum", "1", "--and", "phase-2-quorum", "2"), "may name phase-1-quorum only"),
+        (("lease-reads", "true", "--and", "phase-2-quorum", "2"), "--and is for the other quorum size"),
+    ):
+        wrong = coterie(tmp_path, ends, "settings", "set", *arguments)
+        assert wrong.code == 2, arguments
+        assert words in wrong.err
+    leader, others = three.leader(), three.followers()
+    three.kill(*others)
+    coterie(tmp_path, ends, "put", "k", "v").succeeded()
+    assert coterie(tmp_path, ends, "get", "k").succeeded().out == "v\n"
+    three.kill(leader)
+    three.ready()
+    assert coterie(tmp_path, ends, "get", "k").succeeded().out == "v\n", "whoever leads has what one disk committed"
+    back = ("phase-1-quorum", "majority", "--and", "phase-2-quorum", "majority", "--json")
+    assert coterie(tmp_path, ends, "settings", "set", *back).succeeded().json["phase_1_quorum"] == 0
+    listed = coterie(tmp_path, ends, "settings", "list", "--json").succeeded().json["settings"]
+    assert (listed["phase_1_quorum"], listed["phase_2_quorum"]) == (0, 0)
+    assert "majority (2 of 3)" in coterie(tmp_path, ends, "settings", "list").succeeded().out
 
 
 def test_a_leader_that_is_stopped_hands_over_first(tmp_path: Path, three: Cluster) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.core.test_log import BASE, Disk, empty_log, entry
+from tests.core.logs import BASE, Disk, empty_log, entry
 
 from coterie.core.leading.compaction import FOLLOWER_ENTRIES, TRANSFER_BYTES, compaction_index
 from coterie.core.log import WEIGHT_STEP_BYTES, Log

@@ -6,7 +6,7 @@ import msgspec
 
 from coterie.core import quorum
 from coterie.core.leading.leadership import Leadership
-from coterie.core.leading.membership import Rejection, plan
+from coterie.core.leading.membership import Rejection, leave, plan
 from coterie.core.replica import Accepted, Refusal, Refused
 from coterie.core.settings import Settings
 from coterie.core.state import State
@@ -30,7 +30,8 @@ class Changes:
         if rejection is not None:
             self._refuse(token, rejection)
             return
-        planned = plan(self._state.membership, change)
+        # Votes are for a term, which anybody may seek: quorums that elect must meet, or it has two leaders (5.2).
+        planned = plan(self._state.membership, change, electors_meet=self._state.electors_meet)
         if isinstance(planned, Rejection):
             self._refuse(token, planned)
             return
@@ -58,7 +59,7 @@ class Changes:
         self._accept(token, leadership.append_settings(_settings_encoder.encode(settings)))
 
     def _accept(self, token: Token, entry: Entry) -> None:
-        self._state.outbox.outcomes.append(Accepted(token, entry.index, entry.epoch))
+        self._state.outbox.outcomes.append(Accepted(token, entry.index, entry.epoch, entry.payload))
 
     def _refuse(self, token: Token, rejection: Rejection) -> None:
         state = self._state
@@ -91,13 +92,14 @@ class Changes:
         return None
 
     def _silent(self, now: Nanos, planned: Membership, leadership: Leadership) -> Rejection | None:
-        """The new voters must be able to decide, or the group stops at this change."""
-        state = self._state
+        """The new voters must be able to decide, or the group stops at this change.
+
+        That they can commit the joint configuration, and elect once it is left. The old ones may be too few to elect:
+        so they were before, and this may be the change that is to help."""
         if not planned.outgoing:
             return None
-        timeout = state.config.election_timeout
-        answering = {m for m, p in leadership.progress.items() if now - p.heard_at <= timeout} | {state.own}
-        elects, commits = quorum.phase_1(planned), quorum.phase_2(planned)
+        answering = leadership.roster.answering(now)
+        elects, commits = quorum.phase_1(leave(planned)), quorum.phase_2(planned)
         if elects.reached(answering) and commits.reached(answering):
             return None
         silent = [m.name for m in planned.members if m.id in planned.voters and m.id not in answering]

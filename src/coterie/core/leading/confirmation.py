@@ -28,7 +28,8 @@ class Confirmation:
         self.round = 0
         self.confirmed_round = 0
         self.confirmed_at: Nanos = now
-        """Start of the newest confirmed round; at first, when the votes of a quorum were in."""
+        """Start of the newest confirmed round; at first, when the campaign began whose votes are as good as answers:
+        every two quorums that elect meet, so no newer leader had been elected by then."""
         self.credit: Nanos = 0
         """Confirmed time that the log does not carry yet."""
         self._starts: deque[tuple[int, Nanos]] = deque()

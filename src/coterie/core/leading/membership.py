@@ -2,7 +2,8 @@
 
 Pure functions of memberships. A change of voters goes through a joint configuration, in which elections and commits
 need a quorum of the old voters *and* one of the new: at no moment can two sets decide alone, however many members
-come and go at once. A change of learners, names or addresses touches no quorum: one plain entry does it.
+come and go at once. So does a change of quorum sizes: two of five may commit by the new sizes and three of five elect
+by the old. A change of learners, names or addresses touches no quorum: one plain entry does it.
 """
 
 from __future__ import annotations
@@ -34,10 +35,11 @@ def encode(membership: Membership) -> bytes:
     return _encoder.encode(membership)
 
 
-def plan(now: Membership, change: MembershipChange) -> Membership | Rejection:
-    """The membership to append for `change`: joint if it touches voters. Says what makes no sense, or is unsafe.
+def plan(now: Membership, change: MembershipChange, *, electors_meet: bool = True) -> Membership | Rejection:
+    """The membership to append for `change`: joint if it touches quorums. Says what makes no sense, or is unsafe.
 
-    `now` must not be joint. Whether learners have caught up, and who answers, is the leader's to know, not ours.
+    `now` must not be joint. `electors_meet`: see `quorum.flaw`. Whether learners have caught up, and who answers, is
+    the leader's to know, not ours.
     """
     problem = _senseless(now, change)
     if problem:
@@ -54,12 +56,29 @@ def plan(now: Membership, change: MembershipChange) -> Membership | Rejection:
         *(i for i in now.learners if i not in change.remove and i not in change.promote),
         *(member.id for member in change.add if member.id not in change.promote),
     )
-    if set(voters) == set(now.voters):
-        return Membership(members, now.voters, (), learners, now.phase_1, now.phase_2)
-    problem = quorum.flaw(len(voters), now.phase_1, now.phase_2)
+    names = sorted(member.name for member in members if member.id in voters)
+    sizes = _sizes(now, change, names, electors_meet)
+    if set(voters) == set(now.voters) and sizes == (now.phase_1, now.phase_2):
+        return Membership(members, now.voters, (), learners, *sizes)
+    problem = quorum.flaw(names, *sizes, electors_meet=electors_meet)
     if problem:
         return Rejection(Refusal.UNSAFE, problem)
-    return Membership((*members, *leaving), voters, now.voters, learners, now.phase_1, now.phase_2)
+    joint = Membership((*members, *leaving), voters, now.voters, learners, *sizes)
+    return msgspec.structs.replace(joint, outgoing_phase_1=now.phase_1, outgoing_phase_2=now.phase_2)
+
+
+def _sizes(now: Membership, change: MembershipChange, voters: list[str], electors_meet: bool) -> tuple[int, int]:
+    """Both quorum sizes after the change, good or not: what is given holds; what is not stays, or, if it would not do
+    with the one that is, gives way to the least that does."""
+    first = now.phase_1 if change.phase_1 is None else change.phase_1
+    second = now.phase_2 if change.phase_2 is None else change.phase_2
+    if (change.phase_1 is None) == (change.phase_2 is None):
+        return first, second
+    if not quorum.flaw(voters, first, second, electors_meet=electors_meet):
+        return first, second
+    if change.phase_1 is None:
+        return quorum.least_phase_1(len(voters), second, electors_meet=electors_meet), second
+    return first, quorum.least_phase_2(len(voters), first)
 
 
 def leave(joint: Membership) -> Membership:
@@ -82,8 +101,11 @@ def _senseless(now: Membership, change: MembershipChange) -> str:
     known = {member.id for member in now.members}
     added = {member.id for member in change.add}
     removed = set(change.remove)
-    if not (change.add or change.promote or change.remove or change.update):
+    sizes = [size for size in (change.phase_1, change.phase_2) if size is not None]
+    if not (change.add or change.promote or change.remove or change.update or sizes):
         return "the change is empty"
+    if min(sizes, default=0) < 0:
+        return f"a quorum of {min(sizes)} is none: its size is 0, for a majority, or a number of voters"
     if len(known | added) > MAX_MEMBERS:
         return f"a group has at most {MAX_MEMBERS} members"
     for ids in ([m.id for m in change.add], change.promote, change.remove, [m.id for m in change.update]):
@@ -138,6 +160,8 @@ def describe(before: Membership, after: Membership) -> str:
     for text, ids in (("new learners", joining), ("new voters", promoted), ("leaving", leaving)):
         if ids:
             parts.append(f"{text}: {_words((*after.members, *before.members), ids)}")
+    if (after.phase_1, after.phase_2) != (before.phase_1, before.phase_2):
+        parts.append(f"quorums: {quorum.in_words(after.phase_1, after.phase_2)}")
     if not parts:
         changed = [m.id for m in after.members if before.member(m.id) != m]
         parts.append(f"updated: {_words(after.members, changed)}" if changed else "nothing changed")

@@ -105,6 +105,18 @@ class Progress:
         self.next = max(self.match + 1, min(retry_from, index))
         return True
 
+    def rewind(self, prev: Index, vouched: Index) -> bool:
+        """It took nothing after `prev`, for it vouches only up to `vouched` (Multi-Paxos): go back to there, below
+        `match` too, for what it vouched for is forgotten when its process ends (what it holds is not). Returns False
+        for an answer that is out of date."""
+        if self.mode is Mode.SNAPSHOT or not self.match <= prev < self.next or vouched >= prev:
+            return False
+        if self.mode is Mode.PROBE and prev != self.next - 1:
+            return False
+        self._enter(Mode.PROBE)
+        self.next = vouched + 1
+        return True
+
     def become_probe(self) -> None:
         """Forget what was sent and not answered: find out again where the logs agree."""
         if self.mode is Mode.REPLICATE:

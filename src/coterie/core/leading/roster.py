@@ -41,6 +41,11 @@ class Roster:
             default=NOBODY,
         )
 
+    def answering(self, now: Nanos) -> set[MemberId]:
+        """Members that were heard within an election timeout, and this one."""
+        timeout = self._state.config.election_timeout
+        return {member for member, p in self.progress.items() if now - p.heard_at <= timeout} | {self._state.own}
+
     def stranger(self, now: Nanos, sender: MemberId) -> None:
         """Somebody who is no member wants to lead: it was removed, and does not know it yet."""
         state = self._state

@@ -69,7 +69,7 @@ class Transfers:
         if to == NOBODY:
             if leadership.roster.best_voter(now) == NOBODY:
                 return Refusal.INVALID, "there is no other voter"
-            return None
+            return self._hopeless(now, leadership)
         name = state.name(to)
         if to == state.own:
             return Refusal.INVALID, f"{name} leads already"
@@ -81,7 +81,13 @@ class Transfers:
         silent = now - progress.heard_at
         if silent > state.config.election_timeout:
             return Refusal.TRANSFER_FAILED, f"{name} has not answered for {silent // MILLISECOND} ms"
-        return None
+        return self._hopeless(now, leadership)
+
+    def _hopeless(self, now: Nanos, leadership: Leadership) -> tuple[Refusal, str] | None:
+        """Fewer may suffice to commit than to elect: the successor would depose this leader, and nobody could lead."""
+        if self._state.phase_1.reached(leadership.roster.answering(now)):
+            return None
+        return Refusal.TRANSFER_FAILED, "too few voters answer to elect anybody; leadership stays here"
 
     def advance(self, now: Nanos, leadership: Leadership) -> None:
         """Send TimeoutNow once the successor has all of the log; again with each heartbeat, should it be lost."""

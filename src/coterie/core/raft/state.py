@@ -14,6 +14,8 @@ from coterie.core.types import NOBODY, Epoch, HardState, Index, MemberId, Snapsh
 class RaftState(State):
     """One member's Raft state (Raft, figure 2)."""
 
+    electors_meet = True  # One vote a term is all that keeps a term from having two leaders (5.2).
+
     def __init__(
         self,
         own: MemberId,

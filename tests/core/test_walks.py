@@ -15,7 +15,7 @@ from tests.datadriven.seat import Seat
 from tests.datadriven.words import name, number
 
 from coterie.core.replica import Effects
-from coterie.core.types import Epoch, Index, MemberId, Role, Token
+from coterie.core.types import EntryKind, Epoch, Index, MemberId, Nanos, Role, Token
 
 WALKS = 60
 STEPS = 1000
@@ -53,14 +53,14 @@ ALWAYS: Final = frozenset({"deliver", "sync", "wait", "propose", "read", "run", 
 class Walk(Conversation):
     """A conversation whose every effect is judged."""
 
-    def __init__(self, seed: int) -> None:
-        super().__init__("raft")
+    def __init__(self, protocol: str, seed: int) -> None:
+        super().__init__(protocol)
         self.rng = random.Random(seed)
         self.weights = {
             kind: weight if kind in ALWAYS else weight * self.rng.choice(SWARM) for kind, weight in WEIGHTS.items()
         }
         self.force = self.rng.choice((0, 0.3, 0.9))
-        self.chosen: dict[Index, tuple[Epoch, bytes]] = {}
+        self.chosen: dict[Index, tuple[EntryKind, Nanos, bytes]] = {}
         self.leaders: dict[Epoch, MemberId] = {}
         self.floors: dict[Token, Index] = {}
         self.answered = 0
@@ -75,7 +75,7 @@ class Walk(Conversation):
             epoch = seat.replica.epoch
             assert self.leaders.setdefault(epoch, member) == member, f"two leaders in epoch {epoch}"
         for entry in effects.committed:
-            value = (entry.epoch, entry.payload)
+            value = (entry.kind, entry.elapsed, entry.payload)
             assert self.chosen.setdefault(entry.index, value) == value, f"two entries chosen at {entry.index}"
             self.committed = max(self.committed, entry.index)
         for read in effects.reads:
@@ -223,8 +223,8 @@ class Walk(Conversation):
 
 
 @pytest.mark.parametrize("seed", range(WALKS))
-def test_what_was_decided_stays_no_read_is_stale_and_the_group_recovers(seed: int) -> None:
-    walk = Walk(seed)
+def test_what_was_decided_stays_no_read_is_stale_and_the_group_recovers(protocol: str, seed: int) -> None:
+    walk = Walk(protocol, seed)
     walk.begin()
     for _ in range(STEPS):
         walk.step()

@@ -1,0 +1,209 @@
+"""Phase 1 of one ballot, for every slot that is not known to be chosen, at once ("Paxos Made Simple" 2.2 and 3; the
+scout of PMMC 2).
+
+A proposer asks the electors for their promise, and for what they have accepted. With *whole* promises of a phase-1
+quorum it knows enough (P2c): of each slot it takes the value of the highest ballot that was told, or that it holds
+itself. That value may have been chosen; one that nobody of the quorum has accepted was not. Slots without any value
+become no-ops.
+
+*Chosen already.* Who promises tells how far it knows its slots to be chosen; what it holds there, or what is held in a
+higher ballot, is the chosen value. These slots need no second decision.
+
+*Which quorum?* The one that is in force in a slot, and what is in force there may be told by the very slots before it.
+So when the promises reveal a membership that the proposer did not know, its electors are asked, too, and phase 1 is
+complete only when each membership on the way has its quorum. (A joint configuration contains a quorum of the one before
+it, and is left only when it is chosen: so each one on the way is found by a quorum of the one before.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from coterie.core import quorum
+from coterie.core.errors import SafetyViolation
+from coterie.core.messages import Prepare, Promise
+from coterie.core.multipaxos.state import PaxosState
+from coterie.core.multipaxos.synod import Proposal, refuse_contradiction, value_to_propose
+from coterie.core.state import membership_of
+from coterie.core.types import NO_EPOCH, Entry, EntryKind, Epoch, Index, MemberId, Membership, Nanos
+
+MAX_HELD_RUNS = 256
+"""Runs of ballots that a `Prepare` lists: what lies after them is told again."""
+
+
+class Value(NamedTuple):
+    """What is agreed on in a slot; the ballot is not part of it."""
+
+    kind: EntryKind
+    elapsed: Nanos
+    payload: bytes
+
+
+NOTHING = Value(EntryKind.NOOP, 0, b"")
+"""Fills a slot in which nothing can have been chosen ("Paxos Made Simple" 3)."""
+
+
+def proposal(entry: Entry) -> Proposal[Value]:
+    """An accepted entry as single-decree Paxos sees it."""
+    return Proposal(entry.epoch, Value(entry.kind, entry.elapsed, entry.payload))
+
+
+class Recovered(NamedTuple):
+    """What phase 1 found: entries to write, in order, and up to where they are chosen."""
+
+    entries: list[Entry]
+    chosen: Index
+
+
+class Reports:
+    """What has been told of slots, by whomever, in whichever ballot's phase 1: facts, which do not grow old.
+
+    So an attempt that is given up has not been for nothing: the next one need not be told the same again.
+    """
+
+    def __init__(self, state: PaxosState) -> None:
+        self._state = state
+        self._told: dict[Index, Entry] = {}
+
+    def add(self, entry: Entry) -> None:
+        """Keep it if it is of the highest ballot so far. Raises `SafetyViolation` if one ballot has two values."""
+        known = self._told.get(entry.index)
+        if known is not None:
+            refuse_contradiction(proposal(known), proposal(entry))
+        if known is None or entry.epoch > known.epoch:
+            self._told[entry.index] = entry
+
+    def forget(self, through: Index) -> None:
+        """These slots are chosen here by now."""
+        for index in [index for index in self._told if index <= through]:
+            del self._told[index]
+
+    def clear(self) -> None:
+        """All that was told is written, or nobody needs it."""
+        self._told.clear()
+
+    @property
+    def last(self) -> Index:
+        """The last slot of which a value is known, told or held."""
+        return max(self._state.log.last_index, max(self._told, default=0))
+
+    def held(self, first: Index) -> tuple[tuple[tuple[Index, Epoch], ...], Index]:
+        """Ballots of the values known from slot `first` on, as runs, and up to where that goes."""
+        runs: list[tuple[Index, Epoch]] = []
+        log = self._state.log
+        index = first
+        if not self._told:
+            runs = list(log.epochs_since(first))
+            index = log.last_index + 1
+        else:
+            while index <= self.last:
+                ballot = max(log.epoch_at(index) or NO_EPOCH, self._ballot_told(index))
+                if not runs or runs[-1][1] != ballot:
+                    runs.append((index, ballot))
+                index += 1
+        if len(runs) > MAX_HELD_RUNS:
+            return tuple(runs[:MAX_HELD_RUNS]), runs[MAX_HELD_RUNS][0] - 1
+        return tuple(runs), index - 1
+
+    def _ballot_told(self, index: Index) -> Epoch:
+        told = self._told.get(index)
+        return told.epoch if told is not None else NO_EPOCH
+
+    def memberships(self) -> Iterator[Membership]:
+        """Those that stand in slots not yet chosen, by what wins there so far."""
+        log = self._state.log
+        for index, entry in sorted(self._told.items()):
+            if entry.kind is EntryKind.MEMBERSHIP and entry.epoch > (log.epoch_at(index) or NO_EPOCH):
+                yield membership_of(entry)
+
+    def recover(self, ballot: Epoch, chosen: Index) -> Recovered:
+        """The values to go on with: those up to `chosen` as they were told, later ones again, in `ballot` (P2c)."""
+        state, log, last = self._state, self._state.log, self.last
+        chosen = min(chosen, last)
+        entries: list[Entry] = []
+        held: dict[Index, Entry] = {}
+        for index in range(state.commit + 1, last + 1):
+            told = self._told.get(index)
+            if index <= chosen:
+                if told is not None and told.epoch > (log.epoch_at(index) or NO_EPOCH):
+                    entries.append(told)
+                elif log.epoch_at(index) is None:
+                    raise SafetyViolation(f"slot {index} is chosen, but nobody of a phase-1 quorum told its value")
+                continue
+            if index <= log.last_index and index not in held:
+                held = {e.index: e for e in log.entries(index, log.last_index, state.config.max_append_bytes)}
+            mine = held.get(index)
+            reports = (proposal(mine) if mine is not None else None, proposal(told) if told is not None else None)
+            value = value_to_propose(reports, NOTHING)
+            entries.append(Entry(index, ballot, value.kind, value.elapsed, value.payload))
+        return Recovered(entries, chosen)
+
+
+class Preparation:
+    """Who was asked in this ballot, who has told everything, and what follows."""
+
+    def __init__(self, now: Nanos, state: PaxosState, reports: Reports, transfer: bool) -> None:
+        self._state = state
+        self._reports = reports
+        self._transfer = transfer
+        self._first = state.commit + 1
+        self._start = state.membership
+        self._next: dict[MemberId, Index] = {}
+        """The first slot that each of those asked has not told of yet."""
+        self._asked_at: Nanos = now
+        self.whole: set[MemberId] = set()
+        """Those whose promise is whole."""
+        self.chosen: Index = state.commit
+        """The highest index up to which one of them knows its slots to be chosen."""
+        reports.forget(state.commit)
+
+    def memberships(self) -> list[Membership]:
+        """All that may be in force in some slot from here on."""
+        return [self._start, *self._reports.memberships()]
+
+    def ask(self, now: Nanos) -> None:
+        """Ask who has not been asked yet, and again whose answer may be lost: from where it left off."""
+        state = self._state
+        again = now - self._asked_at >= state.config.heartbeat_interval
+        if again:
+            self._asked_at = now
+        for membership in self.memberships():
+            for member in (*membership.voters, *membership.outgoing):
+                if member != state.own and member not in self.whole and (again or member not in self._next):
+                    self._next.setdefault(member, self._first)
+                    self._send(member)
+
+    def _send(self, member: MemberId) -> None:
+        first = self._next[member]
+        held, last = self._reports.held(first)
+        # After the own ballot is durable: else it could be used twice, with different values ("Made Simple" 2.5).
+        self._state.outbox.promise(member, Prepare(self._state.epoch, first, held, last, self._transfer))
+
+    def take(self, sender: MemberId, m: Promise) -> bool:
+        """A promise, or the next part of one. Returns whether it is whole now. Raises `SafetyViolation`."""
+        if self._next.get(sender) != m.first or sender in self.whole:
+            return False
+        for entry in m.entries:
+            self._reports.add(entry)
+        if m.through < m.last:
+            self._next[sender] = m.through + 1
+            self._send(sender)
+            return False
+        self.whole.add(sender)
+        self.chosen = max(self.chosen, m.commit)
+        return True
+
+    @property
+    def complete(self) -> bool:
+        """Whether each membership on the way has its phase-1 quorum of whole promises (`whole`, once it holds the
+        proposer itself)."""
+        return all(quorum.phase_1(membership).reached(self.whole) for membership in self.memberships())
+
+    def deadline(self) -> Nanos:
+        """When to ask again."""
+        return self._asked_at + self._state.config.heartbeat_interval
+
+    def recover(self) -> Recovered:
+        """What the leader of this ballot goes on with."""
+        return self._reports.recover(self._state.epoch, self.chosen)
