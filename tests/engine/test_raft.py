@@ -1,4 +1,4 @@
-"""What an engine says that is Raft's own: of messages that no right member sends, of quorums that Raft alone refuses."""
+"""What an engine says that is Raft's own: of messages no right member sends, and of quorums that Raft alone refuses."""
 
 from __future__ import annotations
 
