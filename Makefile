@@ -81,7 +81,7 @@ format: $(VENV)/.developing  ## format and sort imports
 
 # ----------------------------------------------------------------------------------- benchmarks
 
-bench: $(VENV)/.installed  ## compare with a peer, in one run (PEER=etcd|pysyncobj WORK=put|get)
+bench: $(VENV)/.installed  ## compare with a peer, in one run (PEER=etcd|pysyncobj|raft WORK=put|get)
 	@$(BIN)/python bench/compare.py --peer $(PEER) --work $(WORK) $(if $(PROTOCOL),--protocol $(PROTOCOL))
 
 limit: $(VENV)/.installed  ## what this machine could do at best, in Python

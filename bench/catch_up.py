@@ -33,6 +33,7 @@ import msgspec
 from coterie.cli.cluster_file import LocalNode
 from coterie.cli.node_process import ask_status
 from coterie.core.errors import CoterieError
+from coterie.core.protocols import DEFAULT_PROTOCOL, PROTOCOLS
 from failover_cluster import Host, local_hosts
 from load_keys import load_keys
 from measure import VALUE_BYTES, Missing, machine, scratch_directory, stop_processes, wait_until
@@ -301,7 +302,7 @@ def main() -> None:
     parser.add_argument("--value", type=int, default=VALUE_BYTES, help="bytes of each value")
     parser.add_argument("--in-flight", type=int, default=64)
     parser.add_argument("--before", type=float, default=BEFORE_S, help="seconds of the load alone")
-    parser.add_argument("--protocol", default="raft")
+    parser.add_argument("--protocol", choices=PROTOCOLS, default=DEFAULT_PROTOCOL)
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, _interrupted)

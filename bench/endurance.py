@@ -34,6 +34,7 @@ import msgspec
 from coterie.cli.cluster_file import LocalNode, read_cluster, write_cluster
 from coterie.cli.node_process import ask_status, start_node
 from coterie.core.errors import CoterieError
+from coterie.core.protocols import DEFAULT_PROTOCOL, PROTOCOLS
 from coterie.core.settings import Settings
 from coterie.engine.protocol import NodeStatus
 from coterie.storage.log_store import DEFAULT_SEGMENT_BYTES
@@ -285,7 +286,7 @@ def main() -> None:
     parser.add_argument("--value", type=int, default=VALUE_BYTES, help="bytes of each value")
     parser.add_argument("--history", type=int, default=HISTORY, help="revisions that are kept; 0: all")
     parser.add_argument("--restarts", type=int, default=RESTARTS)
-    parser.add_argument("--protocol", default="raft")
+    parser.add_argument("--protocol", choices=PROTOCOLS, default=DEFAULT_PROTOCOL)
     parser.add_argument("--out", type=Path, default=ROOT / ".bench" / "endurance", help="where to write")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     options = parser.parse_args()

@@ -26,9 +26,9 @@ class _Report(msgspec.Struct, frozen=True):
 class Coterie:
     """See `measure.Subject`."""
 
-    name = "coterie"
-
-    def __init__(self, protocol: str) -> None:
+    def __init__(self, protocol: str, name: str = "coterie") -> None:
+        """`name`: in results; that of the protocol if it is compared with another one of ours."""
+        self.name = name
         self._protocol = protocol
         self._data = Path()
         self._endpoints = ""

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 
+from coterie.core.protocols import DEFAULT_PROTOCOL
 from coterie.core.records import Put, StoreBatch
 from coterie.core.types import Entry, EntryKind, Epoch
 from coterie.storage.disk import DiskFiles
@@ -24,7 +25,7 @@ from coterie.storage.files import File
 from coterie.storage.frame import encode_frame
 from coterie.storage.log_store import LogHeader, LogStore
 
-OWNER = LogHeader(1, 2, "raft")
+OWNER = LogHeader(1, 2, DEFAULT_PROTOCOL)
 ROUNDS = 300
 ENCODINGS = 2000
 WRITE_BYTES = 1024 * 1024

@@ -9,40 +9,32 @@ Nothing moves by itself: a message arrives, a disk finishes, a timer runs out wh
 
 from __future__ import annotations
 
-import random
 import shlex
 from collections.abc import Callable
 
 import msgspec
-from tests.datadriven.disk import EMPTY, Reader
+from tests.datadriven.disk import EMPTY
 from tests.datadriven.seat import Seat
 from tests.datadriven.words import (
     entries_words,
     epoch_of,
     epoch_word,
     membership_words,
-    message_words,
     name,
     number,
-    outcome_words,
-    record_words,
-    role_word,
     settings_words,
     snapshot_word,
     vote_words,
 )
+from tests.datadriven.world import MAX_STEPS, World
 
 from coterie.core.config import MILLISECOND, ReplicaConfig
-from coterie.core.messages import Message
-from coterie.core.protocols import make_replica
-from coterie.core.replica import Effects
 from coterie.core.settings import Settings
 from coterie.core.types import (
     NO_EPOCH,
     NOBODY,
     Entry,
     EntryKind,
-    Epoch,
     HardState,
     Member,
     Membership,
@@ -51,7 +43,6 @@ from coterie.core.types import (
     SnapshotMeta,
 )
 
-MAX_STEPS = 10_000
 LIMITS = {
     "uncommitted": "max_uncommitted_bytes",
     "inflight": "max_inflight_messages",
@@ -67,19 +58,8 @@ SETTLING = 300 * MILLISECOND
 """How long `cluster leader=n1` lets the new leader's heartbeats run."""
 
 
-class Conversation:
-    """Members n1, n2, ... and the messages between them."""
-
-    def __init__(self, protocol: str) -> None:
-        self.protocol = protocol
-        self.now = 0
-        self.config = ReplicaConfig()
-        self.seats: dict[int, Seat] = {}
-        self.messages: list[tuple[int, int, Message]] = []
-        self.cut: set[tuple[int, int]] = set()
-        self.lines: list[str] = []
-        self.muted = 0
-        self.token = 0
+class Conversation(World):
+    """Commands to the world, and what they make it say."""
 
     def run(self, command: str) -> list[str]:
         """Run one command and return its output."""
@@ -88,9 +68,12 @@ class Conversation:
         options = dict(word.split("=", 1) for word in arguments if "=" in word)
         words = [word for word in arguments if "=" not in word]
         method: Callable[[list[str], dict[str, str]], None] = getattr(self, f"do_{verb.replace('-', '_')}")
+        hidden = self.teller.hidden & {verb, *options}
+        assert not hidden, f"{command}: {min(hidden)} is one protocol's own, and this conversation is for all"
         quiet = "quiet" in words
         self.muted += quiet
         method([word for word in words if word != "quiet"], options)
+        self.teller.done(self.seats, quiet=quiet or verb == "cluster")
         self.muted -= quiet
         return self.lines
 
@@ -231,7 +214,7 @@ class Conversation:
         """drop [from=n1] [to=n2] [type=Append] [epoch=1]: messages in flight are lost."""
         for message in [message for message in self.messages if self.matches(message, options)]:
             self.messages.remove(message)
-            self.say(f"lost: {message_words(*message)}")
+            self.teller.message(*message, lost=True)
 
     def do_stabilize(self, words: list[str], options: dict[str, str]) -> None:
         """stabilize: disks work and messages travel until nothing is left to do; no time passes."""
@@ -255,8 +238,8 @@ class Conversation:
     # -- clients -----------------------------------------------------------------------------
 
     def do_propose(self, words: list[str], options: dict[str, str]) -> None:
-        """propose n1 x: a client's command."""
-        member = number(words[0])
+        """propose n1 x: a client's command; `propose leader x`: given to whoever leads."""
+        member = self.leader() if words[0] == "leader" else number(words[0])
         self.token += 1
         self.seats[member].running.propose(self.clock(member), self.token, " ".join(words[1:]).encode())
         self.drain(member)
@@ -276,7 +259,7 @@ class Conversation:
         member = number(words[0])
         seat = self.seats[member]
         seat.disk.snapshots[seat.applied.index] = (seat.applied, seat.machine)
-        self.say(f"{words[0]} has snapshot {snapshot_word(seat.applied)}: {len(seat.machine)} bytes")
+        self.teller.has_snapshot(member, seat.applied, len(seat.machine))
         seat.running.snapshot_taken(self.clock(member), seat.applied, len(seat.machine))
         self.drain(member)
 
@@ -362,15 +345,16 @@ class Conversation:
     # -- looking -----------------------------------------------------------------------------
 
     def do_status(self, words: list[str], options: dict[str, str]) -> None:
-        """status: role, epoch, leader, commit and log of every member."""
-        for member, seat in self.seats.items():
-            if (replica := seat.replica) is None:
-                self.say(f"{name(member)}: down")
-                continue
-            self.say(
-                f"{name(member)}: {role_word(replica.role)} epoch={epoch_word(replica.epoch)} "
-                f"leader={name(replica.leader)} commit={replica.commit} last={replica.last_index}"
-            )
+        """status [n1]: role, epoch, leader, commit and log of every member, or of these."""
+        for member in map(number, words) if words else self.seats:
+            self.teller.status(member, self.seats[member].replica)
+
+    def do_leads(self, words: list[str], options: dict[str, str]) -> None:
+        """leads n2 n3: whether one of these leads and everybody else who runs knows it, whoever of them it is."""
+        led = {seat.replica.leader for seat in self.seats.values() if seat.replica is not None}
+        (leader,) = led if len(led) == 1 else {NOBODY}
+        good = leader in map(number, words) and self.seats[leader].running.role is Role.LEADER
+        self.say("yes" if good else f"no: the leaders known are {' '.join(map(name, sorted(led)))}")
 
     def do_disk(self, words: list[str], options: dict[str, str]) -> None:
         """disk n1: what is durable there."""
@@ -383,17 +367,12 @@ class Conversation:
     def do_machine(self, words: list[str], options: dict[str, str]) -> None:
         """machine n1 [n2]: what the machine has applied."""
         for word in words:
-            seat = self.seats[number(word)]
-            self.say(f"{word} machine at {seat.applied.index}: {seat.machine.decode()}".rstrip())
+            self.teller.machine(number(word), self.seats[number(word)])
 
     def do_progress(self, words: list[str], options: dict[str, str]) -> None:
         """progress n1: what a leader knows of the others, and where its log begins."""
         replica = self.seats[number(words[0])].running
-        for p in replica.progress(self.clock(number(words[0]))):
-            offset = f" offset={p.snapshot_offset}" if p.mode == "snapshot" else ""
-            text = "caught up" if p.caught_up else "not caught up"
-            self.say(f"{name(p.id)}: {p.mode} match={p.match}{offset}, {replica.last_index - p.match} behind, {text}")
-        self.say(f"{words[0]} log begins with {replica.first_index}")
+        self.teller.progress(number(words[0]), replica, replica.progress(self.clock(number(words[0]))))
 
     def do_age(self, words: list[str], options: dict[str, str]) -> None:
         """age n1 [n2]: how old a stale read of what it has applied can be."""
@@ -409,149 +388,3 @@ class Conversation:
             seat = self.seats[number(word)]
             credit = seat.running.confirmed_elapsed() // MILLISECOND
             self.say(f"{word}: cluster time {seat.cluster_time // MILLISECOND} ms, {credit} ms more confirmed")
-
-    # -- the world ---------------------------------------------------------------------------
-
-    def say(self, line: str) -> None:
-        if not self.muted:
-            self.lines.append(line)
-
-    def clock(self, member: int) -> int:
-        seat = self.seats[member]
-        return self.now * (1000 + seat.drift) // 1000 + seat.ahead
-
-    def start(self, member: int) -> None:
-        seat = self.seats[member]
-        seat.held, seat.stored_mark, seat.cluster_time = [], 0, 0
-        seat.disk.batches, seat.disk.hangs, seat.disk.part = [], False, None
-        seat.restore((SnapshotMeta(0, NO_EPOCH, Membership((), ()), seat.disk.base.settings), b""))
-        newest = seat.disk.newest()
-        if newest is not None:
-            seat.restore(newest)
-            self.say(f"{name(member)} restores snapshot {snapshot_word(newest[0])}")
-        seat.disk.say = lambda first, last: self.say(f"{name(member)} reads {first}..{last} back from its disk")
-        seat.replica = make_replica(
-            self.protocol,
-            own=member,
-            config=self.config,
-            recovered=seat.disk.recovered(),
-            reader=Reader(seat.disk),
-            snapshots=Reader(seat.disk),
-            applied=seat.applied.index,
-            rng=random.Random(member),
-            now=self.clock(member),
-        )
-        if newest is not None:
-            seat.replica.snapshot_taken(self.clock(member), newest[0], len(newest[1]))
-        self.muted += newest is None
-        self.drain(member)
-        self.muted -= newest is None
-
-    def next_due(self, words: list[str]) -> tuple[int, int] | None:
-        """(time, member) of the first timer to run, of the members named or of all."""
-        awake = [number(word) for word in words] or list(self.seats)
-        seats = [(i, self.seats[i]) for i in awake]
-        due = [(seat.due, i) for i, seat in seats if seat.replica is not None and not seat.asleep]
-        return min(due, default=None)
-
-    def wake(self, member: int) -> None:
-        self.seats[member].running.wake(self.clock(member))
-        self.drain(member)
-
-    def settle(self, *, telling: bool) -> None:
-        for _ in range(MAX_STEPS):
-            busy = False
-            for member in self.seats:
-                busy = self.sync(member, telling=telling) or busy
-            arriving = [message for message in self.messages if not self.seats[message[1]].asleep]
-            self.messages = [message for message in self.messages if self.seats[message[1]].asleep]
-            for message in arriving:
-                self.deliver(*message, telling=telling)
-            if not (busy or arriving):
-                return
-        raise AssertionError(f"still busy after {MAX_STEPS} steps")
-
-    def sync(self, member: int, *, telling: bool = True, batches: int = 0) -> bool:
-        seat = self.seats[member]
-        if seat.replica is None or seat.asleep or seat.disk.hangs:
-            return False
-        busy = False
-        if seat.disk.batches:
-            busy = True
-            seat.stored_mark = seat.disk.perform(batches or len(seat.disk.batches))
-            if telling:
-                self.say(f"{name(member)} stored #{seat.stored_mark}")
-            seat.replica.stored(self.clock(member), seat.stored_mark)
-            self.drain(member, telling=telling)
-        if seat.disk.whole:
-            busy = True
-            meta = seat.disk.keep_part()
-            if telling:
-                self.say(f"{name(member)} has snapshot {snapshot_word(meta)} whole")
-            seat.running.snapshot_received(self.clock(member), meta)
-            self.drain(member, telling=telling)
-        return busy
-
-    def matches(self, message: tuple[int, int, Message], options: dict[str, str]) -> bool:
-        sender, to, body = message
-        words = {"from": name(sender), "to": name(to), "type": type(body).__name__}
-        for option, wanted in options.items():
-            value = words[option] if option in words else getattr(body, option, None)
-            if wanted != (epoch_word(value) if isinstance(value, Epoch) else str(value)):
-                return False
-        return True
-
-    def deliver(self, sender: int, to: int, message: Message, *, telling: bool = True) -> None:
-        seat = self.seats[to]
-        lost = seat.replica is None or (sender, to) in self.cut
-        if telling:
-            self.say(("lost: " if lost else "") + message_words(sender, to, message))
-        if not lost:
-            seat.running.receive(self.clock(to), sender, message)
-            self.drain(to, telling=telling)
-
-    def drain(self, member: int, *, telling: bool = True) -> None:
-        seat = self.seats[member]
-        more = True
-        while more and seat.replica is not None:
-            effects = seat.replica.drain(self.clock(member))
-            self.perform(member, seat, effects, telling)
-            more = effects.more or bool(effects.chunks)
-
-    def perform(self, member: int, seat: Seat, effects: Effects, telling: bool) -> None:
-        me = name(member)
-        if effects.alarm is not None:
-            self.say(f"{me} ALARM {effects.alarm.rule}: {effects.alarm.evidence}")
-            seat.replica = None
-            return
-        if (role := effects.role) is not None:
-            place = f"{role_word(role.role)} in epoch {epoch_word(role.epoch)}, leader {name(role.leader)}"
-            self.say(f"{me} is {place}: {role.reason}")
-        for outcome in effects.outcomes:
-            self.say(f"{me} {outcome_words(outcome)}")
-        if effects.store is not None:
-            if telling:
-                records = ", ".join(record_words(record) for record in effects.store.records)
-                self.say(f"{me} stores #{effects.store.mark}: {records}")
-            seat.disk.batches.append(effects.store)
-        self.messages.extend((member, to, message) for to, message in effects.send)
-        seat.held.extend(effects.send_after)
-        while seat.held and seat.held[0][0] <= seat.stored_mark:
-            _, to, message = seat.held.pop(0)
-            self.messages.append((member, to, message))
-        for chunk in effects.chunks:
-            seat.disk.take(chunk)
-            seat.running.snapshot_kept(self.clock(member), chunk.meta, chunk.offset + len(chunk.data))
-        if effects.install is not None:
-            assert effects.install.index > seat.applied.index, "a snapshot never takes back what is applied"
-            seat.restore(seat.disk.snapshots[effects.install.index])
-            self.say(f"{me} installs snapshot {snapshot_word(effects.install)}: {seat.machine.decode()}")
-        if effects.snapshot_wanted and telling:
-            self.say(f"{me} wants a snapshot to send")
-        for entry in effects.committed:
-            seat.apply(entry)
-        if effects.committed:
-            self.say(f"{me} commits {entries_words(list(effects.committed))}")
-        for read in effects.reads:
-            self.say(f"{me} read #{read.token} at {read.index}")
-        seat.deadline = effects.deadline

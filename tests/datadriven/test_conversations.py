@@ -7,13 +7,21 @@ from pathlib import Path
 import pytest
 from tests.datadriven.conversation import Conversation
 
+from coterie.core.protocols import PROTOCOLS
+
 HERE = Path(__file__).parent
-FILES = sorted(path.relative_to(HERE).as_posix() for path in HERE.glob("*/*.txt"))
+BOTH = "both"
+"""The folder whose conversations go the same way in every protocol."""
+RUNS = [
+    (path.relative_to(HERE).as_posix(), protocol)
+    for path in sorted(HERE.glob("*/*.txt"))
+    for protocol in (PROTOCOLS if path.parent.name == BOTH else (path.parent.name,))
+]
 
 
-def replay(path: Path) -> str:
+def replay(path: Path, protocol: str) -> str:
     """The file as it should read: its comments and commands, with the output that they give now."""
-    conversation = Conversation(path.parent.name)
+    conversation = Conversation(protocol, promises=path.parent.name == BOTH)
     result: list[str] = []
     output: list[str] = []
     skipping = False
@@ -35,13 +43,13 @@ def replay(path: Path) -> str:
 
 
 def test_there_are_conversations_to_check() -> None:
-    assert len(FILES) >= 8
+    assert len(RUNS) >= 8
 
 
-@pytest.mark.parametrize("name", FILES)
-def test_the_conversation_goes_as_written(name: str, request: pytest.FixtureRequest) -> None:
+@pytest.mark.parametrize(("name", "by"), RUNS)
+def test_the_conversation_goes_as_written(name: str, by: str, request: pytest.FixtureRequest) -> None:
     path = HERE / name
-    now = replay(path)
-    if request.config.getoption("--rewrite", default=False):
+    now = replay(path, by)
+    if request.config.getoption("--rewrite", default=False) and by in (path.parent.name, PROTOCOLS[0]):
         path.write_text(now)
     assert path.read_text() == now

@@ -1,13 +1,16 @@
-"""What an engine makes of messages that no right member sends: these are Raft's."""
+"""What an engine says that is Raft's own: of messages no right member sends, and of quorums that Raft alone refuses."""
 
 from __future__ import annotations
 
 import pytest
 from tests.contract.engine.cluster import Cluster
+from tests.contract.engine.test_administration import Office
 
 from coterie.core.errors import SafetyViolation
 from coterie.core.messages import Append, VoteReply
 from coterie.core.types import NO_EPOCH, Epoch
+from coterie.engine.admin_requests import ChangeQuorums
+from coterie.engine.protocol import FailureCode
 
 
 def test_a_broken_safety_rule_ends_the_node() -> None:
@@ -29,3 +32,9 @@ def test_a_stray_vote_changes_nothing() -> None:
     engine.receive(cluster.now, other, VoteReply(Epoch(0, 0), True))
     cluster.run(300)
     assert cluster.leaders() == [leader]
+
+
+def test_quorums_that_elect_must_meet_each_other() -> None:
+    failure = Office().refused(ChangeQuorums(0, phase_1=1))
+    assert failure.code == FailureCode.UNSAFE
+    assert "n1 could elect a leader while n2 elect another" in failure.message
