@@ -27,6 +27,7 @@ COMMANDS = (
     "bench",
     "node",
     "disk",
+    "lab",
 )
 """Each is a module of this package with a function, or a `typer.Typer` named `app`, under the same name."""
 MODULES = {"range": "scan"}

@@ -1,0 +1,1 @@
+"""Experiments with the protocols that ship: seen, not simulated for speed or scale (that is `sim/`)."""

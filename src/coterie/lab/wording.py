@@ -1,0 +1,176 @@
+"""How messages, writes and memberships are told on a drawing: in each protocol's words, short enough for an arrow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from coterie.core.messages import (
+    Accept,
+    Accepted,
+    Append,
+    AppendReply,
+    Canvass,
+    CanvassReply,
+    Message,
+    Nack,
+    Prepare,
+    PreVote,
+    PreVoteReply,
+    Promise,
+    ReadIndex,
+    ReadIndexReply,
+    RequestVote,
+    TimeoutNow,
+    VoteReply,
+)
+from coterie.core.records import Put, Record, SaveHardState, Truncate
+from coterie.core.replica import RoleChange
+from coterie.core.state import membership_of
+from coterie.core.types import Entry, EntryKind, Epoch, Index, MemberId, Membership, Role
+
+ANSWERS = (PreVoteReply, VoteReply, AppendReply, CanvassReply, Promise, Accepted, Nack, ReadIndexReply)
+"""Messages that answer another one: drawn with a broken line."""
+
+
+def name(member: MemberId) -> str:
+    """Members of a scenario have ids 1, 2, ... and these names."""
+    return f"n{member}"
+
+
+def ballot(epoch: Epoch) -> str:
+    """A term as `2`, a ballot as `2.n1`."""
+    return f"{epoch.round}.{name(epoch.node)}" if epoch.node else str(epoch.round)
+
+
+def reign(epoch: Epoch) -> str:
+    """The epoch with the protocol's word for it: a ballot names its owner, a term does not."""
+    return f"ballot {ballot(epoch)}" if epoch.node else f"term {epoch.round}"
+
+
+def membership_words(membership: Membership) -> str:
+    """`n1 n2 n3`; while joint, the new voters and the old: `n1 n2 n4 and n1 n2 n3`; learners behind a plus."""
+    text = _names(membership.voters)
+    if membership.outgoing:
+        text = f"{text} and {_names(membership.outgoing)}"
+    return text + (f" + {_names(membership.learners)}" if membership.learners else "")
+
+
+def _names(members: Iterable[MemberId]) -> str:
+    return " ".join(name(member) for member in members)
+
+
+def entry_words(entry: Entry) -> str:
+    """`3:x=1`, `2:no-op`, `4:joint`."""
+    if entry.kind is EntryKind.COMMANDS:
+        return f"{entry.index}:{entry.payload.decode()}"
+    if entry.kind is EntryKind.MEMBERSHIP:
+        return f"{entry.index}:{'joint' if membership_of(entry).outgoing else 'members'}"
+    return f"{entry.index}:{'no-op' if entry.kind is EntryKind.NOOP else 'settings'}"
+
+
+def entries_words(entries: Sequence[Entry]) -> str:
+    """One entry after the other."""
+    return " ".join(entry_words(entry) for entry in entries)
+
+
+def held_words(entries: Iterable[Entry]) -> str:
+    """Entries with the epoch that each was written in: `3@1:x=1`, `3@1.n1:x=1`."""
+    return " ".join(entry_words(entry).replace(":", f"@{ballot(entry.epoch)}:", 1) for entry in entries)
+
+
+def message_words(message: Message) -> str:
+    """What stands on the message's arrow."""
+    return _raft(message) or _paxos(message) or _shared(message)
+
+
+def _granted(granted: bool) -> str:
+    return "yes" if granted else "no"
+
+
+def _position(index: Index, epoch: Epoch) -> str:
+    """An entry by index and epoch: `3@2` is the third, of term 2."""
+    return f"{index}@{ballot(epoch)}"
+
+
+def _raft(message: Message) -> str:
+    if isinstance(message, PreVote):
+        return f"PreVote term {message.epoch.round}, log {_position(message.last_index, message.last_epoch)}"
+    if isinstance(message, PreVoteReply):
+        return f"PreVote: {_granted(message.granted)}"
+    if isinstance(message, RequestVote):
+        return f"RequestVote term {message.epoch.round}, log {_position(message.last_index, message.last_epoch)}"
+    if isinstance(message, VoteReply):
+        return f"Vote term {message.epoch.round}: {_granted(message.granted)}"
+    if isinstance(message, Append):
+        what = entries_words(message.entries) or "empty"
+        return (
+            f"AppendEntries {what}, after {_position(message.prev_index, message.prev_epoch)}, commit {message.commit}"
+        )
+    if isinstance(message, AppendReply) and message.accepted:
+        return f"matches to {message.index}"
+    if isinstance(message, AppendReply):
+        return f"no match at {message.index}, perhaps at {message.hint_index}"
+    return ""
+
+
+def _paxos(message: Message) -> str:
+    if isinstance(message, Canvass):
+        return f"Canvass round {message.round}"
+    if isinstance(message, CanvassReply):
+        return f"Canvass: {_granted(message.granted)}"
+    if isinstance(message, Prepare):
+        return f"Prepare({ballot(message.epoch)}) from slot {message.first}"
+    if isinstance(message, Promise):
+        told = f"accepted {held_words(message.entries)}" if message.entries else "nothing to tell"
+        return f"Promise({ballot(message.epoch)}), {told}"
+    if isinstance(message, Accept):
+        after = f"after {message.prev_index}, commit {message.commit}"
+        return f"Accept({ballot(message.epoch)}) {entries_words(message.entries) or 'empty'}, {after}"
+    if isinstance(message, Accepted):
+        if message.accepted:
+            return f"Accepted({ballot(message.epoch)}) to {message.index}"
+        return f"Gap: vouches to {message.vouched} only"
+    if isinstance(message, Nack):
+        return f"Nack, promised {ballot(message.epoch)}"
+    return ""
+
+
+def _shared(message: Message) -> str:
+    if isinstance(message, ReadIndex):
+        return "ReadIndex"
+    if isinstance(message, ReadIndexReply):
+        return f"read at {message.index}" if message.index else "cannot say"
+    if isinstance(message, TimeoutNow):
+        return "TimeoutNow"
+    return type(message).__name__
+
+
+def write_words(records: Sequence[Record]) -> str:
+    """What a write to the disk keeps: `term 2, vote n1`, `ballot 2.n1`, `truncate from 3`, `3:x=1`."""
+    return ", ".join(_record_words(record) for record in records)
+
+
+def _record_words(record: Record) -> str:
+    if isinstance(record, SaveHardState):
+        vote = f", vote {name(record.state.vote)}" if record.state.vote else ""
+        return f"{reign(record.state.epoch)}{vote}"
+    if isinstance(record, Put):
+        return entries_words(record.entries)
+    if isinstance(record, Truncate):
+        return f"truncate from {record.first}"
+    return type(record).__name__
+
+
+def role_words(change: RoleChange) -> str:
+    """What a member has become."""
+    if change.role is Role.LEADER:
+        return f"leads {reign(change.epoch)}"
+    if change.removed:
+        return "is removed"
+    if change.role is Role.PRE_CANDIDATE:
+        return "misses a leader"
+    if change.role is Role.CANDIDATE:
+        return f"candidate, {reign(change.epoch)}"
+    if change.leader:
+        return f"follows {name(change.leader)}"
+    return "follows nobody" + (f", {reign(change.epoch)}" if change.epoch.round else "")
