@@ -10,8 +10,9 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
+import msgspec
+
 from coterie.core.config import MILLISECOND
-from coterie.core.leading.membership import encode
 from coterie.core.messages import Message
 from coterie.core.types import NO_EPOCH, Entry, EntryKind, Member, MemberId, Membership, MembershipChange, Nanos, Role
 from coterie.lab.clockwork import Clockwork
@@ -43,7 +44,7 @@ class Sequence:
         self._links = Links(self._clockwork, [name(i) for i in ids], self._dice)
         members = tuple(described(i) for i in ids[:voters])
         membership = Membership(members, tuple(member.id for member in members))
-        first = Entry(1, NO_EPOCH, EntryKind.MEMBERSHIP, 0, encode(membership))
+        first = Entry(1, NO_EPOCH, EntryKind.MEMBERSHIP, 0, msgspec.msgpack.encode(membership))
         self.desks: dict[str, Desk] = {}
         for i in ids:
             disk = Disk(self._clockwork, name(i), (first,) if i <= voters else ())

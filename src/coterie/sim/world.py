@@ -105,7 +105,7 @@ class World:
         self._cluster = cluster_id(first[0])
         self._config = config
         if options.faults:
-            payload = msgspec.msgpack.encode(options.settings)
+            payload = msgspec.msgpack.encode(msgspec.structs.replace(options.settings, serial=1))
             first.append(Entry(2, NO_EPOCH, EntryKind.SETTINGS, 0, payload))
         self.nodes = {m.id: Node(m, self._cluster, config, self, first) for m in members}
         self._by_name = {node.member.name: node for node in self.nodes.values()}
