@@ -97,3 +97,34 @@ def test_a_snapshot_stops_entries_and_no_late_refusal_starts_them_again() -> Non
     progress.accepted(30)
     progress.become_replicate()
     assert (progress.mode, progress.match, progress.next, progress.open) == (Mode.REPLICATE, 30, 31, True)
+
+
+def replicating(match: int, following: int) -> Progress:
+    progress = Progress(ReplicaConfig(), match + 1, 0)
+    progress.accepted(match)
+    progress.sent(following - 1, 1)
+    return progress
+
+
+def test_a_follower_that_forgot_for_what_it_vouches_is_sent_that_again_also_below_match() -> None:
+    progress = replicating(match=9, following=13)
+    assert progress.rewind(12, 3)
+    assert (progress.mode, progress.next, progress.match) == (Mode.PROBE, 4, 9)
+
+
+def test_one_that_forgets_twice_is_sent_it_twice() -> None:
+    progress = replicating(match=9, following=13)
+    assert progress.rewind(12, 3)
+    progress.accepted(4)
+    assert (progress.mode, progress.next) == (Mode.REPLICATE, 5)
+    assert progress.rewind(4, 2)
+    assert (progress.mode, progress.next) == (Mode.PROBE, 3)
+
+
+def test_a_late_word_of_a_gap_that_is_filled_rewinds_nothing() -> None:
+    progress = replicating(match=9, following=13)
+    assert not progress.rewind(6, 3)
+    assert not progress.rewind(13, 3), "what was not sent"
+    assert progress.rewind(12, 10)
+    assert not progress.rewind(9, 3), "the answer to another message than the one that probes"
+    assert (progress.next, progress.match) == (11, 9)

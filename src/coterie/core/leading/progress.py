@@ -109,9 +109,9 @@ class Progress:
         """It took nothing after `prev`, for it vouches only up to `vouched` (Multi-Paxos): go back to there, below
         `match` too, for what it vouched for is forgotten when its process ends (what it holds is not). Returns False
         for an answer that is out of date."""
-        if self.mode is Mode.SNAPSHOT or not self.match <= prev < self.next or vouched >= prev:
+        if self.mode is Mode.SNAPSHOT or not vouched < prev < self.next:
             return False
-        if self.mode is Mode.PROBE and prev != self.next - 1:
+        if prev < self.next - 1 and (self.mode is Mode.PROBE or prev < self.match < self.next):
             return False
         self._enter(Mode.PROBE)
         self.next = vouched + 1
