@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from tests.mutants.groups_and_states import ROWS
+from tests.mutants.paxos import PAXOS_ROWS
 from tests.mutants.planting import SAFETY, planted
 from tests.mutants.quorum_sizes import QUORUM_ROWS
 
@@ -347,7 +348,7 @@ FIRST_ROWS: Final = (
     ),
 )
 
-MUTANTS: Final = FIRST_ROWS + ROWS + QUORUM_ROWS
+MUTANTS: Final = FIRST_ROWS + ROWS + QUORUM_ROWS + PAXOS_ROWS
 
 CONTROLS: Final = (
     planted("K0", "nothing is changed", [], frozenset()),

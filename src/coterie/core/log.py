@@ -192,12 +192,16 @@ class Log:
 
     def rebase(self, base: SnapshotMeta) -> None:
         """Forget the entries up to `base.index`, whatever the log holds there: a snapshot, durable already, has what
-        was chosen (Multi-Paxos: it need not be what this member accepted). The entries after it stay as they are, and
-        durable if they were: what was accepted may be what was chosen. Where none would stay, `reset` is meant."""
+        was chosen (Multi-Paxos: it need not be what this member accepted). The entries after it stay as they are: what
+        was accepted may be what was chosen. Where none would stay, `reset` is meant."""
         if not self.base_index < base.index < self.last_index:
             raise SafetyViolation(
                 f"the log is to begin after entry {base.index}, but it holds {self.base_index + 1} to {self.last_index}"
             )
+        # Until the record is durable, the disk still holds what this member accepted there, chosen or not.
+        self.durable_index = min(self.durable_index, self.base_index)
+        self._written = deque((mark, min(index, self.base_index)) for mark, index in self._written)
+        self._dirty = True
         self._begin_after(base)
 
     def _begin_after(self, base: SnapshotMeta) -> None:

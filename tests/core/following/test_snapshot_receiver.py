@@ -285,7 +285,15 @@ def test_the_driver_may_not_answer_for_what_it_was_not_given() -> None:
         node.replica.snapshot_received(0, snapshot(9))
     node.offer(snapshot(9))
     with pytest.raises(ValueError, match="no snapshot at 8"):
-        node.replica.snapshot_failed(0, snapshot(8), "")
+        node.replica.snapshot_received(0, snapshot(8))
+
+
+def test_that_a_snapshot_failed_which_another_took_the_place_of_is_no_news() -> None:
+    node = OneMember((first(),), applied=1)
+    node.offer(snapshot(9), offset=0)
+    node.replica.snapshot_failed(0, snapshot(8), "no space")
+    assert node.drain().send == []
+    node.replica.snapshot_received(0, snapshot(9))
 
 
 # -- the driver's own ------------------------------------------------------------------------

@@ -22,6 +22,8 @@ class Incoming(msgspec.Struct):
     epoch: Epoch
     snapshot: Snapshot
     round: int
+    since: Nanos
+    """When the newest bytes came."""
     came: int = 0
     """Handed out to the driver."""
     kept: int = 0
@@ -64,27 +66,28 @@ class SnapshotReceiver:
             return
         incoming = self._incoming
         if incoming is None or incoming.sender != sender or incoming.snapshot != (m.meta, m.size):
-            if incoming is not None and self._outlives(incoming, sender, m):
+            if incoming is not None and self._outlives(now, incoming, sender, m):
                 state.outbox.affirm(sender, InstallSnapshotReply(m.epoch, m.meta.index, 0, False, m.round, now))
                 return
             # Another member's snapshot of the same state need not be the same bytes: begin anew.
-            incoming = self._incoming = Incoming(sender, m.epoch, Snapshot(m.meta, m.size), m.round)
+            incoming = self._incoming = Incoming(sender, m.epoch, Snapshot(m.meta, m.size), m.round, now)
         incoming.epoch, incoming.round = m.epoch, m.round
         if now < self._not_before:
             return
         end = m.offset + len(m.data)
         if m.data and m.offset == incoming.came and end <= m.size:
             self.chunks.append(SnapshotChunk(m.meta, m.size, m.offset, m.data))
-            incoming.came = end
+            incoming.came, incoming.since = end, now
             return  # It is acknowledged when the driver has written it: see `kept`.
         state.outbox.affirm(sender, incoming.reply(now))
 
-    @staticmethod
-    def _outlives(incoming: Incoming, sender: MemberId, m: InstallSnapshot) -> bool:
-        """Whether what is under way stays, though a chunk of another snapshot came: it is being checked, or
-        the chunk is late (a leader goes on to newer ones only)."""
+    def _outlives(self, now: Nanos, incoming: Incoming, sender: MemberId, m: InstallSnapshot) -> bool:
+        """Whether what is under way stays, though a chunk of another snapshot came: it is being checked, the chunk
+        is late (a leader goes on to newer ones only), or several lend one at a time."""
         if incoming.complete:
             return True
+        if m.epoch == NO_EPOCH and incoming.sender != sender:
+            return now - incoming.since < self._state.config.election_timeout
         return (incoming.sender, incoming.epoch) == (sender, m.epoch) and m.meta.index < incoming.snapshot.meta.index
 
     def _decline(self, now: Nanos, sender: MemberId, m: InstallSnapshot) -> None:
@@ -119,6 +122,8 @@ class SnapshotReceiver:
         state, incoming = self._state, self._awaited(meta)
         self._incoming = None
         self._failures = 0
+        if incoming.epoch == NO_EPOCH and state.role is Role.LEADER:
+            return  # It has been elected meanwhile without: its log has, or decides anew, all that was chosen.
         if meta.index > state.commit and (incoming.epoch == NO_EPOCH or not state.holds(meta)):
             if state.role is Role.LEADER:
                 state.outbox.raise_alarm(
@@ -135,7 +140,9 @@ class SnapshotReceiver:
 
     def failed(self, now: Nanos, meta: SnapshotMeta) -> None:
         """It could not be kept. Say that nothing is here, and take nothing for a while: it would fail again."""
-        state, incoming = self._state, self._awaited(meta)
+        state, incoming = self._state, self._incoming
+        if incoming is None or incoming.snapshot.meta != meta:
+            return  # Another one took its place meanwhile.
         self._incoming = None
         self._not_before = now + (state.config.election_timeout << min(self._failures, MAX_BACKOFF_DOUBLINGS))
         self._failures += 1
