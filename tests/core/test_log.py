@@ -143,7 +143,6 @@ class LogMachine(RuleBasedStateMachine):
         log = self.log
         assert log._cache == [e for e in self.model if e.index >= log._cache_first]
         assert log._cached_bytes == sum(len(e.payload) for e in log._cache)
-        assert log._cache_first <= max(log.durable_index, log.base_index) + 1
 
     @invariant()
     def once_the_disk_is_idle_all_of_it_is_durable(self) -> None:
