@@ -18,6 +18,7 @@ def protocol(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "protocol" in metafunc.fixturenames:
+    given = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
+    if "protocol" in metafunc.fixturenames and not any("protocol" in names for names in given):
         once = metafunc.definition.get_closest_marker("any_protocol") is not None
         metafunc.parametrize("protocol", PROTOCOLS[:1] if once else PROTOCOLS, indirect=True)
