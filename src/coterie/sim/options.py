@@ -35,11 +35,13 @@ FAULTS: Final = (
     "lease",
     "wipe",
     "restore",
+    "partial",
 )
-OLD_FAULTS: Final = 14
-"""The classes up to here are drawn from one stream, later ones from another: so a new one leaves old seeds as they
-were, but for itself."""
 """Every fault class. All at once hides bugs that one alone would show, so a seed takes a subset."""
+OLD_FAULTS: Final = 14
+LATER_FAULTS: Final = 20
+"""The classes up to the one are drawn from one stream, up to the other from a second, and each one after it from its
+own: so a new one leaves old seeds as they were, but for itself."""
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,12 +92,16 @@ def choose(seed: int, *, nodes: int | None = None, duration: Nanos = 30 * SECOND
     rng = stream(seed, "options")
     size = rng.choice((3, 3, 3, 3, 3, 3, 5, 5, 4, 1 if seed % 3 == 0 else 2))
     more = stream(seed, "more options")
-    old, new = FAULTS[:OLD_FAULTS], FAULTS[OLD_FAULTS:]
+    old, new, newest = FAULTS[:OLD_FAULTS], FAULTS[OLD_FAULTS:LATER_FAULTS], FAULTS[LATER_FAULTS:]
     subset = tuple(f for f in old if rng.randrange(100) < (85 if f == "crash" else 50))
     subset += tuple(f for f in new if more.getrandbits(1))
+    subset += tuple(f for f in newest if stream(seed, f"option {f}").getrandbits(1))
     single = (rng.choice(old),)
-    if more.randrange(len(FAULTS)) < len(new):
+    if more.randrange(LATER_FAULTS) < len(new):
         single = (more.choice(new),)
+    for fault in newest:
+        if stream(seed, f"single {fault}").randrange(len(FAULTS)) == 0:
+            single = (fault,)
     if seed % 10 == 0:
         subset = ()
     elif seed % 10 == 5:
