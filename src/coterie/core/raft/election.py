@@ -91,14 +91,15 @@ class RaftElection(Election):
         state = self._state
         current = state.role is Role.PRE_CANDIDATE and m.asked.round == state.epoch.round + 1
         self._canvassed(now, sender, m.epoch, m.asked, m.granted)
-        if not (m.behind and current):
+        if not current:
             return
-        if m.epoch == state.epoch and m.epoch >= m.asked:
+        if state.role is Role.PRE_CANDIDATE:
+            if m.behind:
+                self._refusals[sender] = (m.last_epoch, m.last_index)
+            self._pull(now)
+        elif m.behind and m.epoch == state.epoch:
             # It was refused for the epoch, too. That is raised now (by `_canvassed`): ask again at once.
             self._ask_again(now)
-        elif state.role is Role.PRE_CANDIDATE:
-            self._refusals[sender] = (m.last_epoch, m.last_index)
-            self._pull(now)
 
     # -- a log that is behind (`pull.py`) ------------------------------------------------------
 
@@ -154,6 +155,7 @@ class RaftElection(Election):
         self._stop_pulling()
         if leader != NOBODY:
             self._no_help.clear()
+            self._puller.heard_leader()
             self._insists = False
 
     @property

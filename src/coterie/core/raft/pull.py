@@ -17,6 +17,13 @@ if its epoch does: to forget it would be to vote twice (Raft 5.2).
 *Only a newer log cuts.* The source's last (epoch, index) is compared with one's own at the moment when a chunk is
 taken, not when it was asked for. Otherwise a late chunk would erase what was acknowledged to a leader since then.
 
+*What was acknowledged in the present epoch stays.* A log that is newer than ours may still contradict what the present
+epoch's leader sent: ours ends with older entries that this leader has, too, and the source's with those of a leader in
+between. So entries are cut off only for a source whose last one is of the present epoch, for then its log is the
+beginning of that leader's; or in an epoch that the pull itself began, in which nothing was acknowledged. A quorum
+misses a leader, so nobody is disturbed by it. Otherwise a leader's idea of what this member holds would be wrong, and
+it could never be repaired; and a crash, after which leader and questions are forgotten, would let a late chunk in.
+
 *A leader ends it.* Once one is heard, or a vote is given, or the epoch changes, what still comes is dropped.
 
 *Taking is not acknowledging.* Nobody counts a pulled entry as a copy, before a leader's `Append` vouches for it.
@@ -31,7 +38,7 @@ import msgspec
 from coterie.core.messages import Pull, Suffix
 from coterie.core.raft.follower import Follower
 from coterie.core.raft.state import RaftState
-from coterie.core.types import Entry, Index, Mark, MemberId, Nanos
+from coterie.core.types import NO_EPOCH, Entry, Epoch, Index, Mark, MemberId, Nanos
 
 
 class UnderWay(msgspec.Struct):
@@ -66,6 +73,8 @@ class Puller:
         self._stream = stream
         self._request = 0
         self._under_way: UnderWay | None = None
+        self._began: Epoch = NO_EPOCH
+        """The epoch that a pull of ours began, if no leader was heard since: nothing was acknowledged in it."""
 
     @property
     def source(self) -> MemberId | None:
@@ -79,6 +88,10 @@ class Puller:
     def end(self) -> None:
         """Whatever still comes is dropped."""
         self._under_way = None
+
+    def heard_leader(self) -> None:
+        """What it sends will be acknowledged."""
+        self._began = NO_EPOCH
 
     def _ask(self, now: Nanos, source: MemberId, prev: Index) -> None:
         self._request += 1
@@ -117,19 +130,22 @@ class Puller:
         pull, log = self._under_way, self._state.log
         if pull is None or (sender, m.request) != (pull.source, pull.request):
             return Outcome.NOTHING
-        newest = (m.last_epoch, m.last_index)
-        if newest <= (log.last_epoch, log.last_index):
-            # Not newer than ours (any more): where it differs it may contradict what was acknowledged since it was
-            # sent, so nothing of it may be taken. Nor is that needed.
+        if not self._is_newer(m):
             self.end()
             return Outcome.COMPLETE
         before = pull.prev
         if log.epoch_at(m.prev_index) == m.prev_epoch:
+            if not self._may_take(m):
+                state = self._state
+                state.enter_epoch(Epoch(state.epoch.round + 1, 0))
+                self._began = state.epoch
+                self._ask(now, sender, before)  # What was asked in the epoch before may be older than it looks.
+                return Outcome.NOTHING
             self._stream.take(self._state.name(sender), m.entries)
             after = m.prev_index + len(m.entries)
         else:
             after, _ = log.last_at_most(m.prev_index, m.prev_epoch)
-        if (log.last_epoch, log.last_index) >= newest:
+        if not self._is_newer(m):
             self.end()
             return Outcome.COMPLETE
         if after == before:
@@ -137,6 +153,21 @@ class Puller:
             return Outcome.FAILED
         self._ask(now, sender, after)
         return Outcome.MOVED if m.entries or after < before else Outcome.NOTHING
+
+    def _is_newer(self, m: Suffix) -> bool:
+        """Whether the source's log was newer, when it sent this, than ours is now.
+
+        If not, then where it differs from ours it may contradict what was acknowledged and committed since: nothing of
+        it may be taken, nor is that needed.
+        """
+        log = self._state.log
+        return (m.last_epoch, m.last_index) > (log.last_epoch, log.last_index)
+
+    def _may_take(self, m: Suffix) -> bool:
+        """Whether the entries contradict nothing that was acknowledged in the present epoch."""
+        if self._state.epoch in (m.last_epoch, self._began):
+            return True
+        return all(self._state.log.epoch_at(entry.index) in (None, entry.epoch) for entry in m.entries)
 
     def answer(self, sender: MemberId, m: Pull) -> None:
         """Send what our log has after the entry asked for, or where it may agree with the asker's."""
