@@ -18,6 +18,7 @@ from coterie.core.messages import (
     Message,
     PreVote,
     PreVoteReply,
+    Pull,
     ReadIndex,
     ReadIndexReply,
     RequestVote,
@@ -25,6 +26,7 @@ from coterie.core.messages import (
     SessionClose,
     SessionKeep,
     SessionOpen,
+    Suffix,
     VoteReply,
     decode,
     decode_segments,
@@ -47,13 +49,15 @@ commands = st.one_of(
 segments = st.builds(Segment, numbers, numbers, numbers, st.lists(commands, max_size=4).map(tuple))
 messages: st.SearchStrategy[Message] = st.one_of(
     st.builds(PreVote, epochs, numbers, epochs),
-    st.builds(PreVoteReply, epochs, epochs, st.booleans()),
+    st.builds(PreVoteReply, epochs, epochs, st.booleans(), st.booleans(), numbers, epochs),
     st.builds(RequestVote, epochs, numbers, epochs, st.booleans()),
     st.builds(VoteReply, epochs, st.booleans()),
     st.builds(Append, epochs, numbers, epochs, entries, numbers, numbers, nanos, nanos),
     st.builds(AppendReply, epochs, st.booleans(), numbers, numbers, epochs, numbers, nanos),
     st.builds(ReadIndex, epochs, numbers),
     st.builds(ReadIndexReply, epochs, numbers, numbers),
+    st.builds(Pull, epochs, numbers, numbers, epochs),
+    st.builds(Suffix, epochs, numbers, numbers, epochs, entries, numbers, epochs),
     st.builds(Forward, segments),
     st.builds(ForwardRefused, numbers, numbers, numbers, numbers, numbers),
 )
@@ -71,6 +75,11 @@ def test_what_goes_in_comes_out(message: Message) -> None:
     data = encode(message)
     assert decode(data) == message
     assert decode(memoryview(data)) == message
+
+
+def test_a_refusal_that_does_not_say_whether_it_is_for_the_log_alone_is_taken_for_one_that_is_not() -> None:
+    older = msgspec.msgpack.encode([2, [3, 0], [4, 0], False])
+    assert decode(older) == PreVoteReply(Epoch(3, 0), Epoch(4, 0), False, behind=False)
 
 
 @given(st.lists(segments, max_size=4))

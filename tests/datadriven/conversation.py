@@ -123,8 +123,10 @@ class Conversation(World):
         self.start(member)
 
     def do_crash(self, words: list[str], options: dict[str, str]) -> None:
-        """crash n1: the process dies; what its disk had not finished is lost. What it has sent still travels."""
+        """crash n1 [records=1]: the process dies; what its disk had not finished is lost, but for the first records of
+        the batch under way. What it has sent still travels."""
         seat = self.seats[number(words[0])]
+        seat.disk.perform_part(int(options.get("records", "0")))
         seat.replica = None
         seat.disk.batches = []
         seat.disk.part = None

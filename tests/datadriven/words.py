@@ -13,7 +13,10 @@ from coterie.core.messages import (
     InstallSnapshotReply,
     Message,
     Prepare,
+    PreVoteReply,
     Promise,
+    Pull,
+    Suffix,
 )
 from coterie.core.records import Compact, Put, Record, Reset, SaveHardState, Truncate
 from coterie.core.replica import Accepted, Lost, Outcome, Refused, Transferred
@@ -159,6 +162,17 @@ def message_words(sender: int, to: int, message: Message) -> str:
     if isinstance(message, InstallSnapshotReply):
         state = "installed" if message.installed else f"holds {message.offset}"
         return f"{head} epoch={epoch_word(message.epoch)} snapshot={message.index} {state} round={message.round}"
+    if isinstance(message, PreVoteReply):
+        answer = "granted" if message.granted else "refused"
+        if message.behind:
+            answer += f" for the log alone, which ends with {message.last_index}@{epoch_word(message.last_epoch)} here"
+        return f"{head} epoch={epoch_word(message.epoch)} asked={epoch_word(message.asked)} {answer}"
+    if isinstance(message, Pull | Suffix):
+        place = f"request={message.request} prev={message.prev_index}@{epoch_word(message.prev_epoch)}"
+        if isinstance(message, Suffix):
+            place += f" last={message.last_index}@{epoch_word(message.last_epoch)}"
+            place += f" [{entries_words(message.entries)}]" if message.entries else " none"
+        return f"{head} epoch={epoch_word(message.epoch)} {place}"
     fields = [head]
     for field in message.__struct_fields__:
         value = getattr(message, field)

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from coterie.core.types import Entry, Epoch, Index, MemberId, Nanos, SnapshotMeta, Token
+from coterie.core.types import NO_EPOCH, Entry, Epoch, Index, MemberId, Nanos, SnapshotMeta, Token
 
 
 class PreVote(msgspec.Struct, frozen=True, array_like=True, tag=1):
@@ -29,6 +29,12 @@ class PreVoteReply(msgspec.Struct, frozen=True, array_like=True, tag=2):
     asked: Epoch
     """The epoch of the `PreVote` that this answers, so that a late answer counts for nothing."""
     granted: bool
+    behind: bool = False
+    """A refusal for the log alone: the sender misses a leader, too, and would grant it but for the asker's log (and an
+    epoch that has passed)."""
+    last_index: Index = 0
+    """If `behind`: of the sender's last entry."""
+    last_epoch: Epoch = NO_EPOCH
 
 
 class RequestVote(msgspec.Struct, frozen=True, array_like=True, tag=3):
@@ -298,6 +304,36 @@ class Nack(msgspec.Struct, frozen=True, array_like=True, tag=21):
     """The ballot promised."""
 
 
+class Pull(msgspec.Struct, frozen=True, array_like=True, tag=22):
+    """Raft's, in a partial partition: 'send me what your log has after this entry'. From a member that reaches a quorum
+    and was refused for its log alone (`raft/pull.py`). Leaves only when the epoch is durable."""
+
+    epoch: Epoch
+    """The asker's: no lower than that of whom it asks, as far as it knows."""
+    request: int
+    """Number of the question; asked again, it keeps it."""
+    prev_index: Index
+    prev_epoch: Epoch
+    """Of the asker's own entry at `prev_index`."""
+
+
+class Suffix(msgspec.Struct, frozen=True, array_like=True, tag=23):
+    """Answers a `Pull` with entries, bounded by `max_append_bytes`. They are nobody's word but the sender's log: they
+    say nothing of what is committed, and taking them acknowledges nothing."""
+
+    epoch: Epoch
+    """That of the `Pull`; or the sender's own, if it is higher: then there is nothing but that."""
+    request: int
+    prev_index: Index
+    """As in the `Pull`, if the sender holds that entry. If not, there are no entries, and this is the highest position
+    at which the logs may still agree; or, above what was asked, the one after which the sender's log begins."""
+    prev_epoch: Epoch
+    entries: tuple[Entry, ...]
+    last_index: Index
+    """Of the sender's last entry when this was sent."""
+    last_epoch: Epoch
+
+
 Acknowledgement: TypeAlias = AppendReply | Accepted
 
 Message: TypeAlias = (
@@ -322,6 +358,8 @@ Message: TypeAlias = (
     | Accept
     | Accepted
     | Nack
+    | Pull
+    | Suffix
 )
 
 _encoder = msgspec.msgpack.Encoder()

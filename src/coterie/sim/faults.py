@@ -84,6 +84,7 @@ class Faults:
             "delay": self._slow_link,
             "partition": self._partition,
             "depose": self._depose,
+            "partial": self._part,
             "crash": self._crash,
             "pause": self._pause,
             "slow-disk": self._slow_disk,
@@ -133,13 +134,7 @@ class Faults:
 
     def _partition(self, rng: random.Random) -> None:
         pairs = self._pairs(rng)
-        self._network.cut(pairs)
-
-        def mend() -> None:
-            if self._on:
-                self._network.mend(pairs)
-
-        self._schedule.after(self._duration(rng), "mend", mend)
+        self._cut_for(self._duration(rng), pairs)
 
     def _depose(self, rng: random.Random) -> None:
         """Cut the leader off for about as long as the others need to elect the next one, which may be cut off
@@ -153,18 +148,12 @@ class Faults:
         pairs = [(other, one) for one, other in cut]
         if rng.randrange(4):
             pairs += cut  # else it hears nobody, and is heard
-        self._network.cut(pairs)
         if rng.randrange(3) == 0:
             # A firewall refuses new connections, and they think that its process is gone.
             delay = rng.randrange(self._options.election_timeout)
             self._schedule.after(delay, "firewall", lambda: self._refuse(leader, [other for _, other in cut]))
-
-        def mend() -> None:
-            if self._on:
-                self._network.mend(pairs)
-
         timeout = self._options.election_timeout
-        self._schedule.after(rng.randrange(timeout, timeout * 5), "mend", mend)
+        self._cut_for(rng.randrange(timeout, timeout * 5), pairs)
 
     def _refuse(self, leader: MemberId, others: list[MemberId]) -> None:
         for member in self._members:
@@ -192,6 +181,43 @@ class Faults:
         middle = size // 2
         bridge = ids[middle] if shape == "bridge" and size > 2 else NOBODY
         return [(a, b) for a, b in every if bridge not in (a, b) and (place[a] < middle) != (place[b] < middle)]
+
+    def _part(self, rng: random.Random) -> None:
+        """A partial partition (OmniPaxos, section 2): a chain, or a star, whose centre alone reaches a quorum. In half
+        of the stars the leader is gone, too, and the centre has fallen behind before: the constrained election."""
+        ids = [m.id for m in self._members]
+        if len(ids) < 3:
+            return
+        timeout, leader = self._options.election_timeout, self._leader()
+        rng.shuffle(ids)
+        every = [(a, b) for a in ids for b in ids if a != b]
+        place = {member: position for position, member in enumerate(ids)}
+        centre, duration = ids[0], rng.randrange(timeout * 2, timeout * 10)
+        if rng.randrange(3) == 0:
+            self._cut_for(duration, [(a, b) for a, b in every if abs(place[a] - place[b]) > 1])
+            return
+        star = [(a, b) for a, b in every if centre not in (a, b)]
+        if leader in (NOBODY, centre) or rng.getrandbits(1):
+            self._cut_for(duration, star)
+            return
+        behind = rng.randrange(timeout)
+        gone = [(a, b) for a, b in every if leader in (a, b) and centre in (a, b)]
+        self._cut_for(behind + duration, gone)
+
+        def strike() -> None:
+            if self._on:
+                self._cut_for(duration, star)
+
+        self._schedule.after(behind, "star", strike)
+
+    def _cut_for(self, duration: Nanos, pairs: list[tuple[MemberId, MemberId]]) -> None:
+        self._network.cut(pairs)
+
+        def mend() -> None:
+            if self._on:
+                self._network.mend(pairs)
+
+        self._schedule.after(duration, "mend", mend)
 
     def _crash(self, rng: random.Random) -> None:
         power = rng.randrange(4) > 0

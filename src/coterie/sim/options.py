@@ -37,6 +37,7 @@ FAULTS: Final = (
     "wipe",
     "restore",
     "quorums",
+    "partial",
 )
 """Every fault class. All at once hides bugs that one alone would show, so a seed takes a subset."""
 OLD_FAULTS: Final = 14

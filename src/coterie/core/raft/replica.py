@@ -6,7 +6,7 @@ import random
 
 from coterie.core.config import ReplicaConfig
 from coterie.core.following.loans import Loans
-from coterie.core.messages import Accept, Append, Message, PreVote, PreVoteReply, RequestVote, VoteReply
+from coterie.core.messages import Accept, Append, Message, PreVote, PreVoteReply, Pull, RequestVote, Suffix, VoteReply
 from coterie.core.participant import Participant
 from coterie.core.raft.election import RaftElection
 from coterie.core.raft.follower import Follower
@@ -37,7 +37,8 @@ class Raft(Participant):
         now: Nanos,
     ) -> None:
         state = RaftState(own, config, recovered, reader, rng, applied)
-        super().__init__(state, RaftElection(state, now), Follower(state), snapshots, Loans(state, snapshots))
+        stream = Follower(state)
+        super().__init__(state, RaftElection(state, stream, now), stream, snapshots, Loans(state, snapshots))
 
     def _receive(self, now: Nanos, sender: MemberId, message: Message) -> None:
         if isinstance(message, Append):
@@ -49,6 +50,10 @@ class Raft(Participant):
                 self._leadership.roster.stranger(now, sender)
         elif isinstance(message, PreVoteReply):
             self._election.handle_pre_vote_reply(now, sender, message)
+        elif isinstance(message, Pull):
+            self._election.handle_pull(now, sender, message)
+        elif isinstance(message, Suffix):
+            self._election.handle_suffix(now, sender, message)
         elif isinstance(message, RequestVote):
             self._election.handle_request_vote(now, sender, message)
         elif isinstance(message, VoteReply) and self._election.handle_vote_reply(now, sender, message):
