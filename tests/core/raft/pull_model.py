@@ -1,7 +1,7 @@
 """Three members of the shipped Raft, and every order of events around a pull, for the explorer.
 
-*Members* are the shipped replicas, with disks that are quick. They crash, with all that they said durable, or in the
-middle of the batch that a chunk led to.
+*Members* are the shipped replicas, with disks that are quick. One of them may crash, with all that it said durable, or
+in the middle of the batch that a chunk led to.
 
 *Messages* of pulls arrive at any time, again and again, or never: they are a set from which nothing is taken, but for
 what its receiver would ignore for ever. Those of replication come again, too, or are lost; but of what one member
@@ -47,6 +47,8 @@ from coterie.core.raft.replica import Raft
 from coterie.core.types import NO_EPOCH, NOBODY, Entry, EntryKind, Epoch, HardState, MemberId, Nanos, Role
 
 VOTING = (PreVote, PreVoteReply, RequestVote, VoteReply)
+FRAIL: MemberId = 2
+"""Who crashes."""
 Sent: TypeAlias = tuple[MemberId, MemberId, Message]
 Number: TypeAlias = int
 
@@ -94,17 +96,17 @@ class Old(Impatient):
         sent[before:] = [(to, msgspec.structs.replace(x, epoch=m.epoch)) for to, x in sent[before:]]
 
 
-class Greedy(Puller):
-    """Takes from a log that is older, too."""
-
-    def _is_newer(self, m: Suffix) -> bool:
-        return True
-
-
 class Hasty(Puller):
     """Cuts off entries in whatever epoch it is."""
 
     def _may_take(self, m: Suffix) -> bool:
+        return True
+
+
+class Greedy(Hasty):
+    """And takes from a log that is older, too."""
+
+    def _is_newer(self, m: Suffix) -> bool:
         return True
 
 
@@ -259,7 +261,8 @@ class Group:
         crashes: int = 0,
         length: int = 4,
     ) -> None:
-        """`rounds`: the highest epoch; `requests`: questions a pulling member asks in one life; `length`: of logs."""
+        """`rounds`: the highest epoch; `requests`: questions a pulling member asks in one life; `crashes`: of n2, so
+        many in all; `length`: of logs."""
         self.rounds, self.requests, self.length = rounds, requests, length
         self._seats, self._messages = Numbers(), Numbers()
         numbers = []
@@ -306,13 +309,13 @@ class Group:
                     yield words, self._after(state, {c: after_c, v: after_v}, sent)
             if (proposed := self._proposed(candidate)) is not None:
                 yield f"{name(c + 1)} appends an entry", self._after(state, {c: proposed[0]}, proposed[1])
-            if state.crashes:
+            if state.crashes and c == FRAIL - 1:
                 again = self._restarted(candidate)
                 yield f"{name(c + 1)} crashes and starts again", self._after(state, {c: again}, frozenset(), crashed=1)
         for message in state.messages:
             to = self._messages.value(message)[1] - 1
             for words, after, sent, crashed in self._delivered(state.seats[to], message):
-                if crashed <= state.crashes:
+                if crashed <= state.crashes and (not crashed or to == FRAIL - 1):
                     yield words, self._after(state, {to: after}, sent, crashed=crashed)
 
     def _after(self, state: State, seats: dict[int, Number], sent: frozenset[Number], *, crashed: int = 0) -> State:

@@ -17,6 +17,7 @@ BEHIND = (Start((), 2), Start((), 2), Start((2,), 2))
 """n3 led epoch 2 and wrote an entry for itself."""
 
 
+@pytest.mark.slow
 def test_what_is_committed_stays_and_no_log_is_newer_than_its_epoch() -> None:
     group = Group(CONFLICT, rounds=3, length=3)
     seen = explore(group.initial, group.successors, group.laws)
@@ -26,10 +27,11 @@ def test_what_is_committed_stays_and_no_log_is_newer_than_its_epoch() -> None:
 
 @pytest.mark.slow
 def test_it_stays_over_a_crash_at_any_moment_and_in_the_middle_of_a_batch() -> None:
-    group = Group(BEHIND, rounds=3, length=3, requests=1, crashes=1)
-    seen = explore(group.initial, group.successors, group.laws)
-    assert seen.counterexample is None, str(seen)
-    assert seen.states > 50_000
+    for start in (BEHIND, SAME):
+        group = Group(start, rounds=3, length=3, requests=1, crashes=1)
+        seen = explore(group.initial, group.successors, group.laws)
+        assert seen.counterexample is None, str(seen)
+        assert seen.states > 10_000
 
 
 def test_who_pulled_leads_and_commits_what_it_pulled() -> None:
@@ -61,7 +63,7 @@ def test_a_newer_log_that_contradicts_the_present_leaders_would_erase_what_was_a
     group = Group(SAME, rules=Rules(Impatient, Hasty), rounds=3, length=3, requests=1, crashes=1)
     seen = explore(group.initial, group.successors, group.laws)
     assert seen.counterexample is not None, str(seen)
-    assert any("2@2" in str(step) for step in seen.counterexample.steps[-1:])
+    assert "n2 acknowledged 2 entries to n1, and lost some" in seen.counterexample.reason, str(seen)
 
 
 @pytest.mark.slow
@@ -74,7 +76,7 @@ def test_without_a_comparison_at_the_taking_a_crash_is_enough() -> None:
 
 
 def test_unless_the_epoch_is_raised_a_log_is_newer_than_its_members_epoch() -> None:
-    group = Group(CONFLICT, rules=Rules(Old), rounds=3, length=3)
+    group = Group(CONFLICT, rules=Rules(Old, Hasty), rounds=3, length=3)
     seen = explore(group.initial, group.successors, group.laws)
     assert seen.counterexample is not None
     assert "n1 is in epoch 1, and its entries are of" in seen.counterexample.reason, str(seen)
