@@ -24,11 +24,11 @@ from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 from tests.core.one_member import THREE
+from tests.core.raft.pull_rules import SHIPPED, Rules
 from tests.datadriven.disk import Disk, Reader
 from tests.datadriven.words import message_words, name
 
 from coterie.core.config import ReplicaConfig
-from coterie.core.following.election import Election
 from coterie.core.messages import (
     Append,
     AppendReply,
@@ -41,10 +41,8 @@ from coterie.core.messages import (
     VoteReply,
 )
 from coterie.core.quorum import majority
-from coterie.core.raft.election import RaftElection
-from coterie.core.raft.pull import Puller
 from coterie.core.raft.replica import Raft
-from coterie.core.types import NO_EPOCH, NOBODY, Entry, EntryKind, Epoch, HardState, MemberId, Nanos, Role
+from coterie.core.types import NO_EPOCH, NOBODY, Entry, EntryKind, Epoch, HardState, MemberId
 
 VOTING = (PreVote, PreVoteReply, RequestVote, VoteReply)
 FRAIL: MemberId = 2
@@ -61,63 +59,6 @@ class Dice(random.Random):
 
     def __deepcopy__(self, memo: object) -> Dice:
         return self
-
-
-class Impatient(RaftElection):
-    """Sticks to nobody but itself, and yields to nobody."""
-
-    def _leader_is_alive(self, now: Nanos) -> bool:
-        return self._state.role is Role.LEADER
-
-    def _yields_to(self, sender: MemberId, m: PreVote) -> bool:
-        return False
-
-
-class Forgetful(Impatient):
-    """Goes on with a pull when a leader was heard."""
-
-    def follow(self, now: Nanos, leader: MemberId, reason: str) -> None:
-        Election.follow(self, now, leader, reason)
-
-
-class Old(Impatient):
-    """Pulls without taking up the refuser's epoch."""
-
-    def newer_epoch_seen(self, now: Nanos, sender: MemberId, epoch: Epoch) -> None:
-        """Not heeded."""
-
-    def handle_pre_vote_reply(self, now: Nanos, sender: MemberId, m: PreVoteReply) -> None:
-        super().handle_pre_vote_reply(now, sender, msgspec.structs.replace(m, epoch=self._state.epoch))
-
-    def handle_pull(self, now: Nanos, sender: MemberId, m: Pull) -> None:
-        before = len(self._state.outbox.send)
-        super().handle_pull(now, sender, msgspec.structs.replace(m, epoch=max(m.epoch, self._state.epoch)))
-        sent = self._state.outbox.send
-        sent[before:] = [(to, msgspec.structs.replace(x, epoch=m.epoch)) for to, x in sent[before:]]
-
-
-class Hasty(Puller):
-    """Cuts off entries in whatever epoch it is."""
-
-    def _may_take(self, m: Suffix) -> bool:
-        return True
-
-
-class Greedy(Hasty):
-    """And takes from a log that is older, too."""
-
-    def _is_newer(self, m: Suffix) -> bool:
-        return True
-
-
-class Rules(NamedTuple):
-    """What the members keep to."""
-
-    election: type[RaftElection] = Impatient
-    puller: type[Puller] = Puller
-
-
-SHIPPED = Rules()
 
 
 class Start(NamedTuple):

@@ -4,7 +4,8 @@ not, and the shortest way there is told."""
 from __future__ import annotations
 
 import pytest
-from tests.core.raft.pull_model import Forgetful, Greedy, Group, Hasty, Impatient, Old, Rules, Start, State
+from tests.core.raft.pull_model import Group, Start, State
+from tests.core.raft.pull_rules import Forgetful, Greedy, Hasty, Impatient, Old, Rules
 
 from coterie.core.types import Epoch
 from coterie.sim.explorer import explore
