@@ -12,7 +12,7 @@ PURE := tests/core tests/engine tests/datadriven tests/contract/engine
 CHECKED := $(wildcard src tests bench examples)
 COTERIE := env -u COTERIE_ENDPOINTS $(BIN)/coterie
 
-.PHONY: help up down install dev test lint format bench limit failover endurance catchup clean
+.PHONY: help up down install dev test test-protocols lint format bench limit failover endurance catchup clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -72,8 +72,12 @@ lint: $(VENV)/.developing  ## format, lint, types, import rules
 	@$(BIN)/lint-imports --no-logo
 
 test: lint  ## everything that must hold: `make lint`, then the tests, with the coverage of core/ and engine/
-	@$(BIN)/python -m pytest -q -n $(WORKERS) $(PURE) --cov --cov-report=term
+	@$(BIN)/python -m pytest -q -n $(WORKERS) $(PURE) -m "not slow" --cov --cov-report=term
+	@$(BIN)/python -m pytest -q -n $(WORKERS) $(PURE) -m slow
 	@$(BIN)/python -m pytest -q -n $(WORKERS) $(addprefix --ignore=,$(PURE))
+
+test-protocols: $(VENV)/.developing  ## every test of the contract for every protocol, also what no protocol should change
+	@$(BIN)/python -m pytest -q -n $(WORKERS) --every-protocol tests/contract tests/runtime tests/cli
 
 format: $(VENV)/.developing  ## format and sort imports
 	@$(BIN)/ruff check --quiet --select I --fix $(CHECKED)

@@ -10,6 +10,10 @@ from tests.protocol import running
 from coterie.core.protocols import PROTOCOLS
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--every-protocol", action="store_true", help="heed no `any_protocol` mark")
+
+
 @pytest.fixture(scope="module")
 def protocol(request: pytest.FixtureRequest) -> Iterator[str]:
     """The test runs once for each protocol (with the first alone if it is marked `any_protocol`)."""
@@ -21,4 +25,5 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     given = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
     if "protocol" in metafunc.fixturenames and not any("protocol" in names for names in given):
         once = metafunc.definition.get_closest_marker("any_protocol") is not None
+        once = once and not metafunc.config.getoption("every_protocol")
         metafunc.parametrize("protocol", PROTOCOLS[:1] if once else PROTOCOLS, indirect=True)

@@ -222,6 +222,7 @@ class Walk(Conversation):
             assert self.seats[known.id].running.commit == leader.commit, f"{known.name} lags"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(WALKS))
 def test_what_was_decided_stays_no_read_is_stale_and_the_group_recovers(protocol: str, seed: int) -> None:
     walk = Walk(protocol, seed)

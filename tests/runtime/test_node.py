@@ -124,6 +124,7 @@ class Breaking(Bank):
         return [b"" for _ in batch.commands]
 
 
+@pytest.mark.any_protocol
 def test_a_machine_that_raises_ends_its_node_and_nothing_else(tmp_path: Path, lines: Callable[[], list[str]]) -> None:
     async def work() -> None:
         (config,) = configurations(tmp_path, 1)
@@ -142,6 +143,7 @@ def test_a_machine_that_raises_ends_its_node_and_nothing_else(tmp_path: Path, li
     run(work)
 
 
+@pytest.mark.any_protocol
 def test_a_start_that_fails_leaves_ports_and_directory_free(tmp_path: Path) -> None:
     async def work() -> None:
         (config,) = configurations(tmp_path, 1)
@@ -164,6 +166,7 @@ def flags(config: coterie.NodeConfiguration) -> dict[str, object]:
     return {"name": config.name, "data": config.data, "peer": config.peer, "client": config.client}
 
 
+@pytest.mark.any_protocol
 def test_a_start_can_be_given_up(tmp_path: Path) -> None:
     async def work() -> None:
         first, second = configurations(tmp_path, 2)

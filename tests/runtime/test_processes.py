@@ -112,6 +112,7 @@ def test_sigterm_under_load_answers_what_it_took_and_exits_0(tmp_path: Path) -> 
         assert node.wait() == 0
 
 
+@pytest.mark.any_protocol
 def test_sigterm_while_it_waits_for_its_first_start_exits_0(tmp_path: Path) -> None:
     with processes(tmp_path, 2) as nodes:
         nodes[0].start()
@@ -121,6 +122,7 @@ def test_sigterm_while_it_waits_for_its_first_start_exits_0(tmp_path: Path) -> N
         ready(nodes)
 
 
+@pytest.mark.any_protocol
 def test_a_first_start_survives_kills_at_any_point(tmp_path: Path) -> None:
     rng = random.Random(3)
     with processes(tmp_path, 3) as nodes:
@@ -142,6 +144,7 @@ def test_a_first_start_survives_kills_at_any_point(tmp_path: Path) -> None:
         assert len({status.cluster for node in nodes if (status := node.status())}) == 1
 
 
+@pytest.mark.any_protocol
 def test_a_port_that_is_taken_is_one_line_exit_3_and_leaves_nothing(tmp_path: Path) -> None:
     with processes(tmp_path, 1) as (node,), socket.create_server(split_address(node.client)):
         node.start()
@@ -151,6 +154,7 @@ def test_a_port_that_is_taken_is_one_line_exit_3_and_leaves_nothing(tmp_path: Pa
         assert not node.data.exists()
 
 
+@pytest.mark.any_protocol
 def test_a_directory_in_use_or_of_another_member_is_refused(tmp_path: Path) -> None:
     with processes(tmp_path, 1) as (first,), processes(tmp_path, 1) as (second,):
         ready([first])
@@ -168,6 +172,7 @@ def test_a_directory_in_use_or_of_another_member_is_refused(tmp_path: Path) -> N
         assert second.lines().count("\n") == 2
 
 
+@pytest.mark.any_protocol
 def test_a_bad_configuration_is_one_line_and_exit_2(tmp_path: Path) -> None:
     with processes(tmp_path, 1) as (node,):
         node.start("--election-timeout-ms", "0")
@@ -179,6 +184,7 @@ def test_a_bad_configuration_is_one_line_and_exit_2(tmp_path: Path) -> None:
         assert not node.data.exists()
 
 
+@pytest.mark.any_protocol
 def test_a_wiped_node_is_refused_with_what_to_do_and_the_others_live_on(tmp_path: Path) -> None:
     with processes(tmp_path, 3) as nodes:
         ready(nodes)
@@ -212,6 +218,7 @@ def test_a_restored_copy_of_a_disk_is_refused(tmp_path: Path) -> None:
         put(nodes[0], b"k", b"v")
 
 
+@pytest.mark.any_protocol
 def test_a_member_of_another_cluster_is_refused_on_both_sides(tmp_path: Path) -> None:
     with processes(tmp_path, 2) as nodes:
         ready(nodes)
@@ -228,6 +235,7 @@ def test_a_member_of_another_cluster_is_refused_on_both_sides(tmp_path: Path) ->
             stranger.kill()
 
 
+@pytest.mark.any_protocol
 def test_garbage_on_both_ports_leaves_a_node_unharmed(tmp_path: Path) -> None:
     rng = random.Random(11)
     with processes(tmp_path, 1) as (node,):
@@ -268,6 +276,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(where)], check=True)
 
 
+@pytest.mark.any_protocol
 def test_a_full_disk_refuses_writes_loses_nothing_and_recovers(small_disk: Path) -> None:
     with processes(small_disk, 1, ("--request-timeout-ms", "700", *FAST)) as (node,):
         node.log = small_disk.parent / "node.log"
@@ -305,6 +314,7 @@ def test_a_full_disk_refuses_writes_loses_nothing_and_recovers(small_disk: Path)
             assert get(node, key) == bytes(500_000)
 
 
+@pytest.mark.any_protocol
 def test_a_read_only_directory_is_one_clear_line(small_disk: Path) -> None:
     with processes(small_disk, 1) as (node,):
         node.log = small_disk.parent / "node.log"

@@ -31,6 +31,8 @@ from coterie.runtime.handshake import (
     frame_handshake,
 )
 
+pytestmark = pytest.mark.any_protocol
+
 MIB = 1 << 20
 
 

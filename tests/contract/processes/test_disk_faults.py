@@ -57,6 +57,7 @@ def test_a_leader_whose_disk_is_full_gives_way_and_comes_back_without_a_restart(
         assert status_of(small).boot == boot
 
 
+@pytest.mark.any_protocol
 @pytest.mark.slow
 def test_when_every_disk_is_full_clients_are_told_and_nothing_that_was_acknowledged_is_lost(tmp_path: Path) -> None:
     flags = ("--request-timeout-ms", str(REQUEST_TIMEOUT_MS), *PATIENT)
@@ -105,6 +106,7 @@ def test_when_every_disk_is_full_clients_are_told_and_nothing_that_was_acknowled
                 assert client.get(key) is not None, key
 
 
+@pytest.mark.any_protocol
 def test_a_read_only_directory_is_one_clear_line_and_the_others_go_on(tmp_path: Path) -> None:
     with small_disks(tmp_path, 2, DISK_MIB) as disks, cluster(tmp_path, flags=PATIENT) as members:
         on_own_disks(members, disks[:1])

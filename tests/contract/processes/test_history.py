@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from tests.contract.processes.history import History, Seen
 
+pytestmark = pytest.mark.any_protocol
+
 
 def write(value: bytes, start: int, end: int, revision: int) -> Seen:
     return Seen(

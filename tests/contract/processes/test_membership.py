@@ -107,6 +107,7 @@ def test_what_makes_no_sense_or_is_unsafe_is_refused_with_the_reason(tmp_path: P
     assert coterie(tmp_path, ends, "transfer", "n4").code == 3
 
 
+@pytest.mark.any_protocol
 def test_the_last_voter_stays(tmp_path: Path) -> None:
     with cluster(tmp_path, 1, QUICK) as one:
         one.ready()
@@ -116,6 +117,7 @@ def test_the_last_voter_stays(tmp_path: Path) -> None:
         assert alive(one.nodes[0])
 
 
+@pytest.mark.any_protocol
 def test_settings_are_the_same_everywhere_and_outlive_everybody(tmp_path: Path, three: Cluster) -> None:
     ends = three.endpoints
     coterie(tmp_path, ends, "settings", "set", "snapshot_keep_entries", "123").succeeded()
@@ -192,6 +194,7 @@ def test_a_wiped_member_is_refused_under_its_old_id(tmp_path: Path, three: Clust
         assert not n4.data.exists(), "nothing is made for a node that is refused"
 
 
+@pytest.mark.any_protocol
 def test_a_node_that_was_never_added_is_told_what_to_do(tmp_path: Path, three: Cluster) -> None:
     client, peer = free_ports(2)
     command = (

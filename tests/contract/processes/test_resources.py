@@ -72,6 +72,7 @@ def sum_of(node: Process, revision_of: Process) -> bytes:
         return runner.run(ask())
 
 
+@pytest.mark.any_protocol
 @pytest.mark.slow
 def test_a_dead_follower_does_not_make_the_leader_grow_and_catches_up_from_its_disk(tmp_path: Path) -> None:
     flags = (*PATIENT, *LIMITS, "--machine", "tests.contract.processes.sink:Sink")

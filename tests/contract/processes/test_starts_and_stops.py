@@ -57,6 +57,7 @@ def waits_for(node: Process, last: Process) -> bool:
     return bool(waits and lines_with(node, "first-start-peer", f"peer={last.name}", last.peer, "refused"))
 
 
+@pytest.mark.any_protocol
 def test_a_first_start_waits_for_every_member_and_says_for_whom(tmp_path: Path) -> None:
     rng = random.Random(4)
     with cluster(tmp_path, flags=PATIENT) as members:

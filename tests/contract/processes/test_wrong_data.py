@@ -12,6 +12,8 @@ from tests.contract.processes.cluster import PATIENT, Cluster, alive, cluster, l
 from tests.contract.processes.load import Load, read_everywhere
 from tests.runtime.cluster import FAST, Process, free_ports, put, until
 
+pytestmark = pytest.mark.any_protocol
+
 EXIT_NOT_STARTED = 3
 
 
@@ -74,7 +76,6 @@ def test_two_wiped_of_three_are_refused_and_the_third_does_not_forget(tmp_path: 
         assert status.commit >= written
 
 
-@pytest.mark.any_protocol
 def test_the_data_directory_of_another_member_is_refused(tmp_path: Path) -> None:
     with cluster(tmp_path, flags=PATIENT) as members:
         members.ready()
@@ -94,7 +95,6 @@ def test_the_data_directory_of_another_member_is_refused(tmp_path: Path) -> None
             until(lambda: members.agreed(members.nodes))
 
 
-@pytest.mark.any_protocol
 def test_a_directory_of_another_cluster_under_the_same_name_is_told_by_all_and_serves_nothing(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     with cluster(tmp_path, flags=PATIENT) as members, cluster(tmp_path / "other", flags=PATIENT) as others:

@@ -35,6 +35,7 @@ def run(model: Model) -> Exploration[State]:
 # ------------------------------------------------------------------------- with all of the rules
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "floor"),
     [
@@ -81,6 +82,7 @@ def test_either_value_can_be_chosen() -> None:
     assert how("b").startswith("chosen: 'b' in ballot 1.2 by n")
 
 
+@pytest.mark.slow
 def test_acceptors_that_change_places_are_the_only_states_that_are_merged() -> None:
     model, seen = Model(rounds=(1, 1)), set()
 
@@ -199,6 +201,7 @@ STEP = re.compile(
 END = re.compile(r"=> two values are chosen: 'a' in ballot [\d.]+ by n\d.*, and 'b' in ballot [\d.]+ by n\d.*")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", BROKEN)
 def test_without_one_rule_two_values_are_chosen_and_the_way_there_can_be_read(model: Model) -> None:
     found = explore(model.initial, model.successors, model.agreement, canonical=model.canonical).counterexample
