@@ -135,7 +135,7 @@ SNAPSHOT_ROWS: Final = (
         ],
         STATES,
         faults="snapshot,crash,depose",
-        first=18,
+        first=180,
     ),
     planted(
         "S11",
@@ -271,7 +271,7 @@ MEMBERSHIP_ROWS: Final = (
                 (
                     "        self._changing = entry.index\n"
                     "        if membership.outgoing:\n"
-                    "            entry = self._append(EntryKind.MEMBERSHIP, rules.encode(rules.leave(membership)))\n"
+                    "            entry = self._append(EntryKind.MEMBERSHIP, rules.encode(membership, rules.leave(membership)))\n"
                     "            self._changing = entry.index\n"
                 ),
             )

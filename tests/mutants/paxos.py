@@ -1,4 +1,8 @@
-"""Rows of the catalogue's section 11, and what is this Multi-Paxos's own (V): vouching, whole promises, snapshots."""
+"""Rows of the catalogue's section 11, and what is this Multi-Paxos's own (V): vouching, whole promises, snapshots.
+
+Not planted: P18 (duelling proposers: who canvasses first, and is refused while a leader is heard, does not duel), P22
+(members change without a new ballot: they change in the log alone).
+"""
 
 from __future__ import annotations
 
@@ -155,24 +159,6 @@ PAXOS_ROWS: Final = (
         ],
         STALE,
         faults="depose,crash,delay,slow-disk",
-    ),
-    _row(
-        "P18",
-        "whoever hears of a higher ballot takes a higher one at once",
-        [
-            (
-                "core/multipaxos/replica.py",
-                "            self._election.newer_epoch_seen(now, sender, message.epoch)\n",
-                (
-                    "            self._election.newer_epoch_seen(now, sender, message.epoch)\n"
-                    "            self._election._campaign(now, transfer=True)\n"
-                ),
-            ),
-            (BALLOTS, "        self._wait_whole(now)\n        self._acceptor", "        self._acceptor"),
-        ],
-        {"liveness"},
-        faults="depose,delay,crash",
-        nodes=5,
     ),
     _row(
         "P20",
