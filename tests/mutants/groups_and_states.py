@@ -271,7 +271,8 @@ MEMBERSHIP_ROWS: Final = (
                 (
                     "        self._changing = entry.index\n"
                     "        if membership.outgoing:\n"
-                    "            entry = self._append(EntryKind.MEMBERSHIP, rules.encode(membership, rules.leave(membership)))\n"
+                    "            left = rules.leave(membership)\n"
+                    "            entry = self._append(EntryKind.MEMBERSHIP, rules.encode(membership, left))\n"
                     "            self._changing = entry.index\n"
                 ),
             )
