@@ -46,6 +46,7 @@ def ready(nodes: list[Process]) -> Process:
     return leader
 
 
+@pytest.mark.any_protocol
 def test_acknowledged_writes_survive_kill_and_restart_of_every_leader(tmp_path: Path) -> None:
     with processes(tmp_path, 3) as nodes:
         leader = ready(nodes)
@@ -74,6 +75,7 @@ def test_acknowledged_writes_survive_kill_and_restart_of_every_leader(tmp_path: 
             assert get(nodes[0], key) == value
 
 
+@pytest.mark.any_protocol
 def test_sigterm_under_load_answers_what_it_took_and_exits_0(tmp_path: Path) -> None:
     with processes(tmp_path, 1) as (node,):
         ready([node])

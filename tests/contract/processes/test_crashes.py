@@ -99,6 +99,7 @@ def test_a_leader_that_was_paused_is_replaced_and_serves_no_stale_read_afterward
         assert all(alive(node) for node in members.nodes)
 
 
+@pytest.mark.any_protocol
 @pytest.mark.slow
 def test_any_member_may_be_paused_and_killed_while_another_restarts(tmp_path: Path) -> None:
     """Pauses longer than an election, kills of the paused, restarts into a cluster that elects."""

@@ -62,6 +62,7 @@ def test_a_fourth_member_joins_leads_and_the_old_leader_goes_while_clients_work(
     assert load.history.problems() == []
 
 
+@pytest.mark.any_protocol
 def test_a_member_is_replaced_by_one_command_given_twice(tmp_path: Path, three: Cluster) -> None:
     ends = three.endpoints
     client, peer = free_ports(2)
@@ -135,6 +136,7 @@ def test_settings_are_the_same_everywhere_and_outlive_everybody(tmp_path: Path, 
         assert listed["settings"]["snapshot_keep_entries"] == 123
 
 
+@pytest.mark.any_protocol
 def test_quorum_sizes_are_changed_like_settings_and_a_leader_alone_may_commit(tmp_path: Path, three: Cluster) -> None:
     ends = three.endpoints
     changed = coterie(tmp_path, ends, "settings", "set", "phase-2-quorum", "1").succeeded()
@@ -179,6 +181,7 @@ def test_a_leader_that_is_stopped_hands_over_first(tmp_path: Path, three: Cluste
     assert load.history.problems() == []
 
 
+@pytest.mark.any_protocol
 def test_a_wiped_member_is_refused_under_its_old_id(tmp_path: Path, three: Cluster) -> None:
     ends = three.endpoints
     with joined(tmp_path, add(tmp_path, ends, "n4")) as n4:

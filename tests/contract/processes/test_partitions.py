@@ -60,6 +60,7 @@ def test_a_leader_that_is_cut_off_and_does_not_know_it_answers_no_linearizable_r
         assert load.history.problems() == []
 
 
+@pytest.mark.any_protocol
 @pytest.mark.slow
 def test_members_cut_off_in_turn_keep_the_history_right(tmp_path: Path) -> None:
     """A leader, a follower, and each wire alone: what one member sees of the others differs."""

@@ -22,6 +22,7 @@ def passed(moment: int) -> bool:
     return time.monotonic_ns() > moment
 
 
+@pytest.mark.any_protocol
 @pytest.mark.slow
 def test_three_idle_nodes_together_use_less_than_one_percent_of_a_core(tmp_path: Path) -> None:
     """With the default times. Others may disturb one measurement by waking the machine; not each of four."""

@@ -32,6 +32,7 @@ def test_sigterm_of_any_member_under_load_exits_0_and_clients_see_no_failure(tmp
         assert load.history.problems() == []
 
 
+@pytest.mark.any_protocol
 def test_all_members_stopped_at_once_under_load_have_everything_when_they_start_again(tmp_path: Path) -> None:
     with cluster(tmp_path, flags=PATIENT) as members:
         members.ready()

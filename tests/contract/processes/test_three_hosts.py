@@ -45,6 +45,7 @@ def leader_of(client: Client) -> str:
     return next((member.name for member in status.members if member.id == status.leader), "")
 
 
+@pytest.mark.any_protocol
 @pytest.mark.slow
 def test_a_cluster_of_three_hosts_survives_the_loss_of_the_leaders_network(hosts: Network, tmp_path: Path) -> None:
     nodes = [
