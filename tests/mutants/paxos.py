@@ -226,7 +226,7 @@ PAXOS_ROWS: Final = (
         [
             (
                 PREPARATION,
-                "        self.chosen = max(self.chosen, m.commit)\n",
+                "        self.chosen = max(self.chosen, self._knew[sender])\n",
                 "        self.chosen = max(self.chosen, m.last)\n",
             )
         ],
@@ -255,5 +255,13 @@ PAXOS_ROWS: Final = (
         "a promise leaves out what was accepted",
         [(ACCEPTOR, "            entries.extend(told)\n", "            entries.extend(told[1:])\n")],
         {"promise-reports", "leader-completeness", "later-ballots-agree"},
+    ),
+    _row(
+        "V10",
+        "what a member learned between two parts of its promise counts for what it told before",
+        [(PREPARATION, "max(self.chosen, self._knew[sender])", "max(self.chosen, m.commit)")],
+        {"learned-chosen", "chosen-stays", "later-ballots-agree"},
+        faults="snapshot,crash,partition,hold,depose,slow-disk",
+        rare=True,
     ),
 )

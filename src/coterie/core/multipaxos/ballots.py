@@ -16,7 +16,7 @@ from coterie.core.following.election import Election
 from coterie.core.following.loans import Loans
 from coterie.core.messages import Canvass, CanvassReply, Nack, Prepare, Promise
 from coterie.core.multipaxos.acceptor import Acceptor
-from coterie.core.multipaxos.preparation import Preparation, Recovered, Reports
+from coterie.core.multipaxos.preparation import Preparation, Recovered, Reports, Unreadable
 from coterie.core.multipaxos.state import PaxosState
 from coterie.core.multipaxos.synod import may_promise, next_ballot
 from coterie.core.types import NOBODY, Epoch, Mark, MemberId, Nanos, Role
@@ -97,6 +97,9 @@ class Ballots(Election):
             return False  # A promise that comes late is for a ballot that is over.
         try:
             whole = preparation.take(sender, m)
+        except Unreadable as error:
+            self._state.outbox.raise_alarm("Every member understands every entry", str(error))
+            return False
         except SafetyViolation as error:
             self._state.outbox.raise_alarm("One value a slot and ballot (Paxos Made Simple 2.2)", str(error))
             return False

@@ -19,8 +19,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import msgspec
+
 from coterie.core import quorum
-from coterie.core.errors import SafetyViolation
+from coterie.core.errors import ConfigurationError, SafetyViolation
 from coterie.core.messages import Prepare, Promise
 from coterie.core.multipaxos.state import PaxosState, follows
 from coterie.core.multipaxos.synod import Proposal, refuse_contradiction, value_to_propose
@@ -49,6 +51,10 @@ def proposal(entry: Entry) -> Proposal[Value]:
     return Proposal(entry.epoch, Value(entry.kind, entry.elapsed, entry.payload))
 
 
+class Unreadable(SafetyViolation):
+    """A membership, or settings, that cannot be read here: who skipped them would count by the wrong quorums."""
+
+
 class Recovered(NamedTuple):
     """What phase 1 found: entries to write, in order, and up to where they are chosen."""
 
@@ -67,7 +73,15 @@ class Reports:
         self._told: dict[Index, Entry] = {}
 
     def add(self, entry: Entry) -> None:
-        """Keep it if it is of the highest ballot so far. Raises `SafetyViolation` if one ballot has two values."""
+        """Keep it if it is of the highest ballot so far. Raises `SafetyViolation` if one ballot has two values, and
+        `Unreadable`."""
+        try:
+            if entry.kind is EntryKind.MEMBERSHIP:
+                membership_of(entry)
+            elif entry.kind is EntryKind.SETTINGS:
+                settings_of(entry)
+        except (msgspec.DecodeError, ConfigurationError) as error:
+            raise Unreadable(f"slot {entry.index} ({entry.kind.name}) cannot be read here: {error}") from error
         known = self._told.get(entry.index)
         if known is not None:
             refuse_contradiction(proposal(known), proposal(entry))
@@ -188,6 +202,16 @@ class Newest:
         return True
 
 
+def _is_sound(m: Promise) -> bool:
+    """Whether its slots are those that it claims to tell of, and it gets on: else it is dropped, and asked for again.
+
+    What breaks without: one index that is beyond all measure, and as many no-ops.
+    """
+    if m.through < m.first - 1 or m.commit > max(m.last, m.through) or (m.through < m.first and m.through < m.last):
+        return False
+    return all(m.first <= entry.index <= m.through for entry in m.entries)
+
+
 class Preparation:
     """Who was asked in this ballot, who has told everything, and what follows."""
 
@@ -199,6 +223,8 @@ class Preparation:
         self._start = state.membership
         self._next: dict[MemberId, Index] = {}
         """The first slot that each of those asked has not told of yet."""
+        self._knew: dict[MemberId, Index] = {}
+        """Up to where each knew its slots to be chosen when it told the first of them."""
         self._asked_at: Nanos = now
         self.whole: set[MemberId] = set()
         """Those whose promise is whole."""
@@ -230,17 +256,22 @@ class Preparation:
         self._state.outbox.promise(member, Prepare(self._state.epoch, first, held, last, self._transfer))
 
     def take(self, sender: MemberId, m: Promise) -> bool:
-        """A promise, or the next part of one. Returns whether it is whole now. Raises `SafetyViolation`."""
-        if self._next.get(sender) != m.first or sender in self.whole:
+        """A promise, or the next part of one. Returns whether it is whole now. Raises `SafetyViolation`.
+
+        What it knows to be chosen by the *first* part counts. Until the last it may have installed a snapshot: then it
+        knows of more, but what it told before of those slots need not be what was chosen.
+        """
+        if self._next.get(sender) != m.first or sender in self.whole or not _is_sound(m):
             return False
         for entry in m.entries:
             self._reports.add(entry)
+        self._knew.setdefault(sender, m.commit)
         if m.through < m.last:
             self._next[sender] = m.through + 1
             self._send(sender)
             return False
         self.whole.add(sender)
-        self.chosen = max(self.chosen, m.commit)
+        self.chosen = max(self.chosen, self._knew[sender])
         return True
 
     @property
