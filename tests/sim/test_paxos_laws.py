@@ -290,6 +290,23 @@ def test_a_slot_may_be_acknowledged_as_chosen_before_anybody_was_seen_to_commit_
     scene.laws.sent(1, 3, Accepted(THREE, True, 1, 0, 1, 0))
 
 
+def test_who_installed_a_lent_snapshot_in_the_middle_of_phase_1_asks_on_behind_it() -> None:
+    scene = Scene()
+    scene.first_leader()
+    slots = [entry(index) for index in (1, 2, 3)]
+    for member in (1, 2):
+        scene.store(member, Put(tuple(slots)), leads=member == 1)
+    scene.laws.observe(1, ONE, 3, Role.LEADER)
+    for member in (3, 2):
+        scene.bind(member, THREE)
+    scene.laws.sent(3, 2, prepare(THREE))
+    scene.laws.sent(2, 3, promise(THREE, slots[0], last=3))
+    scene.store(3, Reset(snapshot(2)))
+    scene.laws.sent(3, 2, prepare(THREE, 3))
+    scene.laws.sent(2, 3, promise(THREE, slots[2], first=3))
+    scene.lead(THREE, entry(3, THREE))
+
+
 def test_a_snapshot_may_take_the_place_of_what_was_accepted_and_leaves_what_comes_after() -> None:
     scene = Scene()
     scene.overrule()

@@ -55,6 +55,9 @@ class Promises:
                 f"{member} prepares {message.epoch} from slot {message.first} on; it knows what was chosen up to "
                 f"{chosen} only, and {to} has told {told}",
             )
+        if told is not None:
+            # What lies between is chosen, and installed since: it need not be told any more.
+            told.through = max(told.through, message.first - 1)
         claimed, heard = self._claimed[message.epoch, to, message.first], self._heard[member]
         for index, ballot in _each(message):
             held = max(laws.written.epoch_at(index) or NO_EPOCH, heard.get(index, NO_EPOCH))
