@@ -45,6 +45,11 @@ DEFAULT_PROTOCOL: Final = "raft"
 """What a new cluster runs if nobody says otherwise."""
 
 
+LOG_MATCHING: Final = frozenset({"raft"})
+"""The protocols in which two logs that agree in the epoch of a slot agree in all before it (Raft 5.3): so the entry at
+a log's new base has the base's epoch. In the others it may be an older one, of what was not chosen."""
+
+
 def make_replica(
     protocol: str,
     *,

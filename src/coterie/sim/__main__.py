@@ -9,7 +9,7 @@ import time
 
 import msgspec
 
-from coterie.core.protocols import PROTOCOLS
+from coterie.core.protocols import DEFAULT_PROTOCOL, PROTOCOLS
 from coterie.sim.campaign import Plan, idleness, run_seeds
 from coterie.sim.options import SECOND
 from coterie.sim.verdict import Figures, Result
@@ -20,7 +20,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--seed", type=int, help="run this seed alone")
     which.add_argument("--seeds", metavar="A..B", help="run the seeds from A up to, not including, B")
-    parser.add_argument("--protocol", choices=PROTOCOLS, default="raft", help="what the members run (default raft)")
+    parser.add_argument("--protocol", choices=PROTOCOLS, default=DEFAULT_PROTOCOL, help="what the members run")
     parser.add_argument("--nodes", type=int, help="cluster size (default: the seed chooses)")
     parser.add_argument("--seconds", type=float, default=30.0, help="simulated time with faults (default 30)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")

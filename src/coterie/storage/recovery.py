@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from coterie.core.epochs import EpochRuns
+from coterie.core.protocols import LOG_MATCHING
 from coterie.core.records import Compact, Recovered, Reset, Truncate
 from coterie.core.types import NO_EPOCH, Entry, EntryKind, Epoch, HardState, Index, SnapshotMeta
 from coterie.storage.bounds import Bounds, Impossible
@@ -39,8 +40,6 @@ from coterie.storage.segment import (
 _COMMANDS = int(EntryKind.COMMANDS)
 """Of the kinds above it every entry is kept in memory."""
 assert [kind for kind in EntryKind if kind > _COMMANDS] == [EntryKind.MEMBERSHIP, EntryKind.SETTINGS]
-_RAFT = "raft"
-"""In its logs the entry at a new base has the base's epoch. Others may hold there what was not chosen."""
 _MISSING = Epoch(-1, 0)
 """Lower than any: stands for that of an entry which stood in a segment that is gone. All of these must turn out to be
 forgotten, or to be overwritten by an entry that is there."""
@@ -69,7 +68,7 @@ class Contents:
         self.index = LogIndex(header.base.index, last)
         self._epoch = NO_EPOCH
         """Of the entry that was read last: the next is mostly of the same."""
-        self._holds_its_base = header.owner.protocol == _RAFT
+        self._holds_its_base = header.owner.protocol in LOG_MATCHING
 
     @property
     def misses_entries(self) -> bool:
