@@ -15,8 +15,9 @@ The order in which one entry is applied:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import blake2b
+from typing import Any
 
 import msgspec
 
@@ -61,6 +62,8 @@ _BAD_SEQ = Failed(FailedCode.REJECTED, "seq must be 1 or more", False)
 
 _BETWEEN = b"\xc1"
 """Between two replies in the chain: nothing and "x" differ from "x" and nothing. (MessagePack has no such byte.)"""
+_join: Callable[[Iterable[Any]], bytes] = _BETWEEN.join
+"""Tells by a `TypeError` that not all are bytes."""
 
 
 _REPLIES: set[type] = {bytes, Rejected}
@@ -151,7 +154,7 @@ class Host(HostState):
         """
         try:
             # Nearly always all are bytes, and a look at each would cost as much as the hash: join finds out.
-            joined = _BETWEEN.join(results)  # type: ignore[arg-type]  # a TypeError is what the other case is told by
+            joined = _join(results)
         except TypeError:
             joined = _BETWEEN.join(map(_mark, results))
         salt = self.applied.to_bytes(8, "big") + self.time.to_bytes(8, "big")

@@ -7,10 +7,10 @@ that reaches a restored member would run again).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from heapq import heapify, heappop, heappush, heapreplace
 from itertools import repeat
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -258,11 +258,15 @@ def reply_size(reply: bytes | Rejected) -> int:
     return len(reply.reason) if isinstance(reply, Rejected) else len(reply)
 
 
+_len: Callable[[Any], int] = len
+"""Tells by a `TypeError` what has no length."""
+
+
 def reply_sizes(replies: Sequence[bytes | Rejected]) -> list[int]:
     """`reply_size` of each."""
     try:
         # Nearly always all are bytes, and a look at each would cost more than the rest: `map` finds out.
-        return list(map(len, replies))  # type: ignore[arg-type]  # a TypeError is what the other case is told by
+        return list(map(_len, replies))
     except TypeError:
         return [reply_size(reply) for reply in replies]
 

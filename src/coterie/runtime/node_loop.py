@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from typing import Any
 
 from coterie.core.errors import SafetyViolation
 from coterie.core.messages import Message
@@ -231,9 +232,9 @@ class NodeLoop:
         assert self._sync is not None
         self._sync.store(batch)
 
-    def reply(self, client: object, *responses: Response) -> None:
+    def reply(self, client: Any, *responses: Response) -> None:
         """See `Ports.reply`."""
-        client.deliver(*responses)  # type: ignore[attr-defined]  # the engine must not know what a handle is; ours all have it
+        client.deliver(*responses)
 
     def publish(self, view: View) -> None:
         """See `Ports.publish`."""
