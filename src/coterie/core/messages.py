@@ -298,7 +298,7 @@ class Accepted(msgspec.Struct, frozen=True, array_like=True, tag=20):
 
 
 class Nack(msgspec.Struct, frozen=True, array_like=True, tag=21):
-    """Answers a `Prepare` or an `Accept` of a lower ballot than one that was promised ("Paxos Made Simple" 2.3)."""
+    """Answers a `Prepare` or an `Accept` of a lower ballot than one that was promised ("Paxos Made Simple" 2.2)."""
 
     epoch: Epoch
     """The ballot promised."""

@@ -55,12 +55,14 @@ from coterie.core.types import (
     Token,
 )
 
+_ACKNOWLEDGEMENTS = (AppendReply, Accepted)
+
 
 class Participant(Replica):
     """One member, of whichever protocol. See `core.replica` for the contract."""
 
     def __init__(
-        self, state: State, election: Election, stream: Stream, snapshots: SnapshotReader | None, loans: Loans
+        self, state: State, election: Election, stream: Stream, snapshots: SnapshotReader | None, loans: Loans | None
     ) -> None:
         self._state = state
         self._election = election
@@ -78,8 +80,8 @@ class Participant(Replica):
     # -- each protocol's own -----------------------------------------------------------------
 
     @abstractmethod
-    def _receive(self, now: Nanos, sender: MemberId, message: Message) -> None:
-        """A message that only this protocol has."""
+    def _receive(self, now: Nanos, sender: MemberId, message: Message) -> bool:
+        """A message that only this protocol has. Returns whether it was one."""
 
     @abstractmethod
     def _stale(self, now: Nanos, sender: MemberId, m: Append | Accept) -> None:
@@ -98,15 +100,21 @@ class Participant(Replica):
 
     def receive(self, now: Nanos, sender: MemberId, message: Message) -> None:
         """See `Replica.receive`."""
-        if isinstance(message, AppendReply | Accepted):
+        if isinstance(message, _ACKNOWLEDGEMENTS):
             # By far the most frequent: many only repeat what a quorum has said already.
             if self._on_acknowledgement(now, sender, message):
                 self._settled = False
                 self._drop_lost_leadership()
             return
         self._settled = False
+        if not self._receive(now, sender, message):
+            self._receive_shared(now, sender, message)
+        self._drop_lost_leadership()
+
+    def _receive_shared(self, now: Nanos, sender: MemberId, message: Message) -> None:
         if isinstance(message, ReadIndex):
-            self._on_read_index(now, sender, message)
+            if self._leadership is None or not self._leadership.read(sender, message.token):
+                self._state.outbox.post(sender, ReadIndexReply(self._state.epoch, message.token, 0))
         elif isinstance(message, ReadIndexReply):
             self._relay.answered(message)
         elif isinstance(message, TimeoutNow):
@@ -115,9 +123,6 @@ class Participant(Replica):
             self._on_install_snapshot(now, sender, message)
         elif isinstance(message, InstallSnapshotReply):
             self._on_install_snapshot_reply(now, sender, message)
-        else:
-            self._receive(now, sender, message)
-        self._drop_lost_leadership()
 
     def wake(self, now: Nanos) -> None:
         """See `Replica.wake`."""
@@ -187,8 +192,8 @@ class Participant(Replica):
     # -- messages that depend on the epoch ---------------------------------------------------
 
     def _on_install_snapshot(self, now: Nanos, sender: MemberId, m: InstallSnapshot) -> None:
-        lent = m.epoch == NO_EPOCH and self._state.leader == NOBODY
-        if lent or self._from_leader(now, sender, m):
+        lent = m.epoch == NO_EPOCH
+        if self._loans is not None and self._loans.takes_from(sender) if lent else self._from_leader(now, sender, m):
             self._receiver.handle_chunk(now, sender, m)
 
     def _from_leader(self, now: Nanos, sender: MemberId, m: Append | Accept | InstallSnapshot) -> bool:
@@ -228,16 +233,12 @@ class Participant(Replica):
     def _on_install_snapshot_reply(self, now: Nanos, sender: MemberId, m: InstallSnapshotReply) -> None:
         state = self._state
         if m.epoch == NO_EPOCH:
-            self._loans.answered(now, sender, m)
+            if self._loans is not None:
+                self._loans.answered(now, sender, m)
         elif m.epoch > state.epoch:
             self._election.newer_epoch_seen(now, sender, m.epoch)
         elif m.epoch == state.epoch and self._leadership is not None:
             self._leadership.handle_install_reply(now, sender, m)
-
-    def _on_read_index(self, now: Nanos, sender: MemberId, m: ReadIndex) -> None:
-        state = self._state
-        if self._leadership is None or not self._leadership.read(sender, m.token):
-            state.outbox.post(sender, ReadIndexReply(state.epoch, m.token, 0))
 
     # -- changes of role ---------------------------------------------------------------------
 
@@ -350,7 +351,7 @@ class Participant(Replica):
                 self._transfers.advance(now, leadership)
         if self._transfers.current is not None:
             self._transfers.settle(now, leadership)
-        if self._loans.active:
+        if self._loans is not None:
             self._loans.send(now)
         self._stream.release()
         self._relay.settle()
@@ -374,7 +375,7 @@ class Participant(Replica):
             effects.chunks, self._receiver.chunks = self._receiver.chunks, []
         if leadership is not None and leadership.snapshots.wanted:
             effects.snapshot_wanted, leadership.snapshots.wanted = True, False
-        elif self._loans.active:
+        elif self._loans is not None:
             effects.snapshot_wanted = self._loans.take_wanted()
         outbox.send, outbox.send_after, outbox.reads, outbox.outcomes = [], [], [], []
         return effects
@@ -392,7 +393,7 @@ class Participant(Replica):
             deadline = self._leadership.deadline(now)
         else:
             deadline = min(self._election.deadline, self._relay.deadline())
-            lending = self._loans.deadline(now) if self._loans.active else None
+            lending = self._loans.deadline(now) if self._loans is not None else None
             deadline = deadline if lending is None else min(deadline, lending)
         transfer = self._transfers.current
         if transfer is not None:

@@ -3,7 +3,8 @@
 A leader sends its followers what they need. But the only member that could be elected may need it first: a proposer
 of Multi-Paxos hears of accepted slots in phase 1, and there it cannot hear of those that an acceptor has compacted;
 it is lent a snapshot instead. All that a snapshot holds was chosen, so any member may send one, in no epoch at all
-(`NO_EPOCH`), and who has no leader may install it; what it has accepted beyond stays, as with any other.
+(`NO_EPOCH`), and who has no leader may install it; what it has accepted beyond stays, as with any other. Raft needs
+none of this: there, who lacks what others have compacted away is not elected.
 """
 
 from __future__ import annotations
@@ -38,6 +39,10 @@ class Loans:
         if borrower.mode is not Mode.SNAPSHOT:
             self._sender.begin(member, borrower)
 
+    def takes_from(self, lender: MemberId) -> bool:
+        """Whether what this member lends is welcome: only a member's, and while there is no leader."""
+        return self._state.leader == NOBODY and self._state.membership.member(lender) is not None
+
     def answered(self, now: Nanos, member: MemberId, m: InstallSnapshotReply) -> None:
         """How much of it the member holds, or that it needs no more."""
         borrower = self._borrowers.get(member)
@@ -51,21 +56,17 @@ class Loans:
 
     def send(self, now: Nanos) -> None:
         """Send what is due. To none that is silent; and not at all once there is a leader, who does this better."""
+        if not self._borrowers:
+            return
         timeout = self._state.config.election_timeout
         for member, borrower in list(self._borrowers.items()):
             if self._state.leader != NOBODY or now - borrower.heard_at > timeout:
                 self._give_up(member)
-        if self._borrowers:
-            self._sender.send(now, self._borrowers, 0)
+        self._sender.send(now, self._borrowers, 0)
 
     def _give_up(self, member: MemberId) -> None:
         del self._borrowers[member]
         self._sender.end(member)
-
-    @property
-    def active(self) -> bool:
-        """Whether anybody is lent anything."""
-        return bool(self._borrowers)
 
     def take_wanted(self) -> bool:
         """Whether somebody needs a snapshot and there is none that will do: once."""
@@ -74,4 +75,4 @@ class Loans:
 
     def deadline(self, now: Nanos) -> Nanos | None:
         """When to look again without any input."""
-        return self._sender.deadline(now, self._borrowers)
+        return self._sender.deadline(now, self._borrowers) if self._borrowers else None

@@ -35,7 +35,9 @@ class Acceptor(Stream):
         room = state.config.max_append_bytes
         index, end = m.first, min(log.last_index + 1, m.first + PROMISED_SLOTS)
         while index < end:
-            if log.epoch_at(index) <= held.ballot(index):  # type: ignore[operator]  # an index within the log
+            accepted = log.epoch_at(index)
+            assert accepted is not None
+            if accepted <= held.ballot(index):
                 index += 1
                 continue
             told = self._told(index, end, held, room)
@@ -66,7 +68,7 @@ class Acceptor(Stream):
         assert may_accept(state.epoch, m.epoch)
         vouched = state.vouched
         if m.prev_index > vouched:
-            # What lies in between may be an older ballot's: it is not this ballot's to vouch for (catalogue P04).
+            # What lies in between may be an older ballot's: it is not this ballot's to vouch for (catalogue P13).
             state.outbox.post(sender, Accepted(state.epoch, False, m.prev_index, vouched, m.round, now))
             return
         through = m.prev_index + len(m.entries)

@@ -43,14 +43,15 @@ class Ballots(Election):
 
     def handle_canvass(self, now: Nanos, sender: MemberId, m: Canvass) -> None:
         """Yes, if we miss a leader, and can tell the asker all that it needs; if we miss one and cannot, we lend it a
-        snapshot, and it asks again.
+        snapshot, if it is a member, and it asks again.
 
         To canvass oneself is no reason for a no: of two that prepare at once, one has the higher ballot.
         """
         state = self._state
         granted = m.round > state.epoch.round and not self._leader_is_alive(now)
         if granted and m.commit < state.log.base_index:
-            self._loans.ask(now, sender)
+            if state.membership.member(sender) is not None:
+                self._loans.ask(now, sender)
             granted = False
         state.outbox.post(sender, CanvassReply(state.epoch, m.round, granted))
 

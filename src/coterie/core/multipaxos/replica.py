@@ -40,7 +40,7 @@ class MultiPaxos(Participant):
         acceptor, loans = Acceptor(state), Loans(state, snapshots)
         super().__init__(state, Ballots(state, acceptor, loans, now), acceptor, snapshots, loans)
 
-    def _receive(self, now: Nanos, sender: MemberId, message: Message) -> None:
+    def _receive(self, now: Nanos, sender: MemberId, message: Message) -> bool:
         if isinstance(message, Accept):
             if message.epoch.node == sender and self._from_leader(now, sender, message):
                 self._stream.handle_accept(now, sender, message)
@@ -55,8 +55,12 @@ class MultiPaxos(Participant):
         elif isinstance(message, Promise):
             if self._election.handle_promise(now, sender, message):
                 self._lead(now)
-        elif isinstance(message, Nack) and message.epoch > self._state.epoch:
-            self._election.newer_epoch_seen(now, sender, message.epoch)
+        elif isinstance(message, Nack):
+            if message.epoch > self._state.epoch:
+                self._election.newer_epoch_seen(now, sender, message.epoch)
+        else:
+            return False
+        return True
 
     def _stale(self, now: Nanos, sender: MemberId, m: Append | Accept) -> None:
         self._state.outbox.post(sender, Nack(self._state.epoch))

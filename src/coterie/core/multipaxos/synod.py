@@ -183,7 +183,7 @@ class Accepted(msgspec.Struct, Generic[V], frozen=True, array_like=True):
 
 
 class Nack(msgspec.Struct, frozen=True, array_like=True):
-    """'Not in this ballot: I promised a higher one.' Safety does not need it; it saves the proposer a wait (2.5)."""
+    """'Not in this ballot: I promised a higher one.' Safety does not need it; it saves the proposer a wait (2.2)."""
 
     ballot: Epoch
     promised: Epoch

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 
 from coterie.core.config import ReplicaConfig
-from coterie.core.following.loans import Loans
 from coterie.core.messages import Accept, Append, Message, PreVote, PreVoteReply, Pull, RequestVote, Suffix, VoteReply
 from coterie.core.participant import Participant
 from coterie.core.raft.election import RaftElection
@@ -38,9 +37,9 @@ class Raft(Participant):
     ) -> None:
         state = RaftState(own, config, recovered, reader, rng, applied)
         stream = Follower(state)
-        super().__init__(state, RaftElection(state, stream, now), stream, snapshots, Loans(state, snapshots))
+        super().__init__(state, RaftElection(state, stream, now), stream, snapshots, None)
 
-    def _receive(self, now: Nanos, sender: MemberId, message: Message) -> None:
+    def _receive(self, now: Nanos, sender: MemberId, message: Message) -> bool:
         if isinstance(message, Append):
             if self._from_leader(now, sender, message):
                 self._stream.handle_append(now, sender, message)
@@ -56,8 +55,12 @@ class Raft(Participant):
             self._election.handle_suffix(now, sender, message)
         elif isinstance(message, RequestVote):
             self._election.handle_request_vote(now, sender, message)
-        elif isinstance(message, VoteReply) and self._election.handle_vote_reply(now, sender, message):
-            self._lead(now)
+        elif isinstance(message, VoteReply):
+            if self._election.handle_vote_reply(now, sender, message):
+                self._lead(now)
+        else:
+            return False
+        return True
 
     def _stale(self, now: Nanos, sender: MemberId, m: Append | Accept) -> None:
         assert isinstance(m, Append)
