@@ -263,7 +263,8 @@ class RawClient:
                 if isinstance(other.request, Submit):
                     self._give_up(request_id, "unknown")
             return
-        if not pending.retry or failure.happened is Happened.YES:
+        final = failure.happened is Happened.YES or failure.code is FailureCode.REJECTED
+        if final or not pending.retry:
             self._give_up(failure.id, failure.happened.name.lower())
             if failure.code in ELSEWHERE:
                 self._move()

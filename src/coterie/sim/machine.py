@@ -29,9 +29,12 @@ class ObservedMachine(StateMachine):
 
     def apply(self, batch: Batch) -> Sequence[bytes | Rejected]:
         """Apply, and show it to the judges."""
-        replies = self._machine.apply(
-            Batch(batch.index, batch.time, batch.ordinals, [*map(self._judge.given, batch.commands)])
-        )
+        given = Batch(batch.index, batch.time, batch.ordinals, [*map(self._judge.given, batch.commands)])
+        try:
+            replies = self._machine.apply(given)
+        except Exception as error:
+            self._judge.raised(batch, error)
+            raise
         if self._member in self._laws.unjudged:
             return replies
         try:
@@ -43,13 +46,19 @@ class ObservedMachine(StateMachine):
 
     def query(self, question: bytes) -> bytes | Rejected:
         """Answer, and show it to the judge."""
-        answer = self._machine.query(self._judge.given(question))
+        answer: bytes | Rejected = Rejected("the machine raised")
+        try:
+            answer = self._machine.query(self._judge.given(question))
+        finally:
+            self._show(question, answer)
+        return answer
+
+    def _show(self, question: bytes, answer: bytes | Rejected) -> None:
         if self._member not in self._laws.unjudged:
             try:
                 self._judge.queried(self._laws.applied_by(self._member), question, answer)
             except Violation as violation:
                 self.accusation = self.accusation or violation
-        return answer
 
     def snapshot(self) -> Iterator[bytes]:
         """As the machine does."""
@@ -62,7 +71,6 @@ class ObservedMachine(StateMachine):
     def restore(self, chunks: Iterable[bytes]) -> None:
         """As the machine does."""
         self._machine.restore(chunks)
-        self._judge.replaced(self._machine)
 
     def digest(self) -> bytes:
         """As the machine does."""

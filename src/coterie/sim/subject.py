@@ -81,12 +81,13 @@ class Judge(ABC):
     def applied(self, machine: StateMachine, batch: Batch, replies: Sequence[bytes | Rejected]) -> None:
         """Some replica's machine applied this batch, as clients sent it, and replied."""
 
-    def queried(self, index: Index, question: bytes, answer: bytes | Rejected) -> None:
-        """Some replica, whose machine had applied entry `index`, answered a question."""
+    def raised(self, batch: Batch, error: Exception) -> None:
+        """Some replica's machine raised when it was to apply this batch: the cause of the host's `MachineFailed`, or
+        the `Violation` that is raised here."""
         return
 
-    def replaced(self, machine: StateMachine) -> None:
-        """Some replica's machine was given a snapshot's state."""
+    def queried(self, index: Index, question: bytes, answer: bytes | Rejected) -> None:
+        """Some replica, whose machine had applied entry `index`, answered a question."""
         return
 
     @abstractmethod
