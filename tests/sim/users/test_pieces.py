@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -12,6 +14,7 @@ from tests.sim.users.tally import Tally
 
 from coterie.check.register import FOREVER
 from coterie.machine.interface import Batch, Rejected
+from coterie.sim.users import bench, judge
 from coterie.sim.users.bench import Bench, Given
 from coterie.sim.users.diagnosis import fewest
 from coterie.sim.users.drawing import draw
@@ -165,23 +168,29 @@ def test_honest_answers_break_no_law() -> None:
 
 
 def test_a_machine_that_cannot_be_imported_elsewhere_is_told_of() -> None:
-    bench = Bench(Tally)
-    bench.run(log(b"a"))
+    alone = Bench(Tally)
+    alone.run(log(b"a"))
 
     def make() -> Tally:
         return Tally()
 
     make.__module__, make.__qualname__ = "tests.sim.users.nowhere", "Tally"
-    found = apply_elsewhere(make, [bench.steps])
+    found = apply_elsewhere(make, [alone.steps])
     assert isinstance(found, str)
     assert found.startswith("not checked: ModuleNotFoundError")
 
 
 def test_the_order_of_a_set_is_found_in_another_process_at_the_first_command_that_shows_it() -> None:
-    bench = Bench(tally.SetOrder)
-    bench.run(log(b"a", b"zz", b"b", b"c", b"d"))
-    found = apply_elsewhere(tally.SetOrder, [[], bench.steps])
+    alone = Bench(tally.SetOrder)
+    alone.run(log(b"a", b"zz", b"b", b"c", b"d"))
+    found = apply_elsewhere(tally.SetOrder, [[], alone.steps])
     assert isinstance(found, Elsewhere)
     assert found.log == 1
     assert found.number in (2, 3, 4)
     assert "its reply" in found.what
+
+
+def test_the_documents_name_every_law() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "your-machine.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`([a-z-]+)`", page[page.index("## The laws") :]))
+    assert {*bench.LAWS, *judge.LAWS} <= named
