@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from coterie.check.register import FOREVER, Operation, check_register
+from coterie.check import FOREVER, REGISTER, Operation, linearizable
 from coterie.core.types import Index, MemberId, Nanos
 from coterie.machine.host import Host
 from coterie.machine.interface import Batch, Rejected, StateMachine
@@ -210,16 +210,25 @@ class History(Judge):
 
     def check(self) -> None:
         """See `Judge`: each key written only by plain puts, as a register, revisions forgotten."""
-        keys: dict[bytes, list[Operation]] = {}
-        for op in self.ops:
-            if op.kind == "put" and op.outcome != "no":
-                keys.setdefault(op.key, []).append(Operation(True, op.value, op.start, op.end))
-            elif op.kind == "get" and op.outcome == "ok":
-                keys.setdefault(op.key, []).append(Operation(False, op.read, op.start, op.end))
+        found = linearizable(self.registers(), REGISTER)
+        if found.holds is not True:
+            raise Violation("linearizable", f"{found.reason}: {', '.join(map(str, found.operations))}")
+
+    def registers(self) -> list[Operation]:
+        """The operations on keys that only plain puts write, for the checker and its JSON lines: bytes as text."""
         compared = {op.key for op in self.ops if op.kind == "cas"}
-        for key, operations in keys.items():
-            if key in compared:
+        operations: list[Operation] = []
+        for op in self.ops:
+            key, value = op.key.decode(errors="backslashreplace"), op.value.decode(errors="backslashreplace")
+            if op.key in compared:
                 continue
-            reason = check_register(operations)
-            if reason is not None:
-                raise Violation("linearizable", f"register {key!r}: {reason}")
+            if op.kind == "put" and op.outcome != "no":
+                operations.append(
+                    Operation(process=op.client, f="write", key=key, argument=value, start=op.start, end=op.end)
+                )
+            elif op.kind == "get" and op.outcome == "ok":
+                read = op.read.decode(errors="backslashreplace") if op.read is not None else None
+                operations.append(
+                    Operation(process=op.client, f="read", key=key, result=read, start=op.start, end=op.end)
+                )
+        return operations

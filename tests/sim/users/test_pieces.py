@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.sim.users import tally
 from tests.sim.users.tally import Tally
 
-from coterie.check.register import FOREVER
+from coterie.check import FOREVER
 from coterie.machine.interface import Batch, Rejected
 from coterie.sim.users import bench, judge
 from coterie.sim.users.bench import Bench, Given

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from coterie.check.register import FOREVER
+from coterie.check import FOREVER
 from coterie.core.types import Nanos
 from coterie.machine.interface import Rejected
 from coterie.sim.users.operations import Operation

@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeAlias
 
 import msgspec
 
-from coterie.check.register import FOREVER
+from coterie.check import FOREVER
 from coterie.core.errors import ConfigurationError
 from coterie.core.types import Index, Nanos
 from coterie.engine.protocol import MAX_REQUEST_BYTES
