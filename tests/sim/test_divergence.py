@@ -8,11 +8,11 @@ import msgspec
 import pytest
 
 from coterie.core.types import MemberId
-from coterie.machine.durable import DurableMachine
-from coterie.machine.interface import Batch, Rejected
+from coterie.machine.interface import Batch, Rejected, StateMachine
 from coterie.machine.kv.machine import KeyValue
 from coterie.sim.options import SECOND, Options, choose
 from coterie.sim.verdict import Violation
+from coterie.sim.workload import KeyValueSubject
 from coterie.sim.world import World
 
 LIAR = 3
@@ -33,7 +33,7 @@ class Forgetful(KeyValue):
         return [*(super().apply(kept) if kept.commands else ()), b"forgotten"]
 
 
-def machine_of(member: MemberId) -> DurableMachine:
+def machine_of(member: MemberId) -> StateMachine:
     return Forgetful() if member == LIAR else KeyValue()
 
 
@@ -46,7 +46,7 @@ def calm(seed: int, period_ms: int) -> Options:
 def world(seed: int, period_ms: int) -> World:
     """Three members, of which one lies, and is not judged: nobody but the members themselves can find it. Clients keep
     to the two others."""
-    made = World(calm(seed, period_ms), machine_of)
+    made = World(calm(seed, period_ms), KeyValueSubject(machine_of))
     made.laws.unjudged.add(LIAR)
     return made
 

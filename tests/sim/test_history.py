@@ -8,6 +8,7 @@ import pytest
 
 from coterie.machine.interface import Batch
 from coterie.machine.kv import protocol as kv
+from coterie.machine.kv.machine import KeyValue
 from coterie.sim.history import History
 from coterie.sim.verdict import Figures, Violation
 
@@ -18,7 +19,7 @@ def history(*values: bytes) -> History:
     for number, value in enumerate(values):
         command = kv.encoder.encode(kv.Put(b"k", value))
         reply = kv.encoder.encode(kv.PutReply(number + 2))
-        made.applied(Batch(number + 1, 0, (0,), (command,)), [reply])
+        made.applied(KeyValue(), Batch(number + 1, 0, (0,), (command,)), [reply])
     return made
 
 
@@ -36,7 +37,7 @@ def test_an_honest_history_breaks_no_law() -> None:
     made.got(made.begin(1, "stale", b"k", b"", 15), 16, answer(2, b"a", 2), 4, 0)
     made.fail(made.begin(2, "put", b"k", b"c", 20), 25, "no")
     made.fail(made.begin(2, "put", b"k", b"d", 26), 27, "unknown")
-    made.check_registers()
+    made.check()
 
 
 def a_wrong_revision(made: History) -> None:

@@ -8,6 +8,7 @@ import pytest
 from coterie.sim.clock import Clock
 from coterie.sim.options import SECOND, choose
 from coterie.sim.verdict import Figures, Violation
+from coterie.sim.workload import KeyValueSubject
 from coterie.sim.world import World
 
 SEEDS = range(20, 28)
@@ -20,6 +21,8 @@ def world(seed: int, slow_ppm: int, fast_ppm: int, bound_permille: int) -> World
     settings = msgspec.structs.replace(
         options.settings, lease_reads=True, lease_ms=500, clock_drift_permille=bound_permille
     )
+    subject = KeyValueSubject()
+    subject.history.age_permille = 3000
     made = World(
         msgspec.structs.replace(
             options,
@@ -30,11 +33,11 @@ def world(seed: int, slow_ppm: int, fast_ppm: int, bound_permille: int) -> World
             delay_mean=200_000,
             core_only=False,
             settings=settings,
-        )
+        ),
+        subject,
     )
     for number, rate in ((1, -slow_ppm), (2, fast_ppm), (3, fast_ppm)):
         made.nodes[number].hardware.clock = Clock(number * SECOND, rate)
-    made.history.age_permille = 3000
     return made
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from hashlib import blake2b
 from typing import NamedTuple
 
@@ -66,7 +67,7 @@ class AppliedLaws:
                 f"{known.hex()[:16]}",
             )
 
-    def applied(self, member: MemberId, batch: Batch, replies: list[bytes | Rejected]) -> None:
+    def applied(self, member: MemberId, batch: Batch, replies: Sequence[bytes | Rejected]) -> None:
         """The member's machine applied a batch and replied."""
         replica = self._replicas[member]
         place = _Place(batch.index, batch.ordinals[0])
@@ -85,7 +86,7 @@ class AppliedLaws:
         replica.index, replica.position = batch.index, position + 1
 
     def _chain(
-        self, member: MemberId, place: _Place, batch: Batch, replies: list[bytes | Rejected], before: bytes
+        self, member: MemberId, place: _Place, batch: Batch, replies: Sequence[bytes | Rejected], before: bytes
     ) -> bytes:
         digest = blake2b(before, digest_size=16)
         digest.update(b"%d %d" % (batch.index, batch.time))

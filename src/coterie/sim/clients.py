@@ -21,10 +21,9 @@ from coterie.engine.protocol import (
     Submit,
 )
 from coterie.sim.chance import exponential, happens, stream
-from coterie.sim.history import History
 from coterie.sim.options import SECOND, Options
 from coterie.sim.schedule import Schedule
-from coterie.sim.workload import Errand, Workload
+from coterie.sim.subject import Errand, Subject
 
 MAX_IN_FLIGHT: Final = (1, 3, 16)
 """Operations that one client has under way: it draws one of these limits."""
@@ -104,13 +103,13 @@ class RawClient:
     sends requests of long ago once more, whatever became of them.
     """
 
-    def __init__(self, number: int, options: Options, members: list[MemberId], wire: Wire, history: History) -> None:
+    def __init__(self, number: int, options: Options, members: list[MemberId], wire: Wire, subject: Subject) -> None:
         self._number = number
         self._options = options
         self._members = members
         self._wire = wire
         self._rng = stream(options.seed, f"client {number}")
-        self._work = Workload(number, self._rng, history)
+        self._work = subject.work(number, self._rng)
         self._sessions = bool(number % 2)
         self._zombie = number % 3 == 1
         self._timeout = options.election_timeout * self._rng.randrange(3, 8)
@@ -179,6 +178,8 @@ class RawClient:
 
     def _begin(self) -> None:
         errand = self._work.next(self._wire.schedule.now)
+        if errand is None:
+            return
         if not errand.op.write:
             self._send(errand, Query(self._take_id(), errand.mode, errand.at_least, errand.payload), False)
         elif not self._sessions:
@@ -262,7 +263,8 @@ class RawClient:
                 if isinstance(other.request, Submit):
                     self._give_up(request_id, "unknown")
             return
-        if not pending.retry or failure.happened is Happened.YES:
+        final = failure.happened is Happened.YES or failure.code is FailureCode.REJECTED
+        if final or not pending.retry:
             self._give_up(failure.id, failure.happened.name.lower())
             if failure.code in ELSEWHERE:
                 self._move()

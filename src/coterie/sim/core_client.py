@@ -14,9 +14,8 @@ from coterie.core.types import MemberId, Nanos
 from coterie.engine.protocol import CLIENT_MAGIC, Response, encoder, request_decoder
 from coterie.sim.chance import exponential, happens, stream
 from coterie.sim.clients import MAX_IN_FLIGHT, SESSION_TTL, THINK, Wire
-from coterie.sim.history import History
 from coterie.sim.options import SECOND, Options
-from coterie.sim.workload import Errand, Workload
+from coterie.sim.subject import Errand, Subject
 
 
 class _Line:
@@ -32,11 +31,11 @@ class _Line:
 class CoreClient:
     """The shipped `ClientCore`, driven as its shells drive it (`clients.Client`)."""
 
-    def __init__(self, number: int, options: Options, members: list[MemberId], wire: Wire, history: History) -> None:
+    def __init__(self, number: int, options: Options, members: list[MemberId], wire: Wire, subject: Subject) -> None:
         self._number = number
         self._wire = wire
         self._rng = stream(options.seed, f"client {number}")
-        self._work = Workload(number, self._rng, history)
+        self._work = subject.work(number, self._rng)
         timeout = options.election_timeout
         config = ClientConfig(
             name=f"client {number}",
@@ -104,6 +103,8 @@ class CoreClient:
 
     def _begin(self) -> None:
         errand = self._work.next(self._wire.schedule.now)
+        if errand is None:
+            return
         self._begun += 1
         key = self._begun
         self._pending[key] = errand

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final
 
 from coterie.core.config import MILLISECOND
 from coterie.core.types import Epoch, MemberId, Role
-from coterie.machine.kv import protocol as kv
 from coterie.sim.configurations import decides
 from coterie.sim.verdict import Violation
 
@@ -116,15 +115,10 @@ class Ending:
         digests = {m: self._world.nodes[m].living.host.digest() for m in core}
         if len(set(digests.values())) != 1:
             raise Violation("same-state", f"digests differ at the end: {[(m, d.hex()) for m, d in digests.items()]}")
+        judge = self._world.subject.judge
         for member in core:
-            if self._world.nodes[member].living.host.applied < self._world.history.applied_index:
+            host = self._world.nodes[member].living.host
+            if host.applied < judge.applied_index:
                 raise Violation("acknowledged-stays", f"{member} has not applied all that was applied before")
-            for key in self._world.history.keys:
-                reply = self._world.nodes[member].living.host.query(kv.encoder.encode(kv.Range(key)))
-                assert isinstance(reply, bytes)
-                answer = kv.reply_decoder.decode(reply)
-                assert isinstance(answer, kv.RangeReply)
-                found = [(item.mod, item.value) for item in answer.items]
-                if found != [self._world.history.latest(key)]:
-                    raise Violation("acknowledged-stays", f"{member} has {found} for {key!r}")
-        self._world.history.check_registers()
+            judge.check_replica(member, host)
+        judge.check()

@@ -9,14 +9,17 @@ At the end the plain register checker, which knows nothing of revisions, looks a
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 
-from coterie.check.register import FOREVER, Operation, check_register
-from coterie.core.types import Index, Nanos
-from coterie.machine.interface import Batch, Rejected
+from coterie.check import FOREVER, REGISTER, Operation, linearizable
+from coterie.core.types import Index, MemberId, Nanos
+from coterie.machine.host import Host
+from coterie.machine.interface import Batch, Rejected, StateMachine
 from coterie.machine.kv import protocol as kv
+from coterie.sim.subject import Judge
 from coterie.sim.verdict import Figures, Violation
 
 LAWS: Final = {
@@ -54,7 +57,7 @@ class Op(msgspec.Struct):
         return self.kind in ("put", "cas")
 
 
-class History:
+class History(Judge):
     """Judge of what clients see; fed by the observed machine and by the clients."""
 
     def __init__(self, figures: Figures) -> None:
@@ -88,16 +91,11 @@ class History:
         revisions = self._revisions.get(key)
         return (revisions[-1], self._values[key][-1]) if revisions else (0, b"")
 
-    @property
-    def keys(self) -> list[bytes]:
-        """Every key that was ever written, in the order of first writing."""
-        return list(self._revisions)
-
     # -- what the machine did ------------------------------------------------------------------
 
-    def applied(self, batch: Batch, replies: list[bytes | Rejected]) -> None:
-        """Some replica applied this batch; the first to apply an index tells what happened there (that
-        the others do the same is checked elsewhere)."""
+    def applied(self, machine: StateMachine, batch: Batch, replies: Sequence[bytes | Rejected]) -> None:
+        """See `Judge`. The first to apply an index tells what happened there (that the others do the same is
+        checked elsewhere)."""
         if (batch.index, batch.ordinals[0]) <= self._newest:
             return
         self._newest = (batch.index, batch.ordinals[0])
@@ -199,18 +197,38 @@ class History:
 
     # -- at the end ----------------------------------------------------------------------------
 
-    def check_registers(self) -> None:
-        """Each key written only by plain puts, as a register, revisions forgotten."""
-        keys: dict[bytes, list[Operation]] = {}
-        for op in self.ops:
-            if op.kind == "put" and op.outcome != "no":
-                keys.setdefault(op.key, []).append(Operation(True, op.value, op.start, op.end))
-            elif op.kind == "get" and op.outcome == "ok":
-                keys.setdefault(op.key, []).append(Operation(False, op.read, op.start, op.end))
+    def check_replica(self, member: MemberId, host: Host) -> None:
+        """See `Judge`: each key has the value that was written last."""
+        for key in self._revisions:
+            reply = host.query(kv.encoder.encode(kv.Range(key)))
+            assert isinstance(reply, bytes)
+            answer = kv.reply_decoder.decode(reply)
+            assert isinstance(answer, kv.RangeReply)
+            found = [(item.mod, item.value) for item in answer.items]
+            if found != [self.latest(key)]:
+                raise Violation("acknowledged-stays", f"{member} has {found} for {key!r}")
+
+    def check(self) -> None:
+        """See `Judge`: each key written only by plain puts, as a register, revisions forgotten."""
+        found = linearizable(self.registers(), REGISTER)
+        if found.holds is not True:
+            raise Violation("linearizable", f"{found.reason}: {', '.join(map(str, found.operations))}")
+
+    def registers(self) -> list[Operation]:
+        """The operations on keys that only plain puts write, for the checker and its JSON lines: bytes as text."""
         compared = {op.key for op in self.ops if op.kind == "cas"}
-        for key, operations in keys.items():
-            if key in compared:
+        operations: list[Operation] = []
+        for op in self.ops:
+            key, value = op.key.decode(errors="backslashreplace"), op.value.decode(errors="backslashreplace")
+            if op.key in compared:
                 continue
-            reason = check_register(operations)
-            if reason is not None:
-                raise Violation("linearizable", f"register {key!r}: {reason}")
+            if op.kind == "put" and op.outcome != "no":
+                operations.append(
+                    Operation(process=op.client, f="write", key=key, argument=value, start=op.start, end=op.end)
+                )
+            elif op.kind == "get" and op.outcome == "ok":
+                read = op.read.decode(errors="backslashreplace") if op.read is not None else None
+                operations.append(
+                    Operation(process=op.client, f="read", key=key, result=read, start=op.start, end=op.end)
+                )
+        return operations

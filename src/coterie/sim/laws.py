@@ -9,7 +9,7 @@ is in `raft_laws.py` and `paxos_laws.py`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 from coterie.core.messages import Message
@@ -313,6 +313,10 @@ class Laws(ABC):
 
     # -- the machine ---------------------------------------------------------------------------
 
+    def applied_by(self, member: MemberId) -> Index:
+        """See `AppliedLaws.index_of`."""
+        return self._applied.index_of(member)
+
     def resumed(self, member: MemberId, index: Index, digest: bytes) -> None:
         """See `AppliedLaws.resumed`."""
         if member not in self.unjudged:
@@ -323,7 +327,7 @@ class Laws(ABC):
         if member not in self.unjudged:
             self._applied.state(member, index, digest)
 
-    def applied(self, member: MemberId, batch: Batch, replies: list[bytes | Rejected]) -> None:
+    def applied(self, member: MemberId, batch: Batch, replies: Sequence[bytes | Rejected]) -> None:
         """See `AppliedLaws.applied`."""
         self._applied.applied(member, batch, replies)
 

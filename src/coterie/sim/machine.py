@@ -1,55 +1,64 @@
-"""The key-value machine under observation, and the store beneath it: prefix of its batches survives a crash."""
+"""Machines under observation, and the store beneath it: prefix of its batches survives a crash."""
 
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from coterie.core.types import MemberId
 from coterie.machine.durable import DurableMachine, MachineFlush
-from coterie.machine.interface import Batch, Rejected
-from coterie.machine.kv.machine import KeyValue
+from coterie.machine.interface import Batch, Rejected, StateMachine
 from coterie.machine.stores.interface import Change, OrderedStore, Reading
 from coterie.machine.stores.memory import MemoryStore
 from coterie.sim.frail import Frailty
-from coterie.sim.history import History
 from coterie.sim.laws import Laws
+from coterie.sim.subject import Judge, Subject
 from coterie.sim.verdict import Violation
 
-MakeMachine = Callable[[MemberId], DurableMachine]
 
+class ObservedMachine(StateMachine):
+    """A machine, with the judges looking over its shoulder."""
 
-def honest(member: MemberId) -> DurableMachine:
-    """The machine that every member runs, unless a test plants another."""
-    return KeyValue()
-
-
-class ObservedMachine(DurableMachine):
-    """A machine, with the judges looking over its shoulder. Without a store it lives in memory."""
-
-    def __init__(self, member: MemberId, machine: DurableMachine, laws: Laws, history: History) -> None:
+    def __init__(self, member: MemberId, machine: StateMachine, judge: Judge, laws: Laws) -> None:
         self._machine = machine
         self._member = member
         self._laws = laws
-        self._history = history
+        self._judge = judge
         self.accusation: Violation | None = None
         """What a judge found: the host would take it for the machine's failure if it were raised in `apply`."""
 
     def apply(self, batch: Batch) -> Sequence[bytes | Rejected]:
         """Apply, and show it to the judges."""
-        replies = list(self._machine.apply(batch))
+        given = Batch(batch.index, batch.time, batch.ordinals, [*map(self._judge.given, batch.commands)])
+        try:
+            replies = self._machine.apply(given)
+        except Exception as error:
+            self._judge.raised(batch, error)
+            raise
         if self._member in self._laws.unjudged:
             return replies
         try:
             self._laws.applied(self._member, batch, replies)
-            self._history.applied(batch, replies)
+            self._judge.applied(self._machine, batch, replies)
         except Violation as violation:
             self.accusation = self.accusation or violation
         return replies
 
     def query(self, question: bytes) -> bytes | Rejected:
-        """As the machine does."""
-        return self._machine.query(question)
+        """Answer, and show it to the judge."""
+        answer: bytes | Rejected = Rejected("the machine raised")
+        try:
+            answer = self._machine.query(self._judge.given(question))
+        finally:
+            self._show(question, answer)
+        return answer
+
+    def _show(self, question: bytes, answer: bytes | Rejected) -> None:
+        if self._member not in self._laws.unjudged:
+            try:
+                self._judge.queried(self._laws.applied_by(self._member), question, answer)
+            except Violation as violation:
+                self.accusation = self.accusation or violation
 
     def snapshot(self) -> Iterator[bytes]:
         """As the machine does."""
@@ -71,38 +80,54 @@ class ObservedMachine(DurableMachine):
         """As the machine does."""
         return self._machine.revision()
 
+
+class ObservedDurableMachine(ObservedMachine, DurableMachine):
+    """One that keeps its state in a store, if there is one."""
+
+    def __init__(self, member: MemberId, machine: DurableMachine, judge: Judge, laws: Laws) -> None:
+        super().__init__(member, machine, judge, laws)
+        self._durable = machine
+
     def attach(self, store: OrderedStore) -> None:
         """As the machine does."""
-        self._machine.attach(store)
+        self._durable.attach(store)
 
     def begin_flush(self) -> MachineFlush:
         """As the machine does."""
-        return self._machine.begin_flush()
+        return self._durable.begin_flush()
 
     def finish_flush(self, flush: MachineFlush) -> None:
         """As the machine does."""
-        self._machine.finish_flush(flush)
+        self._durable.finish_flush(flush)
 
     @property
     def unflushed_items(self) -> int:
         """As the machine does."""
-        return self._machine.unflushed_items
+        return self._durable.unflushed_items
 
     def stored_chunks(self, view: Reading) -> Iterator[bytes]:
         """As the machine does."""
-        return self._machine.stored_chunks(view)
+        return self._durable.stored_chunks(view)
 
     def fill(self, store: OrderedStore, chunks: Iterable[bytes]) -> None:
         """As the machine does."""
-        self._machine.fill(store, chunks)
+        self._durable.fill(store, chunks)
 
     def reload(self) -> None:
         """As the machine does."""
-        self._machine.reload()
+        self._durable.reload()
 
     def detach(self) -> None:
         """As the machine does."""
-        self._machine.detach()
+        self._durable.detach()
+
+
+def observed(member: MemberId, subject: Subject, laws: Laws) -> ObservedMachine:
+    """A new machine of the subject's, for one life of the member, under observation."""
+    machine = subject.machine(member)
+    if isinstance(machine, DurableMachine):
+        return ObservedDurableMachine(member, machine, subject.judge, laws)
+    return ObservedMachine(member, machine, subject.judge, laws)
 
 
 class FrailStore(OrderedStore):

@@ -20,14 +20,14 @@ from coterie.runtime.handshake import PeerIdentity, RefusalCode
 from coterie.sim.admission import Admission
 from coterie.sim.chance import exponential, stream
 from coterie.sim.frail import Death
-from coterie.sim.history import History
 from coterie.sim.laws import Laws
-from coterie.sim.machine import FrailStore, MakeMachine, ObservedMachine
+from coterie.sim.machine import FrailStore, observed
 from coterie.sim.network import Network, Sender
 from coterie.sim.options import Options
 from coterie.sim.schedule import Schedule
 from coterie.sim.sectors import SECTOR_BYTES
 from coterie.sim.shadow import ShadowLog, membership_of, slot_of
+from coterie.sim.subject import Subject
 from coterie.sim.verdict import Figures, Violation
 from coterie.storage.directory import DataDirectory
 from coterie.storage.log_store import LogStore, Write
@@ -51,9 +51,8 @@ class Surroundings(Protocol):
     schedule: Schedule
     network: Network
     laws: Laws
-    history: History
+    subject: Subject
     figures: Figures
-    make_machine: MakeMachine
 
     def current(self, sender: Sender) -> bool:
         """Whether this life of the sender goes on."""
@@ -96,7 +95,7 @@ class Process:
         self.sender = Sender(_identity(node, directory), life, node.copied_at)
         self.door = Admission(self.sender.identity, node.papers)
         laws.started(node.id, life, shadow_of(self.store_of_log))
-        self.machine = ObservedMachine(node.id, self._world.make_machine(node.id), laws, self._world.history)
+        self.machine = observed(node.id, self._world.subject, laws)
         self._lanes: dict[Lane, list[Job]] = {lane: [] for lane in Lane}
         now = node.now()
         try:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import random
-from typing import Final, NamedTuple
+from collections.abc import Callable
+from typing import Final
 
-from coterie.core.types import Nanos
+from coterie.core.types import MemberId, Nanos
 from coterie.engine.protocol import Answer, ReadMode
+from coterie.machine.interface import StateMachine
 from coterie.machine.kv import protocol as kv
+from coterie.machine.kv.machine import KeyValue
 from coterie.sim.chance import happens
 from coterie.sim.history import History, Op
+from coterie.sim.subject import Errand, Subject, Work
 
 KEYS: Final = 4
 """Registers that clients share; as many again are written by compare-and-set."""
@@ -18,14 +22,34 @@ READS_FROM: Final = 50
 MODES: Final = {"get": ReadMode.LINEARIZABLE, "session": ReadMode.SESSION, "stale": ReadMode.STALE}
 
 
-class Errand(NamedTuple):
-    """One operation, and what to send for it."""
+MakeMachine = Callable[[MemberId], StateMachine]
 
-    op: Op
-    payload: bytes
-    """A command if `op.write`, else a question."""
-    mode: ReadMode
-    at_least: int
+
+def honest(member: MemberId) -> StateMachine:
+    """The machine that every member runs, unless a test plants another."""
+    return KeyValue()
+
+
+class KeyValueSubject(Subject):
+    """The key-value machine, in a store or in memory, and the work of its clients."""
+
+    def __init__(self, make_machine: MakeMachine = honest) -> None:
+        super().__init__()
+        self._make_machine = make_machine
+        self.history = History(self.figures)
+
+    @property
+    def judge(self) -> History:
+        """See `Subject`."""
+        return self.history
+
+    def machine(self, member: MemberId) -> StateMachine:
+        """See `Subject`."""
+        return self._make_machine(member)
+
+    def work(self, number: int, rng: random.Random) -> Work:
+        """See `Subject`."""
+        return Workload(number, rng, self.history)
 
 
 class Workload:
@@ -41,17 +65,16 @@ class Workload:
         self.seen = 0
         """Newest revision that this client was told of."""
         self.goal = False
-        """The world is healed: read until one read has succeeded, then write until one write has."""
+        """See `Work`: read until one read has succeeded, then write until one write has."""
         self.wrote = self.read = False
-        """Whether that has been reached."""
 
     @property
     def reached(self) -> bool:
-        """The goal is set and reached."""
+        """See `Work`."""
         return self.goal and self.wrote and self.read
 
     def next(self, now: Nanos) -> Errand:
-        """Begin an operation."""
+        """See `Work`."""
         draw = self._rng.randrange(100)
         key = b"%d" % self._rng.randrange(KEYS)
         if self.goal:
@@ -85,8 +108,9 @@ class Workload:
         return Errand(op, kv.encoder.encode(kv.Range(key)), MODES[kind], at_least)
 
     def answered(self, errand: Errand, answer: Answer, now: Nanos) -> None:
-        """The operation succeeded."""
+        """See `Work`."""
         op = errand.op
+        assert isinstance(op, Op)
         self.seen = max(self.seen, answer.revision)
         reply = kv.reply_decoder.decode(answer.body)
         if isinstance(reply, kv.RangeReply):
@@ -99,5 +123,6 @@ class Workload:
             self._history.wrote(op, now, reply.revision, reply.succeeded)
 
     def failed(self, errand: Errand, happened: str, now: Nanos) -> None:
-        """The operation failed: `no`, `yes` (its reply is lost) or `unknown`."""
+        """See `Work`."""
+        assert isinstance(errand.op, Op)
         self._history.fail(errand.op, now, happened)

@@ -33,16 +33,16 @@ from coterie.sim.configurations import decides
 from coterie.sim.core_client import CoreClient
 from coterie.sim.ending import Ending
 from coterie.sim.faults import Faults, Victim
-from coterie.sim.history import History
 from coterie.sim.judges import judge
 from coterie.sim.laws import Laws
-from coterie.sim.machine import MakeMachine, honest
 from coterie.sim.network import Network, Sender
 from coterie.sim.node import Node
 from coterie.sim.operator import Operator
 from coterie.sim.options import Options
 from coterie.sim.schedule import Schedule
-from coterie.sim.verdict import Figures, Result, Violation
+from coterie.sim.subject import Subject
+from coterie.sim.verdict import Result, Violation
+from coterie.sim.workload import KeyValueSubject
 from coterie.storage.first_entry import cluster_id, first_entry
 
 OPERATORS: Final = 2
@@ -71,12 +71,12 @@ class Connection(msgspec.Struct):
 class World:
     """Builds the cluster that the options describe, and runs it."""
 
-    def __init__(self, options: Options, make_machine: MakeMachine = honest) -> None:
+    def __init__(self, options: Options, subject: Subject | None = None) -> None:
+        """`subject`: what it is about; the key-value machine unless it is said."""
         self.options = options
-        self.make_machine = make_machine
+        self.subject = subject if subject is not None else KeyValueSubject()
         self.schedule = Schedule()
-        self.figures = Figures()
-        self.history = History(self.figures)
+        self.figures = self.subject.figures
         members = tuple(
             Member(number, f"n{number}", f"n{number}:1", f"n{number}:2") for number in range(1, options.nodes + 1)
         )
@@ -122,7 +122,7 @@ class World:
         """More clients, with these numbers, that know these members; the list may grow."""
         for number in numbers:
             kind = CoreClient if number < 2 else RawClient
-            self.clients.append(kind(number, self.options, members, self, self.history))
+            self.clients.append(kind(number, self.options, members, self, self.subject))
 
     # -- running -------------------------------------------------------------------------------
 

@@ -1,7 +1,7 @@
 """What clients asked and were told, and whether one store, one operation after another, could have said it.
 
 Two checks, of which neither trusts the other. Each key is a register whose written values are all
-different: `coterie.check.register` decides that. And the store's revisions claim to *be* the order of
+different: `coterie.check` decides that. And the store's revisions claim to *be* the order of
 all operations: so revisions must grow with real time, and each answer must be what the writes up to
 its revision left.
 """
@@ -9,11 +9,10 @@ its revision left.
 from __future__ import annotations
 
 import threading
-from collections import defaultdict
 
 import msgspec
 
-from coterie.check.register import FOREVER, Operation, check_register
+from coterie.check import REGISTER, Operation, linearizable
 from coterie.machine.kv.protocol import Item
 
 NEVER_KNOWN = -1
@@ -100,15 +99,29 @@ class History:
             found += self._revisions(key)
         return found
 
+    def registers(self) -> list[Operation]:
+        """Writes and linearizable reads, for the checker and its JSON lines: bytes as text. Who called does not matter
+        to it, so each is a process of its own."""
+        operations: list[Operation] = []
+        for process, seen in enumerate(self.seen):
+            key, value = _text(seen.key), _text(seen.value)
+            if seen.write:
+                operations.append(
+                    Operation(process=process, f="write", key=key, argument=value, start=seen.start, end=seen.end)
+                )
+            elif seen.fresh_from == seen.start:
+                operations.append(
+                    Operation(process=process, f="read", key=key, result=value, start=seen.start, end=seen.end)
+                )
+        for process, (written, content, start) in enumerate(self.unknown, len(self.seen)):
+            operations.append(
+                Operation(process=process, f="write", key=_text(written), argument=_text(content), start=start)
+            )
+        return operations
+
     def _registers(self) -> list[str]:
-        registers: dict[bytes, list[Operation]] = defaultdict(list)
-        for seen in self.seen:
-            if seen.write or seen.fresh_from == seen.start:
-                registers[seen.key].append(Operation(seen.write, seen.value, seen.start, seen.end))
-        for key, value, start in self.unknown:
-            registers[key].append(Operation(True, value, start, FOREVER))
-        checked = [(key, check_register(operations)) for key, operations in registers.items()]
-        return [f"{key!r}: {problem}" for key, problem in checked if problem is not None]
+        found = linearizable(self.registers(), REGISTER)
+        return [] if found.holds else [f"{found.reason}: {', '.join(map(str, found.operations))}"]
 
     def _real_time(self) -> list[str]:
         """Whatever ended before another began has no higher revision, and a lower one if the other wrote."""
@@ -165,3 +178,7 @@ class History:
                     f"{key!r}: {version_of[newest]} writes took effect, but {sure} are known and {possible} possible"
                 )
         return found
+
+
+def _text(data: bytes | None) -> str | None:
+    return None if data is None else data.decode(errors="backslashreplace")

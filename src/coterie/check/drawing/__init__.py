@@ -1,0 +1,1 @@
+"""Counterexamples as people see them: text, SVG, HTML."""

@@ -1,0 +1,1 @@
+"""How histories are written down, and read back: docs/check.md has the formats."""

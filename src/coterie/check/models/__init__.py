@@ -1,0 +1,1 @@
+"""What each object does when its operations come one after the other: one file per object."""
