@@ -9,6 +9,7 @@ from coterie.core.config import MILLISECOND
 from coterie.core.messages import Command, Forward, ForwardRefused, Segment, encode_segments
 from coterie.core.replica import Accepted, Outcome, Refusal, Refused, Replica
 from coterie.core.types import NOBODY, Entry, Epoch, Index, MemberId, Nanos, Role, Token
+from coterie.core.whims import NO_WHIMS, Whim, Whims
 from coterie.engine.ports import Event, Ports
 from coterie.engine.protocol import FailureCode, Happened
 from coterie.engine.submissions import Pending, Submissions
@@ -63,7 +64,9 @@ class Proposals:
         submissions: Submissions,
         ports: Ports,
         new_token: Callable[[], Token],
+        whims: Whims = NO_WHIMS,
     ) -> None:
+        self._whims = whims
         self._own = identity.member
         self._boot = identity.boot
         self._limits = limits
@@ -226,6 +229,8 @@ class Proposals:
             if self._submissions.find(pending.segment.first) is pending:
                 pending.sent_before = True
                 self._ports.send(self._leader, Forward(pending.segment))
+                if self._whims.takes(Whim.FORWARDED_TWICE):
+                    self._ports.send(self._leader, Forward(pending.segment))
         self._outgoing = []
         self._resend_at = min(self._resend_at, now + self._limits.resend_interval)
 
@@ -252,7 +257,9 @@ class Proposals:
             bytes_here = segment_bytes(segment)
             count_here = len(segment.commands)
             if batch and (
-                size + bytes_here > self._limits.max_batch_bytes or count + count_here > self._limits.max_batch_commands
+                size + bytes_here > self._limits.max_batch_bytes
+                or count + count_here > self._limits.max_batch_commands
+                or self._whims.takes(Whim.PROPOSED_APART)
             ):
                 self._propose_segments(now, batch)
                 batch, size, count = [], 0, 0
