@@ -39,6 +39,13 @@ MAX_INBOX: Final = 20_000
 Input = Callable[[Nanos], object]
 
 
+def _unreadable(error: BaseException | None) -> bool:
+    """Whether all this came of a read that failed."""
+    while error is not None and not isinstance(error, OSError):
+        error = error.__cause__ or error.__context__
+    return error is not None and error.errno == errno.EIO
+
+
 class Node:
     """A member: what outlives its process, and what can be done to it (`faults.Victim`)."""
 
@@ -357,8 +364,8 @@ class Node:
                 action()
             except Death:
                 self._end(power=happens(self.rng, 750))
-            except OSError as error:
-                if error.errno != errno.EIO:
+            except Exception as error:
+                if not _unreadable(error):
                     raise
                 self._end_unreadable()  # what the runtime does
 
