@@ -112,5 +112,5 @@ class MemberWhims(Whims):
         if self.has(Quirk.FEW_REQUESTS):
             config = msgspec.structs.replace(config, max_pending_requests=4)
         if self.has(Quirk.QUICK_RESEND):
-            config = msgspec.structs.replace(config, resend_interval=replica.election_timeout // 20)
+            config = msgspec.structs.replace(config, resend_interval=replica.election_timeout // 10)
         return config
