@@ -9,6 +9,8 @@ from tests.mutants.paxos import PAXOS_ROWS
 from tests.mutants.planting import SAFETY, planted
 from tests.mutants.quorum_sizes import QUORUM_ROWS
 
+from coterie.sim.mutants import Catalogue
+
 ELECTION = "core/raft/election.py"
 FOLLOWER = "core/raft/follower.py"
 LEADER = "core/raft/leader.py"
@@ -417,3 +419,7 @@ CONTROLS: Final = (
         faults="lease,clock,depose,transfer",
     ),
 )
+
+NOT_APPLICABLE: Final = ()
+
+CATALOGUE: Final = Catalogue(MUTANTS, CONTROLS, NOT_APPLICABLE)

@@ -10,7 +10,9 @@ from collections.abc import Iterable
 from typing import Final
 
 from tests.mutants.groups_and_states import STALE
-from tests.mutants.planting import PAXOS_SAFETY, Mutant, planted
+from tests.mutants.planting import PAXOS_SAFETY, planted
+
+from coterie.sim.mutants import Mutant
 
 ACCEPTOR = "core/multipaxos/acceptor.py"
 BALLOTS = "core/multipaxos/ballots.py"

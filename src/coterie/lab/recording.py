@@ -33,6 +33,8 @@ class Kind(StrEnum):
     CUT = "cut"
     HEAL = "heal"
     NOTE = "note"
+    VIOLATION = "violation"
+    """A law was broken: the last event, of no member in particular."""
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename={"source": "from"}):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+import msgspec
+
 from coterie.core.messages import (
     Accept,
     Accepted,
@@ -11,24 +13,42 @@ from coterie.core.messages import (
     AppendReply,
     Canvass,
     CanvassReply,
+    Forward,
+    InstallSnapshot,
+    InstallSnapshotReply,
     Message,
     Nack,
     Prepare,
     PreVote,
     PreVoteReply,
     Promise,
+    Pull,
     ReadIndex,
     ReadIndexReply,
     RequestVote,
-    TimeoutNow,
+    Suffix,
     VoteReply,
+    decode_segments,
 )
 from coterie.core.records import Put, Record, SaveHardState, Truncate
 from coterie.core.replica import RoleChange
 from coterie.core.state import membership_of
 from coterie.core.types import Entry, EntryKind, Epoch, Index, MemberId, Membership, Role
+from coterie.engine.protocol import Answer, Failure, Query, Submit
+from coterie.machine.kv import protocol as kv
 
-ANSWERS = (PreVoteReply, VoteReply, AppendReply, CanvassReply, Promise, Accepted, Nack, ReadIndexReply)
+ANSWERS = (
+    PreVoteReply,
+    VoteReply,
+    AppendReply,
+    CanvassReply,
+    Promise,
+    Accepted,
+    Nack,
+    ReadIndexReply,
+    InstallSnapshotReply,
+    Suffix,
+)
 """Messages that answer another one: drawn with a broken line."""
 
 
@@ -62,10 +82,19 @@ def _names(members: Iterable[MemberId]) -> str:
 def entry_words(entry: Entry) -> str:
     """`3:x=1`, `2:no-op`, `4:joint`."""
     if entry.kind is EntryKind.COMMANDS:
-        return f"{entry.index}:{entry.payload.decode()}"
+        return f"{entry.index}:{_commands_words(entry.payload)}"
     if entry.kind is EntryKind.MEMBERSHIP:
         return f"{entry.index}:{'joint' if membership_of(entry).outgoing else 'members'}"
     return f"{entry.index}:{'no-op' if entry.kind is EntryKind.NOOP else 'settings'}"
+
+
+def _commands_words(payload: bytes) -> str:
+    """A scenario's command is text; of an engine's batch, how many commands are in it."""
+    try:
+        return payload.decode()
+    except UnicodeDecodeError:
+        count = sum(len(segment.commands) for segment in decode_segments(payload))
+        return f"{count} command{'s' if count != 1 else ''}"
 
 
 def entries_words(entries: Sequence[Entry]) -> str:
@@ -108,6 +137,12 @@ def _raft(message: Message) -> str:
         )
     if isinstance(message, AppendReply) and message.accepted:
         return f"matches to {message.index}"
+    if isinstance(message, Pull):
+        return f"Pull term {message.epoch.round}, after {_position(message.prev_index, message.prev_epoch)}"
+    if isinstance(message, Suffix):
+        last = _position(message.last_index, message.last_epoch)
+        what = entries_words(message.entries) or "nothing"
+        return f"Suffix {what}, after {_position(message.prev_index, message.prev_epoch)}, last {last}"
     if isinstance(message, AppendReply):
         return f"no match at {message.index}, perhaps at {message.hint_index}"
     return ""
@@ -140,8 +175,13 @@ def _shared(message: Message) -> str:
         return "ReadIndex"
     if isinstance(message, ReadIndexReply):
         return f"read at {message.index}" if message.index else "cannot say"
-    if isinstance(message, TimeoutNow):
-        return "TimeoutNow"
+    if isinstance(message, InstallSnapshot):
+        end = message.offset + len(message.data)
+        return f"InstallSnapshot to {message.meta.index}, bytes {message.offset} to {end} of {message.size}"
+    if isinstance(message, InstallSnapshotReply):
+        return f"snapshot {message.index}: {'installed' if message.installed else f'has {message.offset} bytes'}"
+    if isinstance(message, Forward):
+        return f"Forward {len(message.segment.commands)} of {name(message.segment.origin)}"
     return type(message).__name__
 
 
@@ -174,3 +214,45 @@ def role_words(change: RoleChange) -> str:
     if change.leader:
         return f"follows {name(change.leader)}"
     return "follows nobody" + (f", {reign(change.epoch)}" if change.epoch.round else "")
+
+
+def request_words(request: Submit | Query) -> str:
+    """What a client asks the key-value machine; of another machine's requests, how long they are."""
+    payload = request.command if isinstance(request, Submit) else request.question
+    try:
+        asked = (
+            kv.command_decoder.decode(payload) if isinstance(request, Submit) else kv.question_decoder.decode(payload)
+        )
+    except msgspec.DecodeError:
+        return f"{'command' if isinstance(request, Submit) else 'question'} of {len(payload)} bytes"
+    if isinstance(asked, kv.Put):
+        return f"put {_text(asked.key)}={_text(asked.value)}"
+    if isinstance(asked, kv.Range):
+        assert isinstance(request, Query)
+        return f"get {_text(asked.key)}, {request.mode.name.lower()}"
+    if isinstance(asked, kv.Txn):
+        puts = (f"{_text(put.key)}={_text(put.value)}" for put in asked.then if isinstance(put, kv.Put))
+        return f"if unchanged, put {' '.join(puts)}"
+    return type(asked).__name__
+
+
+def answer_words(answer: Answer) -> str:
+    """What a client is told."""
+    try:
+        reply = kv.reply_decoder.decode(answer.body)
+    except msgspec.DecodeError:
+        return f"done, revision {answer.revision}"
+    if isinstance(reply, kv.RangeReply):
+        return f"{' '.join(_text(item.value) for item in reply.items) or 'not set'}, revision {answer.revision}"
+    if isinstance(reply, kv.TxnReply) and not reply.succeeded:
+        return f"it has changed, revision {answer.revision}"
+    return f"done, revision {answer.revision}"
+
+
+def failure_words(failure: Failure) -> str:
+    """What a client is told that gets no answer."""
+    return f"{failure.code.name.lower()}, happened: {failure.happened.name.lower()}"
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "backslashreplace")

@@ -21,6 +21,7 @@ from coterie.runtime.handshake import PeerIdentity
 from coterie.sim.chance import exponential, happens, stream
 from coterie.sim.options import SECOND, Options
 from coterie.sim.schedule import Schedule
+from coterie.sim.witness import Witness
 
 MAX_HELD: Final = 2000
 """Messages held back at one time; beyond that a message that would be held is lost."""
@@ -58,10 +59,12 @@ Deliver = Callable[[Sender, MemberId, Message], None]
 class Network:
     """Carries encoded messages; what arrives was decoded anew, as on a wire."""
 
-    def __init__(self, options: Options, schedule: Schedule, deliver: Deliver) -> None:
+    def __init__(self, options: Options, schedule: Schedule, deliver: Deliver, witness: Witness | None = None) -> None:
         self._options = options
         self._schedule = schedule
         self._deliver = deliver
+        self._witness = witness if witness is not None else Witness()
+        self._copies = 0
         self._rng = stream(options.seed, "network")
         self._cut: dict[tuple[MemberId, MemberId], int] = {}
         self._slow: dict[tuple[MemberId, MemberId], int] = {}
@@ -75,11 +78,13 @@ class Network:
 
     def cut(self, pairs: Sequence[tuple[MemberId, MemberId]]) -> None:
         """Cut these one-way links. A link cut twice needs mending twice."""
+        self._witness.cut(self._schedule.now, pairs)
         for pair in pairs:
             self._cut[pair] = self._cut.get(pair, 0) + 1
 
     def mend(self, pairs: Sequence[tuple[MemberId, MemberId]]) -> None:
         """Undo one cut of each of these links."""
+        self._witness.mended(self._schedule.now, pairs)
         for pair in pairs:
             left = self._cut.get(pair, 0) - 1
             if left > 0:
@@ -93,6 +98,7 @@ class Network:
 
     def heal(self) -> None:
         """End every fault. What was held back still arrives, late."""
+        self._witness.healed(self._schedule.now)
         self._cut.clear()
         self._slow.clear()
         self._newest.clear()
@@ -111,22 +117,24 @@ class Network:
         self._schedule.record(data)
         pair = (sender.member, target)
         if pair in self._cut:
+            self._lose(pair, message)
             return
         options, rng = self._options, self._rng
         if self.faulty:
             if options.loss_permille and happens(rng, options.loss_permille):
+                self._lose(pair, message)
                 return
             if options.hold_permille and happens(rng, self._hold_permille(message)):
-                self._hold(sender, target, data)
+                self._hold(sender, target, message, data)
                 if rng.getrandbits(1):
                     return
             if options.duplicate_permille and happens(rng, options.duplicate_permille):
-                self._travel(sender, target, data, self._delay(pair) * rng.randrange(1, 20))
+                self._travel(sender, target, message, data, self._delay(pair) * rng.randrange(1, 20))
         arrival = self._schedule.now + self._delay(pair)
         if not (self.faulty and options.reorder_permille and happens(rng, options.reorder_permille)):
             arrival = max(arrival, self._newest.get(pair, 0))
             self._newest[pair] = arrival
-        self._travel(sender, target, data, arrival - self._schedule.now)
+        self._travel(sender, target, message, data, arrival - self._schedule.now)
 
     def _hold_permille(self, message: Message) -> int:
         """Messages of elections are few, and an old one can do the most harm."""
@@ -142,23 +150,38 @@ class Network:
             delay *= self._rng.randrange(5, 60)
         return min(delay * self._slow.get(pair, 1), MAX_DELAY)
 
-    def _travel(self, sender: Sender, target: MemberId, data: bytes, delay: Nanos) -> None:
+    def _lose(self, pair: tuple[MemberId, MemberId], message: Message) -> None:
+        self._witness.lost(self._schedule.now, self._copy(*pair, message))
+
+    def _copy(self, source: MemberId, target: MemberId, message: Message) -> int:
+        """One more message is under way: its number."""
+        self._copies += 1
+        self._witness.sent(self._schedule.now, self._copies, source, target, message)
+        return self._copies
+
+    def _travel(self, sender: Sender, target: MemberId, message: Message, data: bytes, delay: Nanos) -> None:
         pair = (sender.member, target)
+        number = self._copy(*pair, message)
 
         def arrive() -> None:
-            if pair not in self._cut:
-                self._deliver(sender, target, decode(data))
+            if pair in self._cut:
+                self._witness.lost(self._schedule.now, number)
+                return
+            self._witness.arrived(self._schedule.now, number)
+            self._deliver(sender, target, decode(data))
 
         self._schedule.after(delay, "arrive", arrive)
 
-    def _hold(self, sender: Sender, target: MemberId, data: bytes) -> None:
+    def _hold(self, sender: Sender, target: MemberId, message: Message, data: bytes) -> None:
         """Keep it for seconds: it arrives terms later, whatever the partition is then."""
         if self._held >= MAX_HELD:
             return
         self._held += 1
+        number = self._copy(sender.member, target, message)
 
         def release() -> None:
             self._held -= 1
+            self._witness.arrived(self._schedule.now, number)
             self._deliver(sender, target, decode(data))
 
         timeout = self._options.election_timeout

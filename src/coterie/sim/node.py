@@ -202,6 +202,7 @@ class Node:
             self._end(power=False)
             return
         self._wake_at = 0
+        self.world.witness.started(self.world.schedule.now, self.id)
         self._schedule_step()
 
     def _found_damaged(self, damage: Exception) -> None:
@@ -240,6 +241,7 @@ class Node:
 
     def _end(self, *, power: bool) -> None:
         """The process is gone, and with it all that it knew; the disk keeps what was synced."""
+        self.world.witness.ended(self.world.schedule.now, self.id)
         self._process = None
         self._led = False
         self._inbox.clear()
@@ -400,6 +402,7 @@ class Node:
         deadline = engine.flush(now)
         replica = engine.replica
         self._note_moment(replica.role, bool(replica.membership.outgoing))
+        self.world.witness.stepped(self.world.schedule.now, self.id, replica)
         self.world.laws.observe(self.id, replica.epoch, replica.commit, replica.role)
         if self._process.machine.accusation is not None:
             raise self._process.machine.accusation

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Collection
 from typing import Final
 
 import msgspec
@@ -52,6 +53,15 @@ OLD_FAULTS: Final = 14
 NEW_FAULTS: Final = 20
 """The classes up to the first are drawn from one stream, those up to the second from another, later ones from one each:
 so a new one leaves old seeds as they were, but for itself."""
+NO_FAULTS: Final = "none"
+"""What the command line calls the empty set of fault classes."""
+LOSS, DUPLICATE, REORDER, HOLD = (5, 20, 50, 200), (10, 50, 200), (20, 100, 300), (5, 20, 60)
+"""Strengths of faults of single messages, in thousandths."""
+SNAPSHOT_SETTINGS: Final = ("snapshot_log_bytes", "snapshot_log_ratio", "snapshot_keep_entries")
+DELAY_SHARES: Final = (6, 12, 40, 100)
+"""Parts of the election timeout that a message takes on average where the network is slow."""
+PROMPT: Final = (200_000, 1_000_000)
+"""The same in nanoseconds where it is not."""
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,11 +102,16 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         return fault in self.faults
 
     def replay(self) -> str:
-        """The command that shows this run again, and what it chose."""
+        """The command that shows this run again, whatever the seed would choose, and all that was chosen."""
         chosen = " ".join(f"{name}={getattr(self, name)}" for name in self.__struct_fields__)
+        return f"replay: {self.command()}\noptions: {chosen}"
+
+    def command(self) -> str:
+        """The command that shows this run again."""
+        seconds, faults = self.duration / SECOND, ",".join(self.faults) or NO_FAULTS
         return (
-            f"replay: python -m coterie.sim --protocol {self.protocol} --seed {self.seed} --nodes {self.nodes} "
-            f"--seconds {self.duration // MILLISECOND / 1000:g}\noptions: {chosen}"
+            f"coterie sim --seed {self.seed} --protocol {self.protocol} --nodes {self.nodes} "
+            f"--seconds {seconds:g} --clients {self.clients} --faults {faults}"
         )
 
 
@@ -134,11 +149,11 @@ def choose(
         election_timeout=timeout,
         heartbeat_interval=timeout // rng.choice((3, 5, 10)),
         # Elections overlap, and replication stays half done, where the network is slow against the timeouts.
-        delay_mean=timeout // rng.choice((6, 12, 40, 100)) if "delay" in subset else rng.choice((200, 1000)) * 1000,
-        loss_permille=rng.choice((5, 20, 50, 200)) if "loss" in subset else 0,
-        duplicate_permille=rng.choice((10, 50, 200)) if "duplicate" in subset else 0,
-        reorder_permille=rng.choice((20, 100, 300)) if "reorder" in subset else 0,
-        hold_permille=rng.choice((5, 20, 60)) if "hold" in subset else 0,
+        delay_mean=timeout // rng.choice(DELAY_SHARES) if "delay" in subset else rng.choice(PROMPT),
+        loss_permille=rng.choice(LOSS) if "loss" in subset else 0,
+        duplicate_permille=rng.choice(DUPLICATE) if "duplicate" in subset else 0,
+        reorder_permille=rng.choice(REORDER) if "reorder" in subset else 0,
+        hold_permille=rng.choice(HOLD) if "hold" in subset else 0,
         fault_interval=timeout * rng.choice((2, 4, 8)),
         core_only=rng.randrange(3) == 0,
         settings=_settings(more, subset, timeout),
@@ -161,6 +176,33 @@ def _settings(rng: random.Random, faults: tuple[str, ...], timeout: Nanos) -> Se
         lease_reads="lease" in faults,
     )
     if "snapshot" in faults:
-        names = ("snapshot_log_bytes", "snapshot_log_ratio", "snapshot_keep_entries")
-        settings = msgspec.structs.replace(settings, **dict(zip(names, tiny, strict=True)))
+        settings = msgspec.structs.replace(settings, **dict(zip(SNAPSHOT_SETTINGS, tiny, strict=True)))
     return settings
+
+
+def with_faults(options: Options, faults: Collection[str]) -> Options:
+    """The same seed with just these fault classes. Those that the seed has chosen itself keep their strengths, the
+    others draw theirs; so to take one away leaves the others as they are."""
+    chosen = tuple(fault for fault in FAULTS if fault in faults)
+    rng = stream(options.seed, "strengths")
+    drawn = {
+        "loss": rng.choice(LOSS),
+        "duplicate": rng.choice(DUPLICATE),
+        "reorder": rng.choice(REORDER),
+        "hold": rng.choice(HOLD),
+    }
+    delays = {True: options.election_timeout // rng.choice(DELAY_SHARES), False: rng.choice(PROMPT)}
+    settings = _settings(rng, chosen, options.election_timeout)
+    kept = ["divergence_check_ms", "lease_ms"]
+    if options.has("snapshot") == ("snapshot" in chosen):
+        kept += SNAPSHOT_SETTINGS
+    return msgspec.structs.replace(
+        options,
+        faults=chosen,
+        delay_mean=options.delay_mean if options.has("delay") == ("delay" in chosen) else delays["delay" in chosen],
+        settings=msgspec.structs.replace(settings, **{name: getattr(options.settings, name) for name in kept}),
+        **{
+            f"{name}_permille": (getattr(options, f"{name}_permille") or permille) if name in chosen else 0
+            for name, permille in drawn.items()
+        },
+    )

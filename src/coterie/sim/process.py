@@ -31,6 +31,7 @@ from coterie.sim.shadow import ShadowLog, membership_of, slot_of
 from coterie.sim.subject import Subject
 from coterie.sim.verdict import Figures, Violation
 from coterie.sim.whims import MemberWhims, Quirk
+from coterie.sim.witness import Witness
 from coterie.storage.directory import DataDirectory
 from coterie.storage.log_store import LogStore, Write
 from coterie.storage.snapshots import SnapshotDirectory
@@ -55,6 +56,7 @@ class Surroundings(Protocol):
     laws: Laws
     subject: Subject
     figures: Figures
+    witness: Witness
 
     def current(self, sender: Sender) -> bool:
         """Whether this life of the sender goes on."""
@@ -160,6 +162,7 @@ class Process:
         self._node.frailty.step()
         replica = self.engine.replica
         self._world.laws.store(self._node.id, batch, replica.role, replica.commit)
+        self._world.witness.wrote(self._world.schedule.now, self._node.id, batch)
         self._queue.append(batch)
         if not self._writing:
             self._writing = True
@@ -272,6 +275,7 @@ class Process:
             self._node.later(RETRY_NO_SPACE, "write again", self.finish_write)
             return
         self._write = None
+        self._world.witness.stored(self._world.schedule.now, self._node.id, mark)
         self._world.laws.stored(self._node.id, mark)
         try:
             self.store_of_log.trim()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from coterie.core.errors import CoterieError
+from coterie.core.types import Nanos
 
 
 class Violation(CoterieError):
@@ -70,3 +71,5 @@ class Result(msgspec.Struct, kw_only=True):
     detail: str = ""
     whims: dict[str, int] = {}
     """How often each of `sim.whims` did something."""
+    ended_at: Nanos = 0
+    """Simulated time at the run's end: healed and well, or at the event that broke the law."""

@@ -45,6 +45,7 @@ from coterie.sim.schedule import Schedule
 from coterie.sim.subject import Subject
 from coterie.sim.verdict import Result, Violation
 from coterie.sim.whims import MemberWhims
+from coterie.sim.witness import Witness
 from coterie.sim.workload import KeyValueSubject
 from coterie.storage.first_entry import cluster_id, first_entry
 
@@ -74,10 +75,11 @@ class Connection(msgspec.Struct):
 class World:
     """Builds the cluster that the options describe, and runs it."""
 
-    def __init__(self, options: Options, subject: Subject | None = None) -> None:
-        """`subject`: what it is about; the key-value machine unless it is said."""
+    def __init__(self, options: Options, subject: Subject | None = None, witness: Witness | None = None) -> None:
+        """`subject`: what it is about; the key-value machine unless it is said. `witness`: who watches."""
         self.options = options
         self.subject = subject if subject is not None else KeyValueSubject()
+        self.witness = witness if witness is not None else Witness()
         self.schedule = Schedule()
         self._fired: Counter[str] = Counter()
         self.figures = self.subject.figures
@@ -85,7 +87,7 @@ class World:
             Member(number, f"n{number}", f"n{number}:1", f"n{number}:2") for number in range(1, options.nodes + 1)
         )
         self.laws: Laws = judge(options.protocol, [m.id for m in members], self.figures)
-        self.network = Network(options, self.schedule, self._arrive)
+        self.network = Network(options, self.schedule, self._arrive, self.witness)
         self._rng = stream(options.seed, "world")
         self._connections: dict[int, Connection] = {}
         self._made = 0
@@ -160,8 +162,13 @@ class World:
         self.figures.events = self.schedule.events
         self.figures.membership_changes = self.laws.configurations.changes
         self.figures.quorum_changes = self.laws.configurations.resized
-        whims = dict(sorted(self._fired.items()))
-        return Result(seed=self.options.seed, figures=self.figures, trace=self.schedule.trace(), whims=whims)
+        return Result(
+            seed=self.options.seed,
+            figures=self.figures,
+            trace=self.schedule.trace(),
+            whims=dict(sorted(self._fired.items())),
+            ended_at=self.schedule.now,
+        )
 
     def run_until(self, when: Nanos) -> None:
         """Let events happen until this time."""
@@ -312,7 +319,12 @@ class World:
         node = self.nodes[found.member]
         arrival = max(found.to_member, self.schedule.now + exponential(self._rng, CLIENT_DELAY))
         found.to_member = arrival
-        self.schedule.at(arrival, "request", lambda: node.request(found.life, connection, request_decoder.decode(data)))
+
+        def arrive() -> None:
+            self.witness.asked(self.schedule.now, found.client, found.member, request)
+            node.request(found.life, connection, request_decoder.decode(data))
+
+        self.schedule.at(arrival, "request", arrive)
 
     def greeted(self, connection: int) -> None:
         """The client said hello to the member."""
@@ -337,14 +349,15 @@ class World:
 
         def arrive() -> None:
             if connection in self._connections:
+                self.witness.answered(self.schedule.now, found.member, found.client, response)
                 found.receive(connection, response_decoder.decode(data))
 
         self.schedule.at(arrival, "response", arrive)
 
 
-def simulate(options: Options) -> Result:
-    """One run, judged: the result says which law was broken, if any."""
-    world = World(options)
+def simulate(options: Options, witness: Witness | None = None) -> Result:
+    """One run, judged: the result says which law was broken, if any. `witness`: who watches."""
+    world = World(options, witness=witness)
     try:
         return world.run()
     except Violation as violation:

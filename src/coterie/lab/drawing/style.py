@@ -37,6 +37,7 @@ MARKS = {
     Kind.CUT: "✂",
     Kind.HEAL: "∞",
     Kind.NOTE: "•",
+    Kind.VIOLATION: "‼",
 }
 """What stands on a lifeline for each event that is not a message."""
 
@@ -51,6 +52,7 @@ LEGEND = {
     Kind.CUT: "link cut",
     Kind.HEAL: "link back",
     Kind.NOTE: "note",
+    Kind.VIOLATION: "law broken",
 }
 
 

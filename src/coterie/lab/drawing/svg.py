@@ -92,7 +92,9 @@ class _Drawing:
     # -- what happens on a lifeline ----------------------------------------------------------
 
     def _marks(self) -> Iterator[str]:
-        marks = sorted(self._recording.marks(), key=lambda mark: (mark.at_ms, mark.source))
+        yield from self._violations()
+        ordinary = (mark for mark in self._recording.marks() if mark.kind is not Kind.VIOLATION)
+        marks = sorted(ordinary, key=lambda mark: (mark.at_ms, mark.source))
         for (at_ms, who), together in groupby(marks, key=lambda mark: (mark.at_ms, mark.source)):
             group = list(together)
             x, y = self._columns[who], self._axis.height(at_ms)
@@ -104,6 +106,14 @@ class _Drawing:
             for place, kind in enumerate(dict.fromkeys(shapes)):
                 yield _shape(kind, x + 12 * place, y)
             yield from self._told(group, x + max(8, 12 * len(set(shapes))), y)
+
+    def _violations(self) -> Iterator[str]:
+        """A law that was broken is across all lifelines, at the bottom."""
+        for mark in self._recording.marks():
+            if mark.kind is Kind.VIOLATION:
+                y = self._axis.height(mark.at_ms) + 10
+                yield f'<g class="{mark.kind}">{_line(LEFT, y, self._width - GAP // 4, y, LOST_COLOUR, 3)}'
+                yield f"{_text(LEFT, y + 15, mark.text, 'name')}</g>"
 
     def _told(self, group: list[Event], x: float, y: float) -> Iterator[str]:
         for line, mark in enumerate(group):
@@ -217,6 +227,8 @@ def _shape(kind: Kind, x: float, y: float) -> str:
     place = f'transform="translate({x:.1f} {y:.1f})"'
     if kind is Kind.CRASH:
         return f'<path d="M-6 -6L6 6M-6 6L6 -6" stroke="{LOST_COLOUR}" stroke-width="3" {place}/>'
+    if kind is Kind.VIOLATION:
+        return _line(x - 6, y, x + 6, y, LOST_COLOUR, 3)
     outline = f'fill="{_FILLS.get(kind, "#fff")}" stroke="{_INK}"'
     if kind is Kind.ROLE:
         return f'<path d="M0 -6L6 0L0 6L-6 0Z" {outline} {place}/>'

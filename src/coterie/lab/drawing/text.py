@@ -55,6 +55,10 @@ def _draw_arrow(drawing: Text, recording: Recording, arrow: Arrow) -> None:
 
 
 def _draw_mark(drawing: Text, recording: Recording, mark: Event) -> None:
+    if mark.kind is Kind.VIOLATION:
+        drawing.append(f"{mark.at_ms:>{_TIME - 2}.1f}  ", "dim")
+        drawing.append(f"{MARKS[mark.kind]} {mark.text}\n", "bold red")
+        return
     cells = _lifelines(recording)
     for who in (mark.source, mark.to) if mark.kind in (Kind.CUT, Kind.HEAL) else (mark.source,):
         cells[_place(recording, who)] = MARKS[mark.kind]
