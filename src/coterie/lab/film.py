@@ -13,7 +13,7 @@ from itertools import chain
 from typing import Final, TypeVar
 
 from coterie.core.config import MILLISECOND
-from coterie.core.messages import Message
+from coterie.core.messages import Message, StateDigest
 from coterie.core.records import StoreBatch
 from coterie.core.replica import Replica, RoleChange
 from coterie.core.types import Index, Mark, MemberId, Membership, Nanos
@@ -39,12 +39,15 @@ from coterie.sim.world import simulate
 K = TypeVar("K")
 V = TypeVar("V")
 
-DECISIVE, COMMON, CLIENTS = 48, 48, 16
-"""Events of each sort that are kept: the last ones."""
+DECISIVE, COMMON, READING = 48, 48, 24
+"""Events of each sort that are kept, the last ones: elections, crashes and partitions; replication; reads and what
+clients say."""
 MAX_UNDER_WAY: Final = 4096
 """Messages and writes whose end is awaited; older ones are shown only if it came before."""
-MAX_TEXT: Final = 90
+MAX_TEXT: Final = 60
 """Characters on an arrow or beside a mark."""
+MAX_VERDICT: Final = 140
+"""Characters of what is said of the law that was broken."""
 
 
 def film(options: Options) -> tuple[Result, Recording]:
@@ -60,7 +63,7 @@ class Camera(Witness):
     def __init__(self) -> None:
         self._decisive: deque[tuple[int, Event]] = deque(maxlen=DECISIVE)
         self._common: deque[tuple[int, Event]] = deque(maxlen=COMMON)
-        self._clients: deque[tuple[int, Event]] = deque(maxlen=CLIENTS)
+        self._reading: deque[tuple[int, Event]] = deque(maxlen=READING)
         self._came: dict[int, tuple[int, Event]] = {}
         """Where messages came, by number."""
         self._sent: dict[int, Event] = {}
@@ -75,7 +78,9 @@ class Camera(Witness):
     # -- see `Witness` -------------------------------------------------------------------------
 
     def sent(self, at: Nanos, number: int, source: MemberId, to: MemberId, message: Message) -> None:
-        """See `Witness`."""
+        """See `Witness`. Digests of states are beside the point of a drawing."""
+        if isinstance(message, StateDigest):
+            return
         event = Event(
             at_ms=_ms(at),
             kind=Kind.SENT,
@@ -87,7 +92,8 @@ class Camera(Witness):
             answer=isinstance(message, ANSWERS),
         )
         self._remember(self._sent, number, event)
-        self._keep(self._decisive if sort_of(event) is Sort.ELECTION else self._common, event)
+        memories = {Sort.ELECTION: self._decisive, Sort.REPLICATION: self._common}
+        self._keep(memories.get(sort_of(event), self._reading), event)
 
     def arrived(self, at: Nanos, number: int) -> None:
         """See `Witness`."""
@@ -199,7 +205,7 @@ class Camera(Witness):
         self._talks -= 1  # Members' messages have positive numbers.
         text, number = _short(words), self._talks
         event = Event(at_ms=_ms(at), kind=Kind.SENT, source=source, to=to, text=text, message=number, answer=answer)
-        self._keep(self._clients, event)
+        self._keep(self._reading, event)
         came = Event(at_ms=_ms(at), kind=Kind.RECEIVED, source=source, to=to, text=text, message=number)
         self._order += 1
         self._remember(self._came, number, (self._order, came))
@@ -209,7 +215,7 @@ class Camera(Witness):
     def recording(self, options: Options, result: Result) -> Recording:
         """What is kept, in order. A message whose end is not known has changed nothing yet: it is left out."""
         kept: dict[int, Event] = {}
-        for order, event in chain(self._decisive, self._common, self._clients):
+        for order, event in chain(self._decisive, self._common, self._reading):
             if event.kind is not Kind.SENT:
                 kept[order] = event
             elif event.message in self._came:
@@ -220,7 +226,7 @@ class Camera(Witness):
         lanes = {who for event in events for who in (event.source, event.to) if who}
         lifelines = tuple(sorted(lanes, key=lambda who: (who != CLIENT, len(who), who)))
         if result.check:
-            broken = f"[{result.check}] {result.detail.partition(chr(10))[0].removeprefix(f'[{result.check}] ')}"
+            broken = _short(result.detail.partition("\n")[0], MAX_VERDICT)
             where = lifelines[0] if lifelines else name(1)
             lifelines = lifelines or (where,)
             at_ms = _ms(result.ended_at)
@@ -233,5 +239,5 @@ def _ms(at: Nanos) -> float:
     return round(at / MILLISECOND, 2)
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= MAX_TEXT else f"{text[: MAX_TEXT - 1]}…"
+def _short(text: str, most: int = MAX_TEXT) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -255,4 +255,5 @@ def failure_words(failure: Failure) -> str:
 
 
 def _text(data: bytes) -> str:
-    return data.decode("utf-8", "backslashreplace")
+    """The simulated clients fill their values up with dots."""
+    return data.decode("utf-8", "backslashreplace").rstrip(".")

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 PIXELS_PER_MS = 8.0
+LEAST_PIXELS = 5.0
+"""Between two times at which something happens: of a burst, the order matters more than the scale."""
 IDLE_MS = 30.0
 """A longer time in which nothing happens is left out, and said so. Nothing is under way then: no link takes so long."""
 IDLE_PIXELS = 36.0
@@ -28,7 +30,7 @@ class Axis:
                     self.idle.append((height + IDLE_PIXELS / 2, passed))
                     height += IDLE_PIXELS
                 else:
-                    height += passed * PIXELS_PER_MS
+                    height += max(passed * PIXELS_PER_MS, LEAST_PIXELS)
             self._points.append((time, height))
         self.end = height
 
@@ -38,11 +40,11 @@ class Axis:
 
     def ticks(self, every_ms: int) -> Iterator[tuple[int, float]]:
         """Round times and their heights, without those in stretches that are left out."""
-        for (time, height), (later, _) in zip(self._points, self._points[1:], strict=False):
+        for (time, height), (later, end) in zip(self._points, self._points[1:], strict=False):
             if later - time <= IDLE_MS:
                 first = math.ceil(time / every_ms) * every_ms
                 for tick in range(first, math.ceil(later), every_ms):
-                    yield tick, height + (tick - time) * PIXELS_PER_MS
+                    yield tick, height + (tick - time) / (later - time) * (end - height)
 
 
 class Label(NamedTuple):

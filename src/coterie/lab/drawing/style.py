@@ -23,7 +23,21 @@ class Sort(Enum):
 COLOURS = {Sort.ELECTION: "#0072B2", Sort.REPLICATION: "#000000", Sort.READ: "#009E73", Sort.CLIENTS: "#8A5A83"}
 LOST_COLOUR = "#D55E00"
 
-_REPLICATION = frozenset({"Append", "AppendReply", "Accept", "Accepted", "InstallSnapshot", "InstallSnapshotReply"})
+_REPLICATION = frozenset(
+    {
+        "Append",
+        "AppendReply",
+        "Accept",
+        "Accepted",
+        "Forward",
+        "ForwardRefused",
+        "InstallSnapshot",
+        "InstallSnapshotReply",
+        "Pull",
+        "StateDigest",
+        "Suffix",
+    }
+)
 _READ = frozenset({"ReadIndex", "ReadIndexReply"})
 
 MARKS = {
