@@ -62,14 +62,17 @@ class Labels:
     CHARACTER = 5.8
     """Pixels, on average, at the size that labels are drawn in."""
     LINE = 10.0
+    NEAR = CHARACTER * 2
 
     def __init__(self) -> None:
-        self._taken: list[tuple[float, float]] = []
+        self._taken: dict[tuple[int, int], list[tuple[float, float]]] = {}
+        """Points of labels, by the field of the size of `NEAR` that they are in."""
 
     def best(self, candidates: Iterable[Label]) -> Label:
         """The first of those that hide least; it is taken then."""
         chosen = min(candidates, key=self._hidden)
-        self._taken.extend(self._points(chosen))
+        for point in self._points(chosen):
+            self._taken.setdefault(self._field(*point), []).append(point)
         return chosen
 
     def width(self, text: str) -> float:
@@ -80,9 +83,17 @@ class Labels:
         return sum(
             1
             for x, y in self._points(label)
-            for taken_x, taken_y in self._taken
-            if abs(x - taken_x) < self.CHARACTER * 2 and abs(y - taken_y) < self.LINE
+            for taken_x, taken_y in self._around(*self._field(x, y))
+            if abs(x - taken_x) < self.NEAR and abs(y - taken_y) < self.LINE
         )
+
+    def _field(self, x: float, y: float) -> tuple[int, int]:
+        return int(x // self.NEAR), int(y // self.LINE)
+
+    def _around(self, column: int, row: int) -> Iterator[tuple[float, float]]:
+        for near in range(column - 1, column + 2):
+            for line in range(row - 1, row + 2):
+                yield from self._taken.get((near, line), ())
 
     def _points(self, label: Label) -> Iterator[tuple[float, float]]:
         """Points along the line, close enough to stand for it."""
