@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from tests.mutants.clients import CLIENT_ROWS
+from tests.mutants.disks import DISK_ROWS
+from tests.mutants.elections import ELECTION_ROWS, PULL_ROWS
 from tests.mutants.groups_and_states import ROWS
 from tests.mutants.paxos import PAXOS_ROWS
 from tests.mutants.planting import SAFETY, planted
@@ -350,7 +353,7 @@ FIRST_ROWS: Final = (
     ),
 )
 
-MUTANTS: Final = FIRST_ROWS + ROWS + QUORUM_ROWS + PAXOS_ROWS
+MUTANTS: Final = FIRST_ROWS + ELECTION_ROWS + DISK_ROWS + ROWS + QUORUM_ROWS + CLIENT_ROWS + PAXOS_ROWS + PULL_ROWS
 
 CONTROLS: Final = (
     planted("K0", "nothing is changed", [], frozenset()),

@@ -58,6 +58,7 @@ class Scene:
 
     def __init__(self, *sizes: int) -> None:
         self.laws = RaftLaws((1, 2, 3, 4), Figures())
+        self.laws.configurations.forced = True  # Nobody asks who is ready, but the test of just that.
         self._marks = dict.fromkeys((1, 2, 3, 4), 0)
         for member in (1, 2, 3, 4):
             self.laws.started(member, 1, empty(1, 2, 3, sizes=sizes))
@@ -298,6 +299,14 @@ def a_change_upon_a_change(scene: Scene) -> None:
     scene.store(1, Put((change(3, ONE, group(1, 2, 3)),)), leads=True, commit=1)
 
 
+def a_voter_that_never_answered(scene: Scene) -> None:
+    commit_one(scene)
+    scene.laws.configurations.forced = False
+    scene.store(1, Put((change(2, ONE, group(1, 2, 3, learners=(4,))),)), leads=True, commit=1)
+    scene.laws.sent(4, 1, ack(NO_EPOCH, 0))
+    scene.store(1, Put((change(3, ONE, group(1, 2, 3, 4)),)), leads=True, commit=2)
+
+
 def a_change_before_the_own_epoch(scene: Scene) -> None:
     commit_one(scene)
     scene.leader(2, TWO, 1)
@@ -394,6 +403,7 @@ def an_uncommitted_entry_applied(scene: Scene) -> None:
         ("quorums-meet", sizes_that_change_without_a_joint_phase),
         ("quorums-meet", sizes_that_need_not_meet),
         ("one-change", a_change_upon_a_change),
+        ("promoted-ready", a_voter_that_never_answered),
         ("change-own-epoch", a_change_before_the_own_epoch),
         ("removed-committed", an_end_before_the_removal_is_committed),
         ("log-forgets-applied", a_log_that_forgets_too_much),

@@ -82,6 +82,7 @@ class Scene:
     def __init__(self, membership: Membership | None = None) -> None:
         self.figures = Figures()
         self.laws = judge("multipaxos", (1, 2, 3, 4), self.figures)
+        self.laws.configurations.forced = True
         self._marks = dict.fromkeys((1, 2, 3, 4), 0)
         for member in (1, 2, 3, 4):
             log = ShadowLog()

@@ -74,6 +74,10 @@ class ConfigurationLaws:
         """The newest committed one."""
         self._belonged: dict[MemberId, Index] = {}
         """Everybody who ever belonged to the group, and since when, by a committed entry."""
+        self.answered: dict[MemberId, Epoch] = {}
+        """The last epoch in which each member acknowledged what its leader sent."""
+        self.forced = False
+        """An administrator has insisted: from then on nobody can tell which voters were to be ready."""
         self._met: dict[tuple[Membership, Membership], bool] = {}
         self.changes = 0
         """Committed changes."""
@@ -110,12 +114,24 @@ class ConfigurationLaws:
                 )
         if leads:
             self._check_leaders_change(member, log, entry.index, entry.epoch, at, commit)
+            self._check_ready(member, entry, before, after)
 
     def _meet(self, one: Membership, two: Membership) -> bool:
         known = self._met.get((one, two))
         if known is None:
             known = self._met[one, two] = quorums_meet(one, two, electors_meet=self._electors_meet)
         return known
+
+    def _check_ready(self, member: MemberId, entry: Entry, before: Membership, after: Membership) -> None:
+        if self.forced or not before.voters:
+            return
+        for voter in after.voters:
+            if voter not in (*before.voters, *before.outgoing) and self.answered.get(voter) != entry.epoch:
+                raise Violation(
+                    "promoted-ready",
+                    f"{member} makes {voter} a voter by membership {entry.index} of {entry.epoch}, and it last "
+                    f"answered a leader in {self.answered.get(voter)}",
+                )
 
     @staticmethod
     def _check_leaders_change(

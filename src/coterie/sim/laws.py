@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
-from coterie.core.messages import Message
+from coterie.core.messages import Accepted, AppendReply, InstallSnapshotReply, Message
 from coterie.core.records import Compact, Put, Record, Reset, SaveHardState, StoreBatch, Truncate
 from coterie.core.types import Entry, Epoch, HardState, Index, MemberId, Membership, Role, SnapshotMeta
 from coterie.machine.interface import Batch, Rejected
@@ -243,6 +243,11 @@ class Laws(ABC):
             return
         if appended is not None and laws.in_force[-1:] != [appended]:
             laws.in_force.append(appended)
+        match message:
+            case AppendReply(epoch=epoch, accepted=True) | Accepted(epoch=epoch, accepted=True):
+                self.configurations.answered[member] = epoch
+            case InstallSnapshotReply(epoch=epoch, installed=True):
+                self.configurations.answered[member] = epoch
         self._said(member, laws, to, message)
 
     def _lead(self, member: MemberId, laws: MemberLaws, epoch: Epoch) -> None:

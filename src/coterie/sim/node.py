@@ -198,7 +198,8 @@ class Node:
         except (OSError, DirectoryRefused) as error:
             cause = error if isinstance(error, OSError) else error.__cause__
             if not isinstance(cause, OSError) or cause.errno not in (errno.ENOSPC, errno.EIO):
-                raise
+                self._found_damaged(error)
+                return
             self._end(power=False)
             return
         self._wake_at = 0

@@ -48,6 +48,10 @@ class Site(Cluster, Protocol):
         """How many there ever were."""
         ...
 
+    def insist(self) -> None:
+        """An administrator asks for a change whatever speaks against it."""
+        ...
+
     def lost(self) -> MemberId:
         """The member whose disk is lost, has gone back in time, or is damaged; nobody: 0."""
         ...
@@ -122,6 +126,9 @@ class Operator:
         remove: tuple[str, ...] = (),
         force: bool = False,
     ) -> None:
+        if force:
+            self._site.insist()
+
         def told(body: bytes) -> None:
             changed = msgspec.msgpack.decode(body, type=MembersChanged)
             for member in changed.added:

@@ -16,6 +16,7 @@ SHARED: Final = {
     "voter-leads": "only a voter asks for votes or promises: no learner, no removed member (4.2)",
     "quorums-meet": "quorums that elect meet those that commit, of one configuration and of the one before it (4.3)",
     "one-change": "a membership is changed only when the one before is committed (4.1, 4.3)",
+    "promoted-ready": "who becomes a voter has answered its leader in this epoch, unless somebody insists (4.2.1)",
     "change-own-epoch": "a leader changes the membership only when an entry of its epoch is committed (4.1, erratum)",
     "removed-committed": "a member is treated as removed only when its removal is committed (4.2.2)",
     "commit-in-log": "a member commits only what its log holds",

@@ -231,6 +231,10 @@ class World:
         request = ClaimMember(1, member, claim, node.member.client)
         Question(self, self._rng, timeout * 3, timeout * 20, lambda again: request, done)
 
+    def insist(self) -> None:
+        """See `operator.Site`."""
+        self.laws.configurations.forced = True
+
     def lost(self) -> MemberId:
         """See `operator.Site`."""
         members = [self.nodes[m.id] for m in self.membership().members if m.id in self.nodes]

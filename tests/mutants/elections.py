@@ -1,0 +1,249 @@
+"""Rows of the catalogue about elections and replication beside the first ones, and of Raft's pull (U: no row of the
+catalogue, for the rules are this Raft's own)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.mutants.planting import SAFETY, planted
+
+CANVASS = "core/following/election.py"
+CHANGES = "core/leading/changes.py"
+ELECTION = "core/raft/election.py"
+LEADING = "core/leading/leadership.py"
+LOG = "core/log.py"
+PULL = "core/raft/pull.py"
+
+LIVENESS: Final = frozenset({"liveness"})
+
+ELECTION_ROWS: Final = (
+    planted(
+        "R04",
+        "the vote is kept after the decision: of two requests at once each finds none",
+        [
+            (
+                ELECTION,
+                "            state.save_hard_state()\n        self._wait_whole(now)\n",
+                "            state.save_hard_state()\n            state.vote = NOBODY\n        self._wait_whole(now)\n",
+            )
+        ],
+        SAFETY,
+        faults="delay,depose,crash,hold",
+    ),
+    planted(
+        "R13",
+        "every election timeout is the same",
+        [
+            (
+                CANVASS,
+                "        self._timeout = base + self._state.rng.randrange(max(1, base // SPREAD))\n",
+                "        self._timeout = base\n",
+            ),
+            (
+                CANVASS,
+                "            self._timeout = delay + self._state.rng.randrange(max(1, delay))\n",
+                "            self._timeout = delay\n",
+            ),
+        ],
+        LIVENESS,
+        rare=True,
+    ),
+    planted(
+        "R14",
+        "whoever calls an election delays everybody else's",
+        [
+            (
+                ELECTION,
+                "        state, log = self._state, self._state.log\n        if state.newer_log(m.last_epoch",
+                (
+                    "        state, log = self._state, self._state.log\n"
+                    "        self._wait_whole(now)\n"
+                    "        if state.newer_log(m.last_epoch"
+                ),
+            )
+        ],
+        LIVENESS,
+        rare=True,
+    ),
+    planted(
+        "R15",
+        "a pre-vote of a lower epoch is not answered",
+        [
+            (
+                ELECTION,
+                "        state, log = self._state, self._state.log\n        if state.newer_log(m.last_epoch",
+                (
+                    "        state, log = self._state, self._state.log\n"
+                    "        if m.epoch <= state.epoch:\n"
+                    "            return\n"
+                    "        if state.newer_log(m.last_epoch"
+                ),
+            )
+        ],
+        LIVENESS,
+        faults="partition,depose,crash",
+    ),
+    planted(
+        "R17",
+        "a leader that hears no quorum goes on",
+        [
+            (
+                LEADING,
+                "        if now - self._answered_at > timeout:\n            silent",
+                "        if False:\n            silent",
+            )
+        ],
+        LIVENESS,
+        faults="partial,partition",
+        rare=True,
+    ),
+    planted(
+        "R18",
+        "who hears its leader votes for others all the same",
+        [
+            (
+                CANVASS,
+                "        return now - self._heard_at < state.config.election_timeout\n",
+                "        return False\n",
+            )
+        ],
+        LIVENESS,
+        rare=True,
+    ),
+    planted(
+        "L14",
+        "an entry that is not there has the epoch of none, and matches it",
+        [
+            (
+                LOG,
+                "        if index > self.last_index or index < self.base_index:\n            return None\n",
+                "        if index > self.last_index or index < self.base_index:\n            return NO_EPOCH\n",
+            )
+        ],
+        SAFETY | {"commit-in-log", "ack-durable"},
+        faults="membership,snapshot,crash",
+    ),
+    planted(
+        "M08",
+        "a learner refuses to vote",
+        [
+            (
+                ELECTION,
+                "        if m.epoch < state.epoch or (self._leader_is_alive(now) and not m.transfer):\n",
+                (
+                    "        if state.own not in (*state.membership.voters, *state.membership.outgoing):\n"
+                    "            return\n"
+                    "        if m.epoch < state.epoch or (self._leader_is_alive(now) and not m.transfer):\n"
+                ),
+            )
+        ],
+        LIVENESS,
+        faults="membership,crash,partition,depose",
+        rare=True,
+    ),
+    planted(
+        "M14",
+        "a learner that never answered is promoted",
+        [(CHANGES, "            if shortfall:\n", "            if False:\n")],
+        frozenset({"promoted-ready"}),
+        faults="membership,crash",
+    ),
+    planted(
+        "M10",
+        "who is new is a voter at once",
+        [
+            (
+                CHANGES,
+                "self._behind(now, change, leadership) or self._silent(now, planned, leadership)\n",
+                "None\n",
+            )
+        ],
+        frozenset({"promoted-ready"}),
+        faults="membership,crash",
+    ),
+)
+
+PULL_ROWS: Final = (
+    planted(
+        "U01",
+        "entries are pulled into a log whose epoch is lower than theirs",
+        [
+            (
+                PULL,
+                "        elif m.epoch >= state.epoch:  # Else the asker must first be told of the newer epoch.\n",
+                "        else:\n",
+            ),
+            (PULL, "        epoch = max(m.epoch, state.epoch)\n", "        epoch = m.epoch\n"),
+        ],
+        SAFETY,
+        faults="partial,depose,crash",
+        rare=True,
+    ),
+    planted(
+        "U02",
+        "the entry before what is pulled is not compared",
+        [
+            (
+                PULL,
+                "        if log.epoch_at(m.prev_index) == m.prev_epoch:\n            if not",
+                "        if log.epoch_at(m.prev_index) is not None:\n            if not",
+            ),
+            (PULL, "        elif log.epoch_at(prev) != prev_epoch:\n", "        elif log.epoch_at(prev) is None:\n"),
+        ],
+        SAFETY,
+        faults="partial,depose,crash",
+        rare=True,
+    ),
+    planted(
+        "U03",
+        "a chunk cuts the log though it is not newer any more",
+        [
+            (
+                PULL,
+                "        return (m.last_epoch, m.last_index) > (log.last_epoch, log.last_index)\n",
+                "        return m.prev_index < m.last_index\n",
+            )
+        ],
+        SAFETY | {"ack-durable"},
+        faults="partial,depose,crash,hold,delay",
+        rare=True,
+    ),
+    planted(
+        "U04",
+        "a pull cuts off what was acknowledged in the present epoch",
+        [
+            (
+                PULL,
+                "all(self._state.log.epoch_at(entry.index) in (None, entry.epoch) for entry in m.entries)",
+                "True",
+            )
+        ],
+        SAFETY | {"liveness", "ack-durable"},
+        faults="partial,depose,crash,hold,delay",
+        rare=True,
+    ),
+    planted(
+        "U05",
+        "what was pulled is taken though a leader is heard",
+        [
+            (
+                ELECTION,
+                "        super().follow(now, leader, reason)\n        self._stop_pulling()\n",
+                "        super().follow(now, leader, reason)\n",
+            ),
+            (
+                ELECTION,
+                "            self._puller.heard_leader()\n",
+                "            pass\n",
+            ),
+            (
+                PULL,
+                "        return (m.last_epoch, m.last_index) > (log.last_epoch, log.last_index)\n",
+                "        return m.prev_index < m.last_index\n",
+            ),
+        ],
+        SAFETY | {"ack-durable", "commit-in-log"},
+        faults="partial,depose,crash,hold,delay",
+        rare=True,
+    ),
+)
