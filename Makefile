@@ -12,7 +12,7 @@ PURE := tests/core tests/engine tests/datadriven tests/contract/engine
 CHECKED := $(wildcard src tests bench examples)
 COTERIE := env -u COTERIE_ENDPOINTS $(BIN)/coterie
 
-.PHONY: help up down install dev test test-protocols lint format bench limit failover endurance catchup clean
+.PHONY: help up down install dev test test-protocols mutants lint format bench limit failover endurance catchup clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -78,6 +78,9 @@ test: lint  ## everything that must hold: `make lint`, then the tests, with the 
 
 test-protocols: $(VENV)/.developing  ## every test of the contract for every protocol, also what no protocol should change
 	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal --every-protocol tests/contract tests/runtime tests/cli
+
+mutants: $(VENV)/.developing  ## plant known bugs, and see that simulation finds each (ONLY=R09,L01 BUDGET=120)
+	@$(COTERIE) sim mutants --budget $(or $(BUDGET),120) $(if $(ONLY),--only $(ONLY))
 
 format: $(VENV)/.developing  ## format and sort imports
 	@$(BIN)/ruff check --quiet --select I --fix $(CHECKED)
