@@ -85,7 +85,7 @@ CLIENT_ROWS: Final = (
                 "self.fail(pending, FailureCode.TIMEOUT, Happened.NO, text + cause)",
             )
         ],
-        TOLD,
+        TOLD | {"applied-once"},
         faults="partition,depose,slow-disk,delay",
     ),
     planted(
@@ -124,7 +124,7 @@ CLIENT_ROWS: Final = (
                 "    succeeded = True\n",
             )
         ],
-        TOLD | STALE | {"write-true"},
+        frozenset({"compare-true"}),
     ),
     planted(
         "C09",

@@ -119,7 +119,7 @@ PAXOS_ROWS: Final = (
             ),
             (ACCEPTOR, "        assert may_accept(state.epoch, m.epoch)\n", ""),
         ],
-        {"promise-kept", "acceptance-durable", "later-ballots-agree", "one-value"},
+        {"promise-kept", "acceptance-durable", "later-ballots-agree", "one-value", "alarm"},
     ),
     _row(
         "P11",

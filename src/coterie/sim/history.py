@@ -25,6 +25,7 @@ from coterie.sim.verdict import Figures, Violation
 LAWS: Final = {
     "write-true": "an acknowledged write stands at the revision that its answer names",
     "write-order": "an acknowledged write has a higher revision than all that was acknowledged before it began",
+    "compare-true": "a transaction succeeds just where its comparisons hold at its place in the log",
     "read-true": "a read's items are those of the state at the revision that its answer names",
     "read-fresh": "a linearizable read sees all that was acknowledged before; a session read what it asked for",
     "read-age": "a stale read sees all that was acknowledged before the age that its answer names",
@@ -109,9 +110,18 @@ class History(Judge):
             if isinstance(command, kv.Put) and isinstance(answer, kv.PutReply):
                 self._change(command, answer.revision)
             elif isinstance(command, kv.Txn) and isinstance(answer, kv.TxnReply):
+                self._check_compares(command, answer)
                 for part in command.then if answer.succeeded else command.otherwise:
                     if isinstance(part, kv.Put):
                         self._change(part, answer.revision)
+
+    def _check_compares(self, txn: kv.Txn, answer: kv.TxnReply) -> None:
+        """Clients compare the revision of a key's last change with one that they saw."""
+        holds = all(self.latest(compare.key)[0] == compare.number for compare in txn.compares)
+        if holds != answer.succeeded:
+            found = [(compare.key, compare.number, self.latest(compare.key)[0]) for compare in txn.compares]
+            told = "succeeded" if answer.succeeded else "failed"
+            raise Violation("compare-true", f"a transaction {told}; (key, revision asked for, revision): {found}")
 
     def _change(self, put: kv.Put, revision: int) -> None:
         self._revisions.setdefault(put.key, []).append(revision)
