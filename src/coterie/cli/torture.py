@@ -117,6 +117,8 @@ def _tell(report: Report) -> None:
     )
     for kind, figures in report.faults.items():
         print(f"  {kind:10} {figures.count:4} times, longest {figures.longest_gap_s:g} s without an acknowledged write")
+    for each in report.ended_by_themselves:
+        print(f"  {each.member} ended by itself at {each.at:g} s: {' / '.join(each.last_words.splitlines()[-2:])}")
     for kind, reason in report.skipped.items():
         print(f"  {kind:10} not done: {reason}")
     if not report.whole:

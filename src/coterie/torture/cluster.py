@@ -110,7 +110,8 @@ class Cluster(ABC):
         self.wait_whole()
 
     def _launch(self, i: int) -> subprocess.Popen[bytes]:
-        """Start a member in a session of its own (Ctrl-C is for us), to end with this process if it is killed."""
+        """Start a member in a session of its own (Ctrl-C is for us), to end with this process if it is killed: to be
+        exact, with the thread that calls this (`man 2 PR_SET_PDEATHSIG`), which must live as long as the member."""
         mortal = ("setpriv", "--pdeathsig", "KILL", "--") if shutil.which("setpriv") else ()
         environment = {key: value for key, value in os.environ.items() if not key.startswith(("COTERIE_", "ETCD_"))}
         with self._log(i).open("ab") as log:
@@ -149,7 +150,7 @@ class Cluster(ABC):
             nonlocal target
             for i in self.members:
                 if self._processes[i].poll() is not None:
-                    raise ClusterFailed(f"{self.name}: a member ended by itself:\n{self._last_words(i)}")
+                    raise ClusterFailed(f"{self.name}: a member ended by itself:\n{self.last_words(i)}")
             views = [view for i in self.members if (view := self.view(i)) is not None]
             said = {view.leader for view in views}
             if len(views) < len(self.members) or len(said) > 1 or not said & {view.member for view in views}:
@@ -160,9 +161,11 @@ class Cluster(ABC):
 
         wait_until(whole, WHOLE_TIMEOUT_S, f"{self.name}: all members agree and are up to date")
 
-    def _last_words(self, i: int) -> str:
+    def last_words(self, i: int) -> str:
+        """How it ended, if it has, and the end of its log."""
+        code = self._processes[i].poll()
         lines = self._log(i).read_text(encoding="utf-8", errors="replace").splitlines()
-        return "\n".join(lines[-LOG_LINES:])
+        return "\n".join([*lines[-LOG_LINES:], *([f"exit code {code}"] if code is not None else [])])
 
     def kill(self, i: int) -> None:
         """SIGKILL; does not wait."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from heapq import heappop, heappush
 from typing import Final
 
@@ -17,6 +18,7 @@ from coterie.torture.membership import replace_member
 from coterie.torture.network import Joint
 from coterie.torture.schedule import Strike
 
+LOOK_S: Final = 0.01
 SLOW_MS: Final = (20, 60, 150, 300)
 LOSS_PERCENT: Final = (2, 10, 30)
 
@@ -35,18 +37,33 @@ class Band(msgspec.Struct):
     """False of a change of the members that was not finished in time."""
 
 
-class Havoc:
-    """One run's faults. One thread; changes of members have threads of their own."""
+class Death(msgspec.Struct, frozen=True):
+    """A process that ended though nobody had killed it. It is started again."""
 
-    def __init__(self, cluster: Cluster, joint: Joint, leader: Callable[[], int | None]) -> None:
-        """`leader`: the host of the member that leads, as far as is known."""
+    member: str
+    at: int
+    """Nanoseconds of the monotonic clock."""
+    last_words: str
+    """The end of its log."""
+
+
+class Havoc:
+    """One run's faults. One thread; changes of members have one of their own."""
+
+    def __init__(
+        self, cluster: Cluster, joint: Joint, leader: Callable[[], int | None], administrator: ThreadPoolExecutor
+    ) -> None:
+        """`leader`: the host of the member that leads, as far as is known. `administrator`: one thread, that lives as
+        long as the members: a member is killed when the thread that started it ends (see `Cluster`)."""
         self._cluster = cluster
         self._joint = joint
         self._leader = leader
         self._struck: set[int] = set()
         """Hosts that a fault befalls now: one at a time."""
-        self._changes: list[threading.Thread] = []
+        self._administrator = administrator
+        self._change: Future[None] | None = None
         self.bands: list[Band] = []
+        self.deaths: list[Death] = []
         self.passed_over = 0
         """Faults of the schedule that found nobody to befall: all were struck, or a change was under way."""
 
@@ -54,20 +71,36 @@ class Havoc:
         """All of it, then everything is whole again. `tick` is called many times a second."""
         agenda: list[tuple[float, int, Callable[[], None]]] = []
         for number, strike in enumerate(strikes):
-            heappush(agenda, (strike.at, number, lambda strike=strike: self._strike(strike, agenda)))  # type: ignore[misc]  # mypy has no type for a lambda's default
-        while agenda or any(change.is_alive() for change in self._changes):
-            tick()
+            begin: Callable[[], None] = partial(self._strike, strike, agenda)
+            heappush(agenda, (strike.at, number, begin))
+        while agenda or self._changing:
+            self._look(tick)
             now = time.monotonic() - began
             if agenda and agenda[0][0] <= now:
                 heappop(agenda)[2]()
-            else:
-                time.sleep(0.01)
+
+    def wait(self, until: float, tick: Callable[[], None]) -> None:
+        """Do nothing more until then, a time of the monotonic clock."""
+        while time.monotonic() < until:
+            self._look(tick)
+
+    def _look(self, tick: Callable[[], None]) -> None:
+        tick()
+        self._raise_the_dead()
+        time.sleep(LOOK_S)
+
+    def _raise_the_dead(self) -> None:
+        for i in [*self._cluster.members]:
+            if i not in self._struck and self._cluster.ended(i):
+                words = self._cluster.last_words(i)
+                self.deaths.append(Death(self._cluster.name_of(i), time.monotonic_ns(), words))
+                self._cluster.restart(i)
 
     def _strike(self, strike: Strike, agenda: list[tuple[float, int, Callable[[], None]]]) -> None:
         cluster = self._cluster
-        free = [i for i in cluster.members if i not in self._struck]
+        free = [i for i in cluster.members if i not in self._struck and not cluster.ended(i)]
         if strike.kind == "membership":
-            self._change(strike, free)
+            self._change_members(strike, free)
             return
         if not free or (strike.kind == "kill-all" and len(free) < len(cluster.members)):
             self.passed_over += 1
@@ -115,7 +148,7 @@ class Havoc:
             case "disk-full":
                 (self._cluster.disks[i] / FILLER).unlink()
 
-    def _change(self, strike: Strike, free: Sequence[int]) -> None:
+    def _change_members(self, strike: Strike, free: Sequence[int]) -> None:
         cluster = self._cluster
         hosts = [i for i in range(len(cluster.hosts)) if i not in cluster.members]
         if not isinstance(cluster, CoterieCluster) or not hosts or not free or self._changing:
@@ -131,10 +164,12 @@ class Havoc:
             band.end = time.monotonic_ns()
             self._struck.discard(old)
 
-        thread = threading.Thread(target=change, name="torture membership", daemon=True)
-        self._changes.append(thread)
-        thread.start()
+        self._change = self._administrator.submit(change)
 
     @property
     def _changing(self) -> bool:
-        return any(change.is_alive() for change in self._changes)
+        """Whether a change of the members is under way. Raises what ended one that should not have ended."""
+        if self._change is None or not self._change.done():
+            return self._change is not None
+        self._change.result()
+        return False

@@ -39,6 +39,7 @@ def page(report: Report) -> str:
         f"<p>{escape(_summary(report))}</p>",
         drawing(report),
         _faults(report),
+        _ended(report),
         _skipped(report),
     ]
     body = "\n".join(part for part in parts if part)
@@ -118,6 +119,14 @@ def _faults(report: Report) -> str:
     ]
     head = "<tr><th>fault</th><th>times</th><th>longest time without an acknowledged write</th><th></th></tr>"
     return f"<table>{head}{''.join(rows)}</table>" if rows else ""
+
+
+def _ended(report: Report) -> str:
+    rows = [
+        f"<li>{escape(each.member)} at {each.at:g} s<pre>{escape(each.last_words)}</pre></li>"
+        for each in report.ended_by_themselves
+    ]
+    return f"<p>Members that ended by themselves, and were started again:</p><ul>{''.join(rows)}</ul>" if rows else ""
 
 
 def _skipped(report: Report) -> str:

@@ -41,6 +41,15 @@ class FaultWindow(msgspec.Struct, frozen=True):
     end: float
 
 
+class EndedMember(msgspec.Struct, frozen=True):
+    """A process that ended though nobody had killed it."""
+
+    member: str
+    at: float
+    """Seconds after the start."""
+    last_words: str
+
+
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """The whole run."""
 
@@ -69,6 +78,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     faults: dict[str, FaultFigures]
     passed_over: int
     """Faults of the schedule that found nobody to befall."""
+    ended_by_themselves: list[EndedMember]
+    """Processes that ended though nobody had killed them; they were started again."""
     unfinished_changes: int
     """Changes of the members that were not finished in time."""
     skipped: dict[str, str]

@@ -6,6 +6,7 @@ import asyncio
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
@@ -24,6 +25,7 @@ from coterie.torture.network import Joint, joint
 from coterie.torture.report import (
     NANOS,
     UNAVAILABLE_S,
+    EndedMember,
     FaultWindow,
     Report,
     Window,
@@ -89,9 +91,10 @@ def torture(wanted: Wanted, show: Callable[[Progress], None]) -> Finished:
         if isinstance(cluster, CoterieCluster):
             cluster.relays = joined.relays
         skipped = _skipped(wanted, joined, cluster, scratch, stack)
+        administrator = stack.enter_context(ThreadPoolExecutor(1, "torture administrator"))
         stack.callback(cluster.stop)
         cluster.start(scratch, joined.hosts, spare)
-        return _run(wanted, cluster, joined, skipped, show)
+        return _run(wanted, cluster, joined, administrator, skipped, show)
 
 
 def _cluster(wanted: Wanted) -> Cluster:
@@ -118,11 +121,16 @@ def _skipped(wanted: Wanted, joined: Joint, cluster: Cluster, scratch: Path, sta
 
 
 def _run(
-    wanted: Wanted, cluster: Cluster, joined: Joint, skipped: dict[str, str], show: Callable[[Progress], None]
+    wanted: Wanted,
+    cluster: Cluster,
+    joined: Joint,
+    administrator: ThreadPoolExecutor,
+    skipped: dict[str, str],
+    show: Callable[[Progress], None],
 ) -> Finished:
     kinds = [kind for kind in wanted.kinds if kind not in skipped]
     watchers = Watchers(cluster)
-    havoc = Havoc(cluster, joined, watchers.leader)
+    havoc = Havoc(cluster, joined, watchers.leader, administrator)
     clients = Clients(_connector(cluster), wanted.seed)
     start, began = time.monotonic_ns(), time.monotonic()
 
@@ -142,9 +150,7 @@ def _run(
 
     with _running(watchers, clients):
         havoc.run(plan(wanted.seed, wanted.seconds, kinds), began, tick)
-        while time.monotonic() - began < wanted.seconds:
-            tick()
-            time.sleep(0.05)
+        havoc.wait(began + wanted.seconds, tick)
         trouble = _trouble(cluster)
     end = time.monotonic_ns()
     if not trouble:
@@ -233,6 +239,9 @@ def _report(
         network=joined.kind,
         faults=figures_of(havoc.bands, found),
         passed_over=havoc.passed_over,
+        ended_by_themselves=[
+            EndedMember(death.member, seconds(death.at, start), death.last_words) for death in havoc.deaths
+        ],
         unfinished_changes=sum(not band.done for band in havoc.bands),
         skipped=skipped,
         longest_gap_s=seconds(longest(found, start, end), 0),
