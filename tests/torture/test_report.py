@@ -35,6 +35,7 @@ REPORT = Report(
     verdict="linearizable",
     reason="",
     whole=True,
+    trouble="",
     operations=500,
     acknowledged_writes=300,
     unknown=3,

@@ -28,6 +28,8 @@ from coterie.torture.schedule import FAULTS, chosen
 PEERS = ("etcd",)
 MAX_MINUTES = 24 * 60.0
 MIN_MINUTES = 0.05
+MAX_WORDS = 160
+"""Characters that are shown of one line of a member's log."""
 CLEAN, FOUND, COULD_NOT_RUN, UNKNOWN = 0, 1, 2, 4
 """Exit codes: linearizable and whole again; not; could not run; nobody knows."""
 
@@ -118,8 +120,9 @@ def _tell(report: Report) -> None:
     for kind, figures in report.faults.items():
         print(f"  {kind:10} {figures.count:4} times, longest {figures.longest_gap_s:g} s without an acknowledged write")
     for each in report.ended_by_themselves:
-        print(f"  {each.member} ended by itself at {each.at:g} s: {' / '.join(each.last_words.splitlines()[-2:])}")
+        words = " / ".join(line[:MAX_WORDS] for line in each.last_words.splitlines()[-2:])
+        print(f"  {each.member} ended by itself at {each.at:g} s: {words}")
     for kind, reason in report.skipped.items():
         print(f"  {kind:10} not done: {reason}")
     if not report.whole:
-        print("After the last fault the cluster did not become whole again.")
+        print(f"After the last fault the cluster did not become whole again: {report.trouble}")

@@ -26,7 +26,7 @@ MAX_HOSTS = 9
 NAMESPACE = "coterie-host-{}"
 LINK = "cthost{}"
 """Our end of each host's cable; an interface's name has at most 15 letters."""
-BRIDGE = "cthosts"
+BRIDGE = "cthost"
 SUBNETS = tuple(ipaddress.IPv4Network(f"10.{second}.0.0/24") for second in range(77, 97))
 """The first that this machine does not use is taken."""
 LOCK = Path(tempfile.gettempdir()) / "coterie-hosts.lock"

@@ -54,12 +54,12 @@ def _system(report: Report) -> str:
 
 
 def _summary(report: Report) -> str:
-    whole = "whole again after the last fault" if report.whole else "not whole again after the last fault"
+    whole = "whole again" if report.whole else f"not whole again ({report.trouble})"
     return (
         f"{report.seconds:g} s, seed {report.seed}, members joined by {report.network}: {report.operations} operations,"
         f" {report.acknowledged_writes} writes acknowledged, {report.unknown} of unknown outcome, {report.refused} "
         f"refused; {report.elections} changes of leader seen; longest time without an acknowledged write "
-        f"{report.longest_gap_s:g} s; {whole}."
+        f"{report.longest_gap_s:g} s; after the last fault {whole}."
     )
 
 

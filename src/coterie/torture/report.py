@@ -65,6 +65,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """Why it is not linearizable, or why that is unknown."""
     whole: bool
     """After the last fault all members agreed on a leader, and were up to date."""
+    trouble: str
+    """What was not well, if it did not come to that."""
     operations: int
     acknowledged_writes: int
     unknown: int
