@@ -72,12 +72,12 @@ lint: $(VENV)/.developing  ## format, lint, types, import rules
 	@$(BIN)/lint-imports --no-logo
 
 test: lint  ## everything that must hold: `make lint`, then the tests, with the coverage of core/ and engine/
-	@$(BIN)/python -m pytest -q -n $(WORKERS) $(PURE) -m "not slow" --cov --cov-report=term
-	@$(BIN)/python -m pytest -q -n $(WORKERS) $(PURE) -m slow
-	@$(BIN)/python -m pytest -q -n $(WORKERS) $(addprefix --ignore=,$(PURE))
+	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal $(PURE) -m "not slow" --cov --cov-report=term
+	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal $(PURE) -m slow
+	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal $(addprefix --ignore=,$(PURE))
 
 test-protocols: $(VENV)/.developing  ## every test of the contract for every protocol, also what no protocol should change
-	@$(BIN)/python -m pytest -q -n $(WORKERS) --every-protocol tests/contract tests/runtime tests/cli
+	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal --every-protocol tests/contract tests/runtime tests/cli
 
 format: $(VENV)/.developing  ## format and sort imports
 	@$(BIN)/ruff check --quiet --select I --fix $(CHECKED)

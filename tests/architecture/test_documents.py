@@ -53,8 +53,8 @@ def test_a_link_to_a_file_leads_somewhere(path: Path) -> None:
 
 
 def test_a_script_that_a_document_tells_to_run_exists() -> None:
-    script = r"(?<!tests/)\b((?:bench|examples)/\w+\.py)\b"
-    scripts = {word for text in TEXT.values() for word in re.findall(script, text)}
+    names = re.compile(r"(?<!tests/)\b((?:bench|examples)/\w+\.py)\b")
+    scripts = {script for text in TEXT.values() for script in names.findall(text)}
     assert "bench/compare.py" in scripts
-    for named in scripts:
-        assert (ROOT / named).is_file(), named
+    for script in scripts:
+        assert (ROOT / script).is_file(), script

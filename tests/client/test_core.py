@@ -17,7 +17,9 @@ from coterie.engine.protocol import (
     Failure,
     FailureCode,
     Happened,
+    Hello,
     OpenSession,
+    Query,
     Submit,
     View,
     Welcome,
@@ -215,6 +217,60 @@ def test_a_member_that_says_nothing_at_all_is_soon_passed_over() -> None:
     world.put("y", exactly_once=True, timeout=9000)
     world.turn()
     assert len(world.wires[second].pending) == 2
+
+
+def test_a_member_that_says_nothing_is_given_up_though_every_request_gives_up_earlier() -> None:
+    world = World(1, members=1)
+    silent = ready(world)
+    for round in range(8):
+        world.ask(f"q{round}", timeout=1000)
+        world.turn()
+        world.advance(1000 * MILLISECOND)
+        assert isinstance(world.outcome(f"q{round}"), TimedOut | Unavailable)
+    assert silent not in world.wires
+    greet(world)
+    world.ask("last", timeout=1000)
+    world.turn()
+    (connection,) = world.wires
+    serve_all(world, connection)
+    assert world.answer("last").body == b"last"
+
+
+@pytest.mark.parametrize("answers_in_time", [True, False])
+def test_when_all_that_are_connected_refuse_again_and_again_their_addresses_are_dialled_anew(
+    answers_in_time: bool,
+) -> None:
+    """All three names have come to lead to a member that was removed, and does not know it."""
+    world = World(1)
+    world.ask("first", timeout=600)
+    world.turn()
+    for _ in range(200):
+        for connection in tuple(world.dials):
+            world.accept(connection)
+        for connection, wire in tuple(world.wires.items()):
+            while wire.pending:
+                request = wire.pending.pop(0)
+                if isinstance(request, Hello):
+                    world.say(connection, Welcome(PROTOCOL_VERSION, CLUSTER, 9, "n9", "machine"))
+                    continue
+                assert isinstance(request, Query)
+                if not answers_in_time:
+                    world.advance(700 * MILLISECOND)
+                if connection in world.wires:
+                    world.say(connection, Failure(request.id, FailureCode.TIMEOUT, Happened.NO, "no leader"))
+        world.turn()
+        if len(world.wires) < 3 and world.now > 10_000 * MILLISECOND:
+            break
+        if not world.core.under_way:
+            world.ask(f"at {world.now}", timeout=600)
+        world.advance(50 * MILLISECOND)
+        world.turn()
+    assert len(world.wires) < 3
+    world.settle()
+    world.ask("last", timeout=9000)
+    world.turn()
+    world.settle()
+    assert world.answer("last").body == b"last"
 
 
 def test_a_member_that_answers_others_is_given_more_time() -> None:

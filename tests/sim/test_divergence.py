@@ -40,7 +40,7 @@ def machine_of(member: MemberId) -> StateMachine:
 def calm(seed: int, period_ms: int) -> Options:
     options = choose(seed, nodes=3, duration=4 * SECOND)
     settings = msgspec.structs.replace(options.settings, divergence_check_ms=period_ms)
-    return msgspec.structs.replace(options, faults=("duplicate",), clients=0, settings=settings)
+    return msgspec.structs.replace(options, faults=("duplicate",), clients=0, core_only=False, settings=settings)
 
 
 def world(seed: int, period_ms: int) -> World:

@@ -564,6 +564,22 @@ def test_a_damaged_one_is_replaced_by_the_next_of_its_entry() -> None:
     assert directory.newest() == again
 
 
+def test_one_that_could_not_be_read_once_is_replaced_by_the_next_of_its_entry() -> None:
+    errors = DiskErrors()
+    files = SimulatedFiles(errors=errors)
+    directory = opened(files)
+    take(directory, base(10), b"state")
+    errors.failing_reads = 1
+    with pytest.raises(LookupError):
+        directory.chunk(10, 0, ENOUGH)
+    take(directory, base(10), b"state")
+    directory.prune()
+    again = opened(files)
+    found = again.newest(10)
+    assert found is not None
+    assert state(again, found) == b"state"
+
+
 # As whoever drives it does
 
 

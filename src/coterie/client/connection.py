@@ -35,11 +35,13 @@ class Connection:
         "out",
         "outstanding",
         "overdue",
+        "owing",
         "phase",
         "place",
         "quiet_since",
         "since",
         "suspect",
+        "useless_since",
     )
 
     def __init__(self, connection: int, place: Place, now: Nanos) -> None:
@@ -59,10 +61,14 @@ class Connection:
         """When to look for overdue requests; 0 while none is outstanding."""
         self.quiet_since: Nanos = now
         """When it was last heard, or began to owe an answer."""
+        self.owing = False
+        """It was sent something, and has not been heard since: also when nobody waits for the answer any more."""
         self.suspect = False
         """It owes answers and has said nothing for some time (`quiet_timeout`): nothing new is sent here."""
         self.demoted: Nanos = 0
         """When it last refused to serve: others come first."""
+        self.useless_since: Nanos = 0
+        """When it first refused to serve, since it last did serve; 0 if it did not refuse since."""
 
     @property
     def endpoint(self) -> Endpoint:
@@ -80,11 +86,26 @@ class Connection:
 
     def owes_from(self, now: Nanos, check_at: Nanos) -> None:
         """It gets a request while it has none that is not overdue."""
-        if not self.overdue:
+        if not self.owing:
+            self.owing = True
             self.quiet_since = now
+        if not self.check_at or check_at < self.check_at:
             self.check_at = check_at
-        elif not self.check_at or check_at < self.check_at:
-            self.check_at = check_at
+
+    def heard(self, now: Nanos) -> None:
+        """It has said something."""
+        self.quiet_since = now
+        self.owing = False
+
+    def refuses(self, now: Nanos) -> None:
+        """It said that it cannot serve."""
+        self.demoted = now
+        self.useless_since = self.useless_since or now
+
+    @property
+    def expendable(self) -> bool:
+        """Nothing is under way here whose outcome would be unknown for ever if the connection closed."""
+        return all(r.repeatable for requests in (self.overdue, self.outstanding) for r in requests.values())
 
     def late(self, limit: Nanos) -> list[Request]:
         """Requests sent at or before `limit`; from now on they are overdue."""
@@ -106,6 +127,6 @@ class Connection:
             quiet = max(request.sent_at, self.quiet_since) + config.quiet_timeout
             due.append(min(request.sent_at + config.attempt_timeout, quiet))
             break
-        if self.overdue:
+        if self.overdue or self.suspect:
             due.append(self.quiet_since + (config.silent_timeout if self.suspect else config.quiet_timeout))
         return min(due, default=0)

@@ -155,7 +155,7 @@ class ClientCore:
         found = self._routes.connections.get(connection)
         if found is None:
             return
-        found.quiet_since = now
+        found.heard(now)
         if found.suspect:
             found.suspect = False
             self._rerank(now)
@@ -195,6 +195,9 @@ class ClientCore:
             self._unblocked = False
             self._release(now)
         if self._requests:
+            useless = self._routes.useless()
+            if useless is not None:
+                self._abandon(now, useless, "it does not serve")
             for connection in self._routes.dial(now):
                 drained.connect.append((connection.id, connection.endpoint))
             due = [self._ledger.deadline(), self._routes.deadline()]
@@ -340,6 +343,7 @@ class ClientCore:
             return  # Answered before, by another attempt; or given up.
         if answer.revision > self.revision:
             self.revision = answer.revision
+        connection.useless_since = 0
         request.ended(connection)
         self._finish(request, answer)
 
@@ -350,6 +354,8 @@ class ClientCore:
                 self._refused(now, connection, request, response)
             elif connection.phase is Phase.GREETING:
                 self._abandon(now, connection, response.message)
+            elif response.code in BLAMES_MEMBER:
+                connection.refuses(now)  # Nobody waits for that answer any more; what it says of the member counts.
         elif type(response) is View:
             self._routes.told(now, response)
             self._rerank(now)
@@ -366,7 +372,7 @@ class ClientCore:
         request.last_failure = failure
         self._waiting.pop(request.id, None)
         if failure.code in BLAMES_MEMBER:
-            connection.demoted = now
+            connection.refuses(now)
             self._routes.rank()
         elif failure.code is FailureCode.NOT_LEADER:
             self._routes.led_by(now, failure.leader)
@@ -404,7 +410,7 @@ class ClientCore:
         late = connection.late(
             now - (config.quiet_timeout if quiet >= config.quiet_timeout else config.attempt_timeout)
         )
-        if connection.overdue and quiet >= config.silent_timeout:
+        if connection.suspect and quiet >= config.silent_timeout:
             self._abandon(now, connection, "it answers nothing")
             return
         if connection.overdue and quiet >= config.quiet_timeout and not connection.suspect:

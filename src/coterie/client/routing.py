@@ -114,6 +114,18 @@ class Routes:
                 begun.append(self._begin(now, place))
         return begun
 
+    def useless(self) -> Connection | None:
+        """A connection to be given up, for nobody serves, every address is taken, and its member has refused again and
+        again: it may have left the group without being told, and its address may lead to another by now."""
+        wanted = self.best is None or self.want_another or self.best.useless_since > 0
+        if not wanted or self.book.retry_at() is not None:
+            return None
+        for connection in self.connections.values():
+            since = connection.useless_since
+            if since and connection.demoted - since >= self._config.silent_timeout and connection.expendable:
+                return connection
+        return None
+
     def deadline(self) -> Nanos:
         """When `dial`, or a look at the connections, is next due, while there is work."""
         due: list[Nanos] = []

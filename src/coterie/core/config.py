@@ -6,6 +6,7 @@ import msgspec
 
 from coterie.core.errors import ConfigurationError
 from coterie.core.types import Nanos
+from coterie.core.whims import NO_WHIMS, Whims
 
 MILLISECOND: Nanos = 1_000_000
 KIB = 1024
@@ -42,10 +43,14 @@ class ReplicaConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Chunks sent to one follower and not yet answered."""
     max_snapshot_bytes_per_s: int = 64 * MIB
     """Bytes of snapshots that a leader sends in a second, to all followers together: clients come first."""
+    whims: Whims = NO_WHIMS
+    """What chooses the unlikely where that is allowed: nothing, but in a simulated world."""
 
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:
             value = getattr(self, name)
+            if isinstance(value, Whims):
+                continue
             if type(value) is not int or value <= 0:
                 raise ConfigurationError(f"{name} is {value!r}: it must be a whole number above 0")
         if self.heartbeat_interval * 2 > self.election_timeout:

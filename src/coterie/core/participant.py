@@ -54,6 +54,7 @@ from coterie.core.types import (
     SnapshotMeta,
     Token,
 )
+from coterie.core.whims import Whim
 
 _ACKNOWLEDGEMENTS = (AppendReply, Accepted)
 
@@ -296,7 +297,10 @@ class Participant(Replica):
         if not self._receiver.taken(Snapshot(meta, size)):
             return
         needs, sending = self._leadership.snapshot_taken(now, size) if self._leadership is not None else ((), ())
-        index = min(state.handed_out, compaction_index(state.log, state.settings, meta.index, needs, sending))
+        forgotten = compaction_index(state.log, state.settings, meta.index, needs, sending)
+        if state.config.whims.takes(Whim.KEPT_NOTHING):
+            forgotten = meta.index
+        index = min(state.handed_out, forgotten)
         if index > state.log.base_index:
             state.compact(index)
 

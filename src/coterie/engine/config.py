@@ -24,7 +24,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     """While entries are on their way to their quorum, further commands gather for at most this long,
     doubled for each such entry, so that many share the next one. An idle leader proposes at once."""
     resend_interval: Nanos = 500 * MILLISECOND
-    """Commands forwarded to a leader and not applied by then are sent to it again."""
+    """Commands forwarded to a leader and not applied by then are sent to it again, and then after twice that time."""
     supported_version: int = LATEST_VERSION
     """The newest cluster version that this program supports."""
 

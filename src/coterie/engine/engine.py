@@ -86,7 +86,9 @@ class Engine:
         )
         self._submissions = Submissions(identity.member, identity.boot, ports, config.request_timeout)
         self._queries = Queries(self.host, ports, config.request_timeout)
-        self._proposals = Proposals(identity, config, self.replica, self._submissions, ports, self._new_token)
+        self._proposals = Proposals(
+            identity, config, self.replica, self._submissions, ports, self._new_token, config.replica.whims
+        )
         known = [*memberships_up_to(recovered, self.host.applied), self.host.membership]
         history = History(identity.member, known)
         self._group = Group(identity.member, config.supported_version, self.replica, ports, history)

@@ -23,8 +23,8 @@ class Event(msgspec.Struct, frozen=True):
 
 
 class Ports(Protocol):
-    """Called by the engine, only from within `Engine.flush` (and `send` from within `Engine.stored`). None may
-    block; none may call back."""
+    """Called by the engine, only from within `Engine.flush` (and `send` from within `Engine.stored`; `removed` and
+    `event` from within `Engine.worked`). None may block; none may call back."""
 
     def send(self, to: MemberId, message: Message) -> None:
         """Pass a message to a peer, or drop it if there is no connection or its queue is full."""

@@ -9,6 +9,7 @@ from coterie.core.config import MILLISECOND
 from coterie.core.messages import Command, Forward, ForwardRefused, Segment, encode_segments
 from coterie.core.replica import Accepted, Outcome, Refusal, Refused, Replica
 from coterie.core.types import NOBODY, Entry, Epoch, Index, MemberId, Nanos, Role, Token
+from coterie.core.whims import NO_WHIMS, Whim, Whims
 from coterie.engine.ports import Event, Ports
 from coterie.engine.protocol import FailureCode, Happened
 from coterie.engine.submissions import Pending, Submissions
@@ -26,6 +27,8 @@ GATHER_SHARE = 4
 """They are waited for at most this fraction (one in ...) of the time that the entry took ..."""
 GATHER_MOST: Nanos = 4 * MILLISECOND
 """... or for all of that time if it was no longer than this: on a fast network."""
+MAX_RESEND_DOUBLINGS = 4
+"""Commands that are forwarded again wait for their outcome twice as long each time, up to so many doublings."""
 MAX_FORWARDED_COMMANDS = 65536
 """Commands that peers forwarded to this leader and that are not proposed yet."""
 
@@ -63,7 +66,9 @@ class Proposals:
         submissions: Submissions,
         ports: Ports,
         new_token: Callable[[], Token],
+        whims: Whims = NO_WHIMS,
     ) -> None:
+        self._whims = whims
         self._own = identity.member
         self._boot = identity.boot
         self._limits = limits
@@ -112,9 +117,10 @@ class Proposals:
     def forward_refused(self, now: Nanos, sender: MemberId, m: ForwardRefused) -> None:
         """A leader did not take a segment of ours: send it again, later. Another copy may be in a log,
         so nothing is known yet of what will happen."""
-        if m.boot != self._boot or self._submissions.find(m.first) is None or self._leader == self._own:
+        pending = self._submissions.find(m.first)
+        if m.boot != self._boot or pending is None or self._leader == self._own:
             return
-        self._resend_at = min(self._resend_at, now + OVERLOAD_BACKOFF)
+        self._again_at(pending, now + OVERLOAD_BACKOFF)
         if m.reason in (Refusal.OVERLOADED, Refusal.NO_SPACE):
             self.overloaded_until = now + OVERLOAD_BACKOFF
 
@@ -135,6 +141,8 @@ class Proposals:
         if leader != NOBODY:
             self._outgoing = list(self._submissions.unresolved())
             self._resend_at = NEVER
+            for pending in self._outgoing:
+                pending.sendings, pending.resend_at = 0, NEVER
 
     def accepted(self, now: Nanos, outcome: Accepted) -> bool:
         """An entry of ours stands in the log. Returns False if the outcome is not about a proposal."""
@@ -164,7 +172,7 @@ class Proposals:
             if outcome.reason in (Refusal.OVERLOADED, Refusal.NO_SPACE) and not pending.sent_before:
                 self._fail_for_room(pending, outcome.reason)
             else:
-                self._resend_at = min(self._resend_at, now + OVERLOAD_BACKOFF)
+                self._again_at(pending, now + OVERLOAD_BACKOFF)
         return True
 
     def _fail_for_room(self, pending: Pending, reason: Refusal) -> None:
@@ -212,11 +220,17 @@ class Proposals:
         else:
             self._forward(now)
 
+    def _again_at(self, pending: Pending, when: Nanos) -> None:
+        pending.resend_at = when
+        self._resend_at = min(self._resend_at, when)
+
     def _resend(self, now: Nanos) -> None:
-        self._resend_at = NEVER
-        oldest = self._submissions.oldest
-        if oldest is not None and self._leader != NOBODY:
-            self._outgoing = list(self._submissions.unresolved())
+        """Send what waits for too long once more; each time it is given twice as long: where the leader is slow, not
+        gone, copies of all that waits would only make it slower."""
+        waiting = list(self._submissions.unresolved())
+        if self._leader != NOBODY:
+            self._outgoing = [pending for pending in waiting if pending.resend_at <= now]
+        self._resend_at = min((pending.resend_at for pending in waiting if pending.resend_at > now), default=NEVER)
 
     def _forward(self, now: Nanos) -> None:
         self._outgoing.extend(self._submissions.form(now, self._limits))
@@ -225,9 +239,13 @@ class Proposals:
         for pending in self._outgoing:
             if self._submissions.find(pending.segment.first) is pending:
                 pending.sent_before = True
+                patience = self._limits.resend_interval << min(pending.sendings, MAX_RESEND_DOUBLINGS)
+                pending.sendings += 1
+                self._again_at(pending, now + patience)
                 self._ports.send(self._leader, Forward(pending.segment))
+                if self._whims.takes(Whim.FORWARDED_TWICE):
+                    self._ports.send(self._leader, Forward(pending.segment))
         self._outgoing = []
-        self._resend_at = min(self._resend_at, now + self._limits.resend_interval)
 
     def _propose(self, now: Nanos, tick: bool) -> None:
         if not self.waiting:
@@ -252,7 +270,9 @@ class Proposals:
             bytes_here = segment_bytes(segment)
             count_here = len(segment.commands)
             if batch and (
-                size + bytes_here > self._limits.max_batch_bytes or count + count_here > self._limits.max_batch_commands
+                size + bytes_here > self._limits.max_batch_bytes
+                or count + count_here > self._limits.max_batch_commands
+                or self._whims.takes(Whim.PROPOSED_APART)
             ):
                 self._propose_segments(now, batch)
                 batch, size, count = [], 0, 0

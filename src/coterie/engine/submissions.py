@@ -38,13 +38,17 @@ Asker: TypeAlias = tuple[object, list[int]]
 class Pending:
     """One segment of ours that has no outcome yet, and who waits for it."""
 
-    __slots__ = ("askers", "deadline", "segment", "sent_before")
+    __slots__ = ("askers", "deadline", "resend_at", "segment", "sendings", "sent_before")
 
     def __init__(self, segment: Segment, askers: list[Asker], deadline: Nanos) -> None:
         self.segment = segment
         self.askers = askers
         """In the order of the commands."""
         self.deadline = deadline
+        self.sendings = 0
+        """How often it was forwarded to the present leader."""
+        self.resend_at: Nanos = NEVER
+        """When it is sent again, if it has no outcome by then."""
         self.sent_before = False
         """Whether it was given to a leader or stood in our own log; if never, it has not happened."""
 

@@ -76,6 +76,10 @@ class Client(Protocol):
         """A new goal: one more linearizable read, and no write."""
         ...
 
+    def crash(self) -> None:
+        """Its process ends, and another begins that knows nothing of what was under way."""
+        ...
+
     def describe(self) -> str:
         """What it waits for, in words."""
         ...
@@ -143,6 +147,13 @@ class RawClient:
         """See `Client`."""
         self._work.read = False
         self._schedule_think()
+
+    def crash(self) -> None:
+        """See `Client`. Its zombie has kept what it sent."""
+        for request_id in list(self._pending):
+            self._give_up(request_id, "unknown")
+        self._session = self._seq = 0
+        self._move()
 
     def describe(self) -> str:
         """See `Client`."""

@@ -50,7 +50,9 @@ class CoreClient:
             session_window=self._rng.choice((1, 4, 2048)),
         )
         endpoints = [Endpoint(f"n{member}", 2) for member in members]
-        self._core = ClientCore(endpoints, config, stream(options.seed, f"client core {number}"))
+        self._cores = stream(options.seed, f"client core {number}")
+        self._make = partial(ClientCore, endpoints, config, self._cores)
+        self._core = self._make()
         self._timeout = timeout * self._rng.choice((4, 10, 40))
         self._offset = self._rng.randrange(10**6) * SECOND
         self._think = self._rng.choice(THINK)
@@ -77,6 +79,16 @@ class CoreClient:
         """See `Client`."""
         self._work.read = False
         self._schedule_think()
+
+    def crash(self) -> None:
+        """See `Client`."""
+        for errand in self._pending.values():
+            self._work.failed(errand, "unknown", self._wire.schedule.now)
+        self._pending.clear()
+        for line in self._lines.values():
+            self._wire.close(line.wire)
+        self._lines.clear()
+        self._core = self._make()
 
     def describe(self) -> str:
         """See `Client`."""

@@ -54,6 +54,8 @@ class DiskErrors:
     """After a failed sync, whether the old bytes are read at once; else the new ones, until the power fails."""
     failing_reads: int = 0
     """How many of the next reads fail with EIO."""
+    failed_reads: int = 0
+    """How many have failed."""
 
     def sync_fails(self, path: str) -> bool:
         """Whether this sync, of the file or directory `path`, fails."""
@@ -65,6 +67,7 @@ class DiskErrors:
         """Whether this read, of `length` bytes at `offset`, fails."""
         fails = self.failing_reads > 0
         self.failing_reads -= fails
+        self.failed_reads += fails
         return fails
 
 

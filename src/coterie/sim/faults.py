@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Final, Protocol
 
 from coterie.core.config import MILLISECOND
 from coterie.core.types import NOBODY, MemberId, Nanos
+from coterie.sim.ambush import Ambush, Moment
 from coterie.sim.chance import exponential, happens, stream
+from coterie.sim.clients import Client
 from coterie.sim.hardware import Hardware
 from coterie.sim.network import Network
 from coterie.sim.options import Options
 from coterie.sim.schedule import Schedule
+from coterie.sim.subject import Judge
+
+SELDOM: Final = ("flapping", "read-error", "unsteady-clock", "client-crash")
+"""Classes that strike less often than others, or little would ever be done."""
 
 
 class Victim(Protocol):
@@ -71,6 +78,8 @@ class Faults:
         members: list[Victim],
         leader: Callable[[], MemberId],
         may_damage: Callable[[MemberId], bool],
+        clients: Sequence[Client],
+        judge: Judge,
     ) -> None:
         """`members`: grows as members join. `may_damage`: whether a member's disk may be lost for good."""
         self._options = options
@@ -80,6 +89,9 @@ class Faults:
         self._leader = leader
         self._on = True
         self._may_damage = may_damage
+        self._clients = clients
+        self._judge = judge
+        self._ambush = Ambush(options, schedule)
         injectors: dict[str, Callable[[random.Random], None]] = {
             "delay": self._slow_link,
             "partition": self._partition,
@@ -93,6 +105,10 @@ class Faults:
             "bit-rot": self._rot,
             "wipe": self._wipe,
             "restore": self._restore,
+            "flapping": self._flap,
+            "read-error": self._fail_reads,
+            "unsteady-clock": self._disturb_clock,
+            "client-crash": self._crash_client,
         }
         for name, inject in injectors.items():
             if options.has(name):
@@ -111,6 +127,8 @@ class Faults:
         interval = self._options.fault_interval
         if name == "depose":
             interval = self._options.election_timeout * rng.choice((1, 2, 4))
+        elif name in SELDOM:
+            interval *= 3
         self._schedule.after(exponential(rng, self._options.fault_interval), name, strike)
 
     def _victim(self, rng: random.Random) -> Victim:
@@ -165,6 +183,16 @@ class Faults:
         every = [(a, b) for a in ids for b in ids if a != b]
         lone = self._victim(rng).id
         shape = rng.choice(("isolate", "isolate", "deaf", "mute", "halves", "halves", "bridge", "ring", "link"))
+        return self._cuts(rng, shape, ids, every, lone)
+
+    def _cuts(
+        self,
+        rng: random.Random,
+        shape: str,
+        ids: list[MemberId],
+        every: list[tuple[MemberId, MemberId]],
+        lone: MemberId,
+    ) -> list[tuple[MemberId, MemberId]]:
         if shape == "isolate":
             return [(a, b) for a, b in every if lone in (a, b)]
         if shape == "deaf":
@@ -181,6 +209,27 @@ class Faults:
         middle = size // 2
         bridge = ids[middle] if shape == "bridge" and size > 2 else NOBODY
         return [(a, b) for a, b in every if bridge not in (a, b) and (place[a] < middle) != (place[b] < middle)]
+
+    def _flap(self, rng: random.Random) -> None:
+        """Links that go and come, faster and slower than an election: one, all of one member, or those between the
+        least majority and the rest."""
+        ids = [m.id for m in self._members]
+        every = [(a, b) for a in ids for b in ids if a != b]
+        lone = self._victim(rng).id
+        shape = rng.choice(("link", "isolate", "deaf", "mute", "majority"))
+        if shape == "majority":
+            side = rng.sample(ids, len(ids) // 2 + 1)
+            pairs = [(a, b) for a, b in every if (a in side) != (b in side)]
+        else:
+            pairs = self._cuts(rng, shape, ids, every, lone)
+        period = self._options.election_timeout // rng.choice((20, 5, 2, 1))
+        for turn in range(rng.randrange(2, 12)):
+            begins, duration = turn * period * 2 + rng.randrange(period), rng.randrange(period // 2, period * 2)
+            self._schedule.after(begins, "flap", partial(self._cut_later, duration, pairs))
+
+    def _cut_later(self, duration: Nanos, pairs: list[tuple[MemberId, MemberId]]) -> None:
+        if self._on:
+            self._cut_for(duration, pairs)
 
     def _part(self, rng: random.Random) -> None:
         """A partial partition (OmniPaxos, section 2): a chain, or a star, whose centre alone reaches a quorum. In half
@@ -204,11 +253,7 @@ class Faults:
         gone = [(a, b) for a, b in every if leader in (a, b) and centre in (a, b)]
         self._cut_for(behind + duration, gone)
 
-        def strike() -> None:
-            if self._on:
-                self._cut_for(duration, star)
-
-        self._schedule.after(behind, "star", strike)
+        self._schedule.after(behind, "star", partial(self._cut_later, duration, star))
 
     def _cut_for(self, duration: Nanos, pairs: list[tuple[MemberId, MemberId]]) -> None:
         self._network.cut(pairs)
@@ -238,7 +283,7 @@ class Faults:
             victim.crash_after(rng.randrange(1, 25))
 
     def _pause(self, rng: random.Random) -> None:
-        longest = rng.choice((400, 2000, 8000)) * MILLISECOND
+        longest = rng.choice((400, 2000, 10_000)) * MILLISECOND
         self._victim(rng).pause(rng.randrange(100 * MILLISECOND, longest))
 
     def _slow_disk(self, rng: random.Random) -> None:
@@ -252,6 +297,40 @@ class Faults:
 
     def _fail_sync(self, rng: random.Random) -> None:
         self._victim(rng).hardware.fail_sync()
+
+    def _fail_reads(self, rng: random.Random) -> None:
+        self._victim(rng).hardware.fail_reads(rng.randrange(1, 4))
+
+    def _disturb_clock(self, rng: random.Random) -> None:
+        """A clock that stands still is more than a lease allows for: nobody may use leases then."""
+        hardware = self._victim(rng).hardware
+        if self._options.has("lease") or rng.getrandbits(1):
+            hardware.change_clock_rate(rng)
+            return
+        duration = rng.randrange(100 * MILLISECOND, rng.choice((400, 3000)) * MILLISECOND)
+        self._judge.clock_stopped(duration)
+        hardware.stop_clock(duration, catches_up=rng.getrandbits(1) > 0)
+
+    def _crash_client(self, rng: random.Random) -> None:
+        rng.choice(self._clients).crash()
+
+    def moment(self, member: MemberId, moment: Moment) -> bool:
+        """The member is just at a point where a fault may show most (`Moment`); returns whether one struck."""
+        if not self._on or not self._ambush.strikes(moment):
+            return False
+        rng = self._ambush.rng
+        victim = next(m for m in self._members if m.id == member)
+        blow = rng.randrange(4)
+        if blow == 0:
+            victim.pause(rng.randrange(100 * MILLISECOND, 2000 * MILLISECOND))
+        elif blow == 1:
+            others = [m.id for m in self._members if m.id != member]
+            self._cut_for(
+                self._duration(rng), [pair for other in others for pair in ((member, other), (other, member))]
+            )
+        else:
+            victim.crash_after(rng.randrange(1, 6))
+        return True
 
     def _rot(self, rng: random.Random) -> None:
         """Only where the others are a quorum: damage must stay recoverable."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Final
 
 from coterie.core.config import MILLISECOND
@@ -26,10 +27,11 @@ class Hardware:
     def __init__(self, options: Options, schedule: Schedule, member: MemberId) -> None:
         self._schedule = schedule
         rng = self._rng = stream(options.seed, f"node {member}")
-        drift = options.drift_ppm if options.has("clock") else 50
-        drift = rng.randrange(-drift, drift + 1)
+        self._drift = options.drift_ppm if options.has("clock") else 50
+        drift = rng.randrange(-self._drift, self._drift + 1)
         self.clock = Clock(rng.randrange(1, 10**6) * SECOND, drift)
-        self.disk = SimulatedFiles()
+        self._torn_sectors = options.has("torn-sector")
+        self.disk = SimulatedFiles(torn_sectors=self._torn_sectors)
         self.frailty = FrailFiles(self.disk)
         habits = self._habits = stream(options.seed, f"habits {member}")
         self.store = MemoryStore() if options.has("snapshot") and habits.getrandbits(1) else None
@@ -87,6 +89,19 @@ class Hardware:
         self.disk.errors.failing_syncs = 1
         self.disk.errors.reads_old = happens(self._rng, 300)
 
+    def fail_reads(self, count: int) -> None:
+        """The next reads fail: what is there cannot be read, for now."""
+        self.disk.errors.failing_reads = count
+
+    def change_clock_rate(self, rng: random.Random) -> None:
+        """The clock goes on faster or slower, within what it may."""
+        self.clock.change_rate(self._schedule.now, rng.randrange(-self._drift, self._drift + 1))
+
+    def stop_clock(self, duration: Nanos, *, catches_up: bool) -> None:
+        """The clock stands still for so long."""
+        now = self._schedule.now
+        self.clock.stand_still(now, now + duration, catches_up=catches_up)
+
     def rot(self) -> None:
         """One bit of what the log holds turns, not of the zeros that it was extended by; or of a snapshot."""
         durable = self.disk.durable_files().paths()
@@ -116,7 +131,7 @@ class Hardware:
 
     def wipe(self) -> None:
         """Somebody puts an empty disk in."""
-        self.disk = SimulatedFiles()
+        self.disk = SimulatedFiles(torn_sectors=self._torn_sectors)
         self.store = MemoryStore() if self.store is not None else None
         self.frailty.put_in(self.disk)
 
@@ -124,7 +139,7 @@ class Hardware:
         """End everything that ails it."""
         self.frailty.disarm()
         self._empty_disk()
-        self.disk.errors.failing_syncs = 0
+        self.disk.errors.failing_syncs = self.disk.errors.failing_reads = 0
         self._slow_until = 0
         self._spikes = False
         self._hurried = True

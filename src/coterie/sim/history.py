@@ -72,6 +72,8 @@ class History(Judge):
         self._refused: dict[bytes, Op] = {}
         self.age_permille = 1300
         """How much more than its answer says a stale read may be behind: clocks may run 10 % fast or slow, each."""
+        self._stopped: Nanos = 0
+        """And by how much more: clocks have stood still for so long."""
         self._seen = 0
         self._seen_times: list[Nanos] = [-1]
         self._seen_revisions: list[int] = [0]
@@ -175,10 +177,14 @@ class History(Judge):
             self._check_age(op, reply.revision, age)
         self._see(now, reply.revision)
 
+    def clock_stopped(self, duration: Nanos) -> None:
+        """See `Judge`."""
+        self._stopped += duration
+
     def _check_age(self, op: Op, revision: int, age: Nanos) -> None:
         """The answer was made after the operation began, so its bound reaches back at least from there.
         It is told by one clock and was counted by others: see `age_permille`."""
-        reach = op.start - age * self.age_permille // 1000
+        reach = op.start - age * self.age_permille // 1000 - self._stopped
         known = self._seen_revisions[bisect_right(self._seen_times, reach - 1) - 1] if reach > 0 else 0
         if revision < known:
             raise Violation(

@@ -333,8 +333,8 @@ class Laws(ABC):
 
     def removed(self, member: MemberId, teller: MemberId, commit: Index = 0) -> None:
         """`teller`, whose commit index this is, treats `member` as removed. It may have committed that in this very
-        step, and have had nobody to tell."""
+        step, and have had nobody to tell; beyond what it was told to store, that is not for here to judge."""
         laws = self._members[teller]
         if not laws.exiled:
-            self._commit(teller, laws, max(laws.commit, commit))
+            self._commit(teller, laws, max(laws.commit, min(commit, laws.written.last_index)))
             self.configurations.check_removed(member, teller)

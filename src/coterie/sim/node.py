@@ -17,12 +17,14 @@ from coterie.engine.config import EngineConfig
 from coterie.engine.engine import Engine
 from coterie.engine.protocol import PROTOCOL_VERSION, Hello, Request, Welcome
 from coterie.sim.admission import Papers
+from coterie.sim.ambush import Moment
 from coterie.sim.chance import exponential, happens, stream
 from coterie.sim.frail import Death
 from coterie.sim.hardware import DIRECTORY, Hardware
 from coterie.sim.network import Sender
 from coterie.sim.process import STEP_DELAY, Process, Surroundings
 from coterie.sim.verdict import Violation
+from coterie.sim.whims import Quirk
 from coterie.storage.directory import DataDirectory
 from coterie.storage.errors import LogDamaged, SnapshotDamaged
 from coterie.storage.files import Files
@@ -37,6 +39,13 @@ MAX_INBOX: Final = 20_000
 Input = Callable[[Nanos], object]
 
 
+def _unreadable(error: BaseException | None) -> bool:
+    """Whether all this came of a read that failed."""
+    while error is not None and not isinstance(error, OSError):
+        error = error.__cause__ or error.__context__
+    return error is not None and error.errno == errno.EIO
+
+
 class Node:
     """A member: what outlives its process, and what can be done to it (`faults.Victim`)."""
 
@@ -46,9 +55,12 @@ class Node:
         """`first`: what an initial member's log begins with; empty for one that joins."""
         self.id = member.id
         self.member = member
-        self.config = config
+        self.whims = world.whims_of(member.id)
+        self.config = self.whims.limit(config)
         self.world = world
         self.hardware = Hardware(world.options, world.schedule, member.id)
+        if self.whims.has(Quirk.TINY_SEGMENTS):
+            self.hardware.segment_bytes = 1
         self.frailty = self.hardware.frailty
         self.papers = Papers()
         self.rng = stream(world.options.seed, f"life {member.id}")
@@ -62,6 +74,8 @@ class Node:
         self._wake_at: Nanos = 0
         self.gone = False
         """It will not start again."""
+        self._led = False
+        """Whether it led after the newest step."""
         self._rots = False
         self.copied_at: int | None = None
         """See `Sender.copied_at`."""
@@ -157,6 +171,7 @@ class Node:
         if self._process is not None or self.gone:
             return
         self.life += 1
+        failed_reads = self.hardware.disk.errors.failed_reads
         try:
             if not self._claimed:
                 directory, store = self.open_store()
@@ -169,14 +184,16 @@ class Node:
         except Death:
             self._end(power=happens(self.rng, 750))
             return
-        except (LogDamaged, SnapshotDamaged) as damage:
-            self._found_damaged(damage)
-            return
-        except Violation as violation:
-            # What rotted may be the only snapshot: then it must refuse, and say so.
-            if violation.check != "state-kept" or not self._rots:
+        except (LogDamaged, SnapshotDamaged, Violation) as problem:
+            if isinstance(problem, Violation) and problem.check != "state-kept":
                 raise
-            self._found_damaged(violation)
+            if self.hardware.disk.errors.failed_reads > failed_reads:
+                self._end_unreadable()  # what cannot be read passes for damaged: the next start may do better
+                return
+            # What rotted may be the only snapshot: then it must refuse, and say so.
+            if isinstance(problem, Violation) and not self._rots:
+                raise
+            self._found_damaged(problem)
             return
         except (OSError, DirectoryRefused) as error:
             cause = error if isinstance(error, OSError) else error.__cause__
@@ -224,6 +241,7 @@ class Node:
     def _end(self, *, power: bool) -> None:
         """The process is gone, and with it all that it knew; the disk keeps what was synced."""
         self._process = None
+        self._led = False
         self._inbox.clear()
         self._stepping = False
         self._paused_until = 0
@@ -235,6 +253,11 @@ class Node:
         delay = self.rng.randrange(10, scale * 2) * MILLISECOND
         self.world.schedule.after(delay, "start", self.start)
 
+    def _end_unreadable(self) -> None:
+        """It cannot read its own disk, and ends."""
+        self.world.figures.read_errors += 1
+        self._end(power=False)
+
     def bury(self) -> None:
         """End the process for ever."""
         self.gone = True
@@ -242,6 +265,7 @@ class Node:
 
     def recover(self) -> None:
         """End everything that ails it, and start it if it is down."""
+        self.whims.on = False
         self.dies_in_write = False
         self.hardware.recover()
         self._paused_until = min(self._paused_until, self.world.schedule.now)
@@ -340,6 +364,10 @@ class Node:
                 action()
             except Death:
                 self._end(power=happens(self.rng, 750))
+            except Exception as error:
+                if not _unreadable(error):
+                    raise
+                self._end_unreadable()  # what the runtime does
 
         self.world.schedule.after(delay, f"{label} {self.id}", run)
 
@@ -347,6 +375,8 @@ class Node:
         if not self._stepping:
             self._stepping = True
             wait = max(0, self._paused_until - self.world.schedule.now)
+            if self.whims.takes(Quirk.STEP_PUT_OFF):
+                wait += self.config.replica.heartbeat_interval // 2
             self.later(wait + exponential(self.rng, STEP_DELAY), "step", self._step)
 
     def _step(self) -> None:
@@ -360,14 +390,27 @@ class Node:
         inputs, self._inbox = self._inbox, []
         for give in inputs:
             give(now)
+        if self.whims.takes(Quirk.WOKEN_FOR_NOTHING):
+            engine.wake(now)
+        members = engine.replica.membership.members
+        if members and self.whims.takes(Quirk.CLOSED_FOR_NOTHING):
+            engine.connection_closed(now, self._habits.choice(members).id, False)
         if self.hardware.store is not None and happens(self._habits, FLUSH_PERMILLE):
             engine.flush_store(now)
         deadline = engine.flush(now)
         replica = engine.replica
+        self._note_moment(replica.role, bool(replica.membership.outgoing))
         self.world.laws.observe(self.id, replica.epoch, replica.commit, replica.role)
         if self._process.machine.accusation is not None:
             raise self._process.machine.accusation
         self._schedule_wake(deadline, now)
+
+    def _note_moment(self, role: Role, joint: bool) -> None:
+        led, self._led = self._led, role is Role.LEADER
+        if self._led and joint:
+            self.world.moment(self.id, Moment.JOINT)
+        elif self._led and not led:
+            self.world.moment(self.id, Moment.ELECTED)
 
     def _schedule_wake(self, deadline: Nanos, now: Nanos) -> None:
         if deadline <= now:

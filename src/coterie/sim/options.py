@@ -12,6 +12,7 @@ from coterie.core.protocols import DEFAULT_PROTOCOL
 from coterie.core.settings import Settings
 from coterie.core.types import Nanos
 from coterie.sim.chance import stream
+from coterie.sim.whims import drawn
 
 SECOND: Final = 1000 * MILLISECOND
 
@@ -38,6 +39,13 @@ FAULTS: Final = (
     "restore",
     "quorums",
     "partial",
+    "flapping",
+    "ambush",
+    "read-error",
+    "torn-sector",
+    "unsteady-clock",
+    "client-crash",
+    "whims",
 )
 """Every fault class. All at once hides bugs that one alone would show, so a seed takes a subset."""
 OLD_FAULTS: Final = 14
@@ -76,6 +84,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes of snapshots that a leader sends in a second."""
     protocol: str = DEFAULT_PROTOCOL
     """One of `core.protocols.PROTOCOLS`: what the members run."""
+    whims: tuple[str, ...] = ()
+    """With `whims`: what the members do now and then that they hardly ever do (`sim.whims`)."""
 
     def has(self, fault: str) -> bool:
         """Whether this fault class is on."""
@@ -104,11 +114,11 @@ def choose(
     single = (rng.choice(old),)
     if more.randrange(NEW_FAULTS) < len(new):
         single = (more.choice(new),)
-    for latest in FAULTS[NEW_FAULTS:]:
+    for position, latest in enumerate(FAULTS[NEW_FAULTS:], NEW_FAULTS):
         own = stream(seed, latest)
         if own.getrandbits(1):
             subset += (latest,)
-        if not own.randrange(len(FAULTS)):
+        if not own.randrange(position + 1):
             single = (latest,)
     if seed % 10 == 0:
         subset = ()
@@ -135,6 +145,7 @@ def choose(
         chunk_bytes=more.choice((1000, 20_000, 256 * 1024)),
         snapshot_rate=more.choice((2_000_000, 1 << 26)),
         protocol=protocol,
+        whims=drawn(seed),
     )
 
 

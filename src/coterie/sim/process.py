@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Protocol
 
 from coterie.core.config import MILLISECOND
-from coterie.core.messages import InstallSnapshot, Message
+from coterie.core.messages import InstallSnapshot, Message, TimeoutNow
 from coterie.core.records import StoreBatch
 from coterie.core.types import Mark, Member, MemberId, Nanos
 from coterie.engine.engine import Engine, Identity
@@ -18,6 +18,7 @@ from coterie.engine.snapshots import NoState
 from coterie.engine.work import Job, Lane, lacks_space
 from coterie.runtime.handshake import PeerIdentity, RefusalCode
 from coterie.sim.admission import Admission
+from coterie.sim.ambush import Moment
 from coterie.sim.chance import exponential, stream
 from coterie.sim.frail import Death
 from coterie.sim.laws import Laws
@@ -29,6 +30,7 @@ from coterie.sim.sectors import SECTOR_BYTES
 from coterie.sim.shadow import ShadowLog, membership_of, slot_of
 from coterie.sim.subject import Subject
 from coterie.sim.verdict import Figures, Violation
+from coterie.sim.whims import MemberWhims, Quirk
 from coterie.storage.directory import DataDirectory
 from coterie.storage.log_store import LogStore, Write
 from coterie.storage.snapshots import SnapshotDirectory
@@ -76,6 +78,14 @@ class Surroundings(Protocol):
 
     def publish(self, member: MemberId, life: int, view: View) -> None:
         """Tell the clients that said hello to this life of the member."""
+        ...
+
+    def whims_of(self, member: MemberId) -> MemberWhims:
+        """What the member does now and then that it hardly ever does."""
+        ...
+
+    def moment(self, member: MemberId, moment: Moment) -> None:
+        """The member has just done this; a fault may strike it for that."""
         ...
 
     def member_died(self, member: MemberId) -> None:
@@ -133,9 +143,17 @@ class Process:
         """See `Ports.send`."""
         self._node.frailty.step()
         self._world.laws.sent(self._node.id, to, message, self.engine.replica.membership)
-        if isinstance(message, InstallSnapshot) and message.offset + len(message.data) == message.size > message.offset:
-            self._world.figures.snapshots_sent += 1
+        if isinstance(message, InstallSnapshot):
+            self._sends_snapshot(message)
+        elif isinstance(message, TimeoutNow):
+            self._world.moment(self._node.id, Moment.HANDOVER)
         self._world.network.send(self.sender, to, message)
+
+    def _sends_snapshot(self, message: InstallSnapshot) -> None:
+        if message.offset + len(message.data) < message.size:
+            self._world.moment(self._node.id, Moment.CHUNK)
+        elif message.size > message.offset:
+            self._world.figures.snapshots_sent += 1
 
     def store(self, batch: StoreBatch) -> None:
         """See `Ports.store`."""
@@ -204,6 +222,8 @@ class Process:
             if code is not None:
                 self._world.refused(sender.member, code)
                 return
+        if isinstance(message, InstallSnapshot):
+            self._world.moment(self._node.id, Moment.RECEIVING)
         self._node.take(lambda now: self.engine.receive(now, sender.member, message))
 
     # -- jobs: one at a time in each lane, as the runtime's threads do them ----------------------
@@ -231,7 +251,8 @@ class Process:
     # -- the disk: one write at a time, as the sync thread does it ------------------------------
 
     def _begin_write(self) -> None:
-        batches, self._queue = self._queue, []
+        count = 1 if self._node.whims.takes(Quirk.WRITTEN_APART) else len(self._queue)
+        batches, self._queue = self._queue[:count], self._queue[count:]
         self._write = (self.store_of_log.prepare(batches), batches[-1].mark)
         self._node.later(self._node.hardware.sync_latency(), "synced", self.finish_write)
 

@@ -90,6 +90,10 @@ class Judge(ABC):
         """Some replica, whose machine had applied entry `index`, answered a question."""
         return
 
+    def clock_stopped(self, duration: Nanos) -> None:
+        """Some member's clock stands still for so long: what answers say of their age is wrong by as much."""
+        return
+
     @abstractmethod
     def check_replica(self, member: MemberId, host: Host) -> None:
         """The run is over: look at the state of a member that has all that was applied."""

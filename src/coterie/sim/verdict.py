@@ -53,6 +53,10 @@ class Figures(msgspec.Struct, kw_only=True):
     """Those of them by which quorums have other sizes."""
     transfers: int = 0
     """Leaderships that were handed over as an operator wished."""
+    ambushes: int = 0
+    """Faults that struck at a moment that mattered: see `sim.ambush`."""
+    read_errors: int = 0
+    """Processes that ended because their disk could not be read."""
 
 
 class Result(msgspec.Struct, kw_only=True):
@@ -64,3 +68,5 @@ class Result(msgspec.Struct, kw_only=True):
     """Hash of everything that happened, in order."""
     check: str = ""
     detail: str = ""
+    whims: dict[str, int] = {}
+    """How often each of `sim.whims` did something."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from functools import partial
 from typing import Final
@@ -26,6 +27,7 @@ from coterie.engine.protocol import (
     response_decoder,
 )
 from coterie.runtime.handshake import RefusalCode
+from coterie.sim.ambush import Moment
 from coterie.sim.asking import Question
 from coterie.sim.chance import exponential, stream
 from coterie.sim.clients import Client, Closed, RawClient, Receive
@@ -42,6 +44,7 @@ from coterie.sim.options import Options
 from coterie.sim.schedule import Schedule
 from coterie.sim.subject import Subject
 from coterie.sim.verdict import Result, Violation
+from coterie.sim.whims import MemberWhims
 from coterie.sim.workload import KeyValueSubject
 from coterie.storage.first_entry import cluster_id, first_entry
 
@@ -76,6 +79,7 @@ class World:
         self.options = options
         self.subject = subject if subject is not None else KeyValueSubject()
         self.schedule = Schedule()
+        self._fired: Counter[str] = Counter()
         self.figures = self.subject.figures
         members = tuple(
             Member(number, f"n{number}", f"n{number}:1", f"n{number}:2") for number in range(1, options.nodes + 1)
@@ -115,7 +119,16 @@ class World:
         self.clients: list[Client] = []
         self.add_clients(range(options.clients), self._known)
         self._victims: list[Victim] = [*self.nodes.values()]
-        self.faults = Faults(options, self.schedule, self.network, self._victims, self.leader, self.may_damage)
+        self.faults = Faults(
+            options,
+            self.schedule,
+            self.network,
+            self._victims,
+            self.leader,
+            self.may_damage,
+            self.clients,
+            self.subject.judge,
+        )
         self.operators = [Operator(options, self, number) for number in range(OPERATORS)]
 
     def add_clients(self, numbers: Iterable[int], members: list[MemberId]) -> None:
@@ -147,12 +160,22 @@ class World:
         self.figures.events = self.schedule.events
         self.figures.membership_changes = self.laws.configurations.changes
         self.figures.quorum_changes = self.laws.configurations.resized
-        return Result(seed=self.options.seed, figures=self.figures, trace=self.schedule.trace())
+        whims = dict(sorted(self._fired.items()))
+        return Result(seed=self.options.seed, figures=self.figures, trace=self.schedule.trace(), whims=whims)
 
     def run_until(self, when: Nanos) -> None:
         """Let events happen until this time."""
         while self.schedule.now < when and self.schedule.step():
             pass
+
+    def whims_of(self, member: MemberId) -> MemberWhims:
+        """See `process.Surroundings`."""
+        active = self.options.whims if self.options.has("whims") else ()
+        return MemberWhims(stream(self.options.seed, f"whims {member}"), active, self._fired)
+
+    def moment(self, member: MemberId, moment: Moment) -> None:
+        """See `process.Surroundings`."""
+        self.figures.ambushes += self.faults.moment(member, moment)
 
     def leader(self) -> MemberId:
         """The living member that leads the highest epoch, or nobody."""

@@ -238,9 +238,12 @@ class SnapshotDirectory:
 
     def _publish(self, unnamed: str, snapshot: Snapshot) -> Snapshot:
         """A state may be taken here and received, too. If there is a whole one of that name, it stays: another
-        file in its place could end up half of this, half of that at a member which it is being sent to."""
+        file in its place could end up half of this, half of that at a member which it is sent to. But one that was
+        found damaged, be it that a read failed that does not fail now, gives way: `prune` would remove it."""
         name = snapshot_name(snapshot.meta)
-        there = self._whole(name)
+        with self._lock:
+            damaged = name in self._damaged
+        there = None if damaged else self._whole(name)
         if there is not None:
             self._files.remove(unnamed)
             return there

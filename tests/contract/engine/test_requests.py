@@ -7,7 +7,7 @@ import pytest
 from tests.contract.engine.cluster import Cluster, Packet
 
 from coterie.core.config import MILLISECOND, ReplicaConfig
-from coterie.core.messages import Command, Forward, ForwardRefused, ReadIndexReply, Segment
+from coterie.core.messages import Command, Forward, ForwardRefused, ReadIndexReply, Segment, decode
 from coterie.core.replica import Refusal
 from coterie.engine import proposals
 from coterie.engine.engine import EngineConfig
@@ -192,6 +192,29 @@ def test_a_lost_forward_is_sent_again() -> None:
     cluster.packets.clear()
     cluster.run(600)
     assert body(cluster, 1) == b"1"
+
+
+def test_what_a_slow_leader_has_not_got_through_is_sent_again_more_and_more_rarely_and_for_itself() -> None:
+    """Copies of all that waits, again and again, are what a slow leader needs least."""
+    cluster = Cluster(config=EngineConfig(request_timeout=20_000 * MILLISECOND))
+    leader, (follower, other) = cluster.elect()
+    for member in (leader, follower, other):
+        cluster.nodes[member].hangs = True
+    forwarded: list[tuple[int, int]] = []
+
+    def watch(packets: list[Packet]) -> list[Packet]:
+        for sender, _, data in packets:
+            message = decode(data)
+            if sender == follower and isinstance(message, Forward):
+                forwarded.append((message.segment.first, (cluster.now - began) // MILLISECOND))
+        return packets
+
+    began, cluster.tamper = cluster.now, watch
+    cluster.request(follower, ME, put(1))
+    cluster.run(400)
+    cluster.request(follower, ME, put(2))
+    cluster.run(800)
+    assert [(first, when // 100) for first, when in forwarded] == [(1, 0), (2, 4), (1, 5), (2, 9)]
 
 
 def test_what_a_later_number_has_passed_has_not_happened() -> None:

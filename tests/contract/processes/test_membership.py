@@ -268,7 +268,7 @@ def test_a_member_joins_by_a_snapshot_and_restarts_from_its_store(tmp_path: Path
         load.progress(1500, seconds=60)
         with joined(tmp_path, add(tmp_path, ends, "n4")) as n4:
             coterie(tmp_path, ends, "member", "promote", "n4", "--wait", "60").succeeded()
-            assert "snapshot-installed" in n4.lines()
+            until(lambda: "snapshot-installed" in n4.lines())
             load.progress(200)
             n4.kill()
             load.progress(200)

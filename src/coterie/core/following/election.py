@@ -14,6 +14,7 @@ from coterie.core.leading.lease import Promise
 from coterie.core.messages import TimeoutNow
 from coterie.core.state import State
 from coterie.core.types import NOBODY, Epoch, Mark, MemberId, Nanos, Role
+from coterie.core.whims import Whim
 
 HINT_ATTEMPTS = 6
 """Elections with a short timeout after the leader's process was seen to be gone. The timeout doubles
@@ -51,6 +52,8 @@ class Election(ABC):
         """A fresh timeout from [T, T + T/4): equal ones would split the vote again and again (Raft 5.2; R13)."""
         base = self._state.config.election_timeout
         self._timeout = base + self._state.rng.randrange(max(1, base // SPREAD))
+        if self._state.config.whims.takes(Whim.SHORTEST_TIMEOUT):
+            self._timeout = base
 
     def _wait(self, now: Nanos, delay: Nanos) -> None:
         """The next election is called between one and two `delay`s from now, or after a whole timeout."""
@@ -99,6 +102,8 @@ class Election(ABC):
         """
         state = self._state
         if state.role is Role.LEADER or self._promise.binds(now):
+            return True
+        if state.config.whims.takes(Whim.STICKS_TO_LEADER):
             return True
         if state.leader == NOBODY or self._heard_at is None:
             return False
@@ -154,10 +159,16 @@ class Election(ABC):
             return
         self.step_down(now, epoch, f"{state.name(sender)} is in a newer epoch")
 
+    def _due(self, now: Nanos) -> bool:
+        """Whether the timer has run out."""
+        if self._state.config.whims.takes(Whim.EARLY_ELECTION):
+            self._timeout = min(self._timeout, now - self._since)
+        return now >= self._since + self._timeout
+
     def wake(self, now: Nanos) -> bool:
         """The timer may have run out. Returns True when a campaign was won at once (a single voter)."""
         state = self._state
-        if now < self.deadline:
+        if not self._due(now):
             return False
         if not state.may_campaign:
             self._wait_whole(now)

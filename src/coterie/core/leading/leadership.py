@@ -20,6 +20,7 @@ from coterie.core.messages import Acknowledgement, InstallSnapshotReply, Message
 from coterie.core.replica import Accepted, MemberProgress, Refusal, Refused, SnapshotReader
 from coterie.core.state import State
 from coterie.core.types import NOBODY, Entry, EntryKind, Index, MemberId, Membership, Nanos, Token
+from coterie.core.whims import Whim
 
 OLD_APPENDS = 2
 """Messages with entries that must be read from the store, to one follower, in one `send_all`: other inputs come between
@@ -89,7 +90,8 @@ class Leadership(ABC):
             state.outbox.outcomes.append(Refused(token, Refusal.NO_SPACE, state.own))
             return
         limit = state.config.max_uncommitted_bytes
-        if self.uncommitted_bytes and self.uncommitted_bytes + len(payload) > limit:
+        full = self.uncommitted_bytes > 0 and self.uncommitted_bytes + len(payload) > limit
+        if full or state.config.whims.takes(Whim.NO_ROOM):
             state.outbox.outcomes.append(Refused(token, Refusal.OVERLOADED, state.own))
             return
         entry = self._append(EntryKind.COMMANDS, payload)
@@ -339,6 +341,8 @@ class Leadership(ABC):
             return f"no quorum has answered for {silent} ms"
         if self._state.disk_is_stuck(now, timeout):
             return f"its disk has not finished a write for over {timeout // 1_000_000} ms"
+        if now >= self._next_heartbeat and self._state.config.whims.takes(Whim.LEADER_RESIGNS):
+            return "a whim"
         return None
 
     @property
@@ -349,8 +353,11 @@ class Leadership(ABC):
 
     def send_all(self, now: Nanos) -> None:
         """Send what is due to every follower: new entries, read rounds, heartbeats, commit notices."""
-        confirmation = self.confirmation
+        confirmation, whims = self.confirmation, self._state.config.whims
         heartbeat = now >= self._next_heartbeat
+        if heartbeat and whims.takes(Whim.HEARTBEAT_SKIPPED):
+            heartbeat = False
+            self._next_heartbeat = now + self._state.config.heartbeat_interval
         ask = self.reads.ready_to_ask and self.has_committed and not self.lease.holds(now)
         if heartbeat or ask:
             confirmation.begin(now)
@@ -371,6 +378,8 @@ class Leadership(ABC):
         all_told = True
         everyone = self.roster.everyone(now)
         for member, progress in everyone.items():
+            if probe and progress.mode is Mode.REPLICATE and whims.takes(Whim.PROBED_AGAIN):
+                progress.become_probe()
             if probe and progress.mode is Mode.PROBE:
                 progress.probing = False
             sent = self._send_entries(now, member, progress)

@@ -10,6 +10,7 @@ from coterie.core.replica import SnapshotReader
 from coterie.core.snapshot_transfer import Outgoing, Throttle
 from coterie.core.state import State
 from coterie.core.types import NO_EPOCH, Index, MemberId, Nanos
+from coterie.core.whims import Whim
 
 CAUGHT_UP = 64
 """Entries behind the end of the log from which on a follower that got a snapshot needs no care any more."""
@@ -69,10 +70,13 @@ class SnapshotSender:
         """
         state = self._state
         snapshot = state.snapshot
+        config = state.config
         if snapshot is None or self._reader is None or snapshot.meta.index < state.log.base_index:
             self.wanted = True
             return False
-        config = state.config
+        if config.whims.takes(Whim.SNAPSHOT_GONE):
+            self.wanted = True
+            return False
         progress.become_snapshot()
         self._transfers[member] = Outgoing(
             snapshot,
@@ -141,7 +145,10 @@ class SnapshotSender:
                 return False
             self._throttle.took(now, len(data))
         epoch = NO_EPOCH if self._lent else state.epoch
-        state.outbox.post(member, InstallSnapshot(epoch, meta, size, offset, data, round_number))
+        message = InstallSnapshot(epoch, meta, size, offset, data, round_number)
+        state.outbox.post(member, message)
+        if state.config.whims.takes(Whim.CHUNK_TWICE):
+            state.outbox.post(member, message)
         transfer.sent(now, len(data))
         return True
 

@@ -10,6 +10,7 @@ from coterie.core.messages import Accept, Accepted, Prepare, Promise
 from coterie.core.multipaxos.state import PaxosState
 from coterie.core.multipaxos.synod import may_accept, may_promise
 from coterie.core.types import NO_EPOCH, Entry, Epoch, Index, MemberId, Nanos
+from coterie.core.whims import Whim
 
 PROMISED_SLOTS = 65536
 """Slots that one `Promise` covers at most, however little it has to tell of them."""
@@ -32,7 +33,7 @@ class Acceptor(Stream):
         assert may_promise(state.epoch, m.epoch)
         held = Held(m)
         entries: list[Entry] = []
-        room = state.config.max_append_bytes
+        room = 1 if state.config.whims.takes(Whim.PROMISE_CUT) else state.config.max_append_bytes
         index, end = m.first, min(log.last_index + 1, m.first + PROMISED_SLOTS)
         while index < end:
             accepted = log.epoch_at(index)

@@ -166,7 +166,7 @@ class RaftElection(Election):
 
     def wake(self, now: Nanos) -> bool:
         """See `Election.wake`."""
-        if now < super().deadline:
+        if not self._due(now):
             self._puller.repeat(now)
             return False
         self._stop_pulling()
