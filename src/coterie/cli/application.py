@@ -28,6 +28,7 @@ COMMANDS = (
     "node",
     "disk",
     "lab",
+    "check",
 )
 """Each is a module of this package with a function, or a `typer.Typer` named `app`, under the same name."""
 MODULES = {"range": "scan"}
