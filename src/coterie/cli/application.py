@@ -29,6 +29,7 @@ COMMANDS = (
     "disk",
     "lab",
     "torture",
+    "check",
 )
 """Each is a module of this package with a function, or a `typer.Typer` named `app`, under the same name."""
 MODULES = {"range": "scan"}

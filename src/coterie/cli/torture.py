@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -66,6 +67,7 @@ def torture(
         )
     except ConfigurationError as error:
         fail_usage(str(error))
+    signal.signal(signal.SIGTERM, _as_interrupt)  # file systems are unmounted, whoever ends it
     try:
         with _shown(wanted) as show:
             finished = run_torture(wanted, show)
@@ -73,6 +75,9 @@ def torture(
             history.write_text("".join(f"{line}\n" for line in write_json_lines(finished.history)), encoding="utf-8")
         if html is not None:
             html.write_text(page(finished.report), encoding="utf-8")
+    except KeyboardInterrupt:
+        print("coterie: interrupted; nothing is left running", file=sys.stderr)
+        raise typer.Exit(COULD_NOT_RUN) from None
     except (CoterieError, HistoryError, TimeoutError, OSError) as error:
         print(f"coterie: could not run: {error}", file=sys.stderr)
         raise typer.Exit(COULD_NOT_RUN) from None
@@ -81,6 +86,10 @@ def torture(
     else:
         _tell(finished.report)
     raise typer.Exit(exit_code(finished.report))
+
+
+def _as_interrupt(_number: int, _frame: object) -> None:
+    raise KeyboardInterrupt
 
 
 def exit_code(report: Report) -> int:
