@@ -67,9 +67,8 @@ def torture(
         )
     except ConfigurationError as error:
         fail_usage(str(error))
-    signal.signal(signal.SIGTERM, _as_interrupt)  # file systems are unmounted, whoever ends it
     try:
-        with _shown(wanted) as show:
+        with _ended_in_order(), _shown(wanted) as show:
             finished = run_torture(wanted, show)
         if history is not None:
             history.write_text("".join(f"{line}\n" for line in write_json_lines(finished.history)), encoding="utf-8")
@@ -88,8 +87,18 @@ def torture(
     raise typer.Exit(exit_code(finished.report))
 
 
-def _as_interrupt(_number: int, _frame: object) -> None:
-    raise KeyboardInterrupt
+@contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """SIGTERM is as Ctrl-C: processes are ended, and file systems unmounted."""
+
+    def interrupt(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    handler = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, handler)
 
 
 def exit_code(report: Report) -> int:
