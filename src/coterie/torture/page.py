@@ -24,6 +24,7 @@ Scale: TypeAlias = Callable[[float], float]
 _STYLE: Final = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 1040px; margin: 2em auto; padding: 0 1em; color: #1a1a1a }
 table { border-collapse: collapse } td, th { padding: .2em 1em .2em 0; text-align: left; vertical-align: top }
+pre { white-space: pre-wrap; overflow-wrap: anywhere; font-size: 12px }
 .good { color: #006b4d } .bad { color: #b32400 } svg text { font: 12px system-ui, sans-serif }
 """
 
