@@ -36,7 +36,9 @@ CLEAN, FOUND, COULD_NOT_RUN, UNKNOWN = 0, 1, 2, 4
 
 
 def torture(
-    minutes: Annotated[float, typer.Option("--minutes", min=MIN_MINUTES, max=MAX_MINUTES, metavar="N")] = 1.0,
+    minutes: Annotated[
+        float, typer.Option("--minutes", min=MIN_MINUTES, max=MAX_MINUTES, metavar="N", help="How long harm is done.")
+    ] = 1.0,
     protocol: Annotated[str, typer.Option("--protocol", help=f"One of {', '.join(PROTOCOLS)}.")] = DEFAULT_PROTOCOL,
     peer: Annotated[str | None, typer.Option("--peer", help="Torture etcd instead.")] = None,
     nodes: Annotated[int, typer.Option("--nodes", min=1, max=7, help="Members.")] = 3,
