@@ -31,12 +31,12 @@ from typing import Any
 import msgspec
 
 from coterie.cli.cluster_file import LocalNode
-from coterie.cli.node_process import ask_status
+from coterie.client.one_status import ask_status
 from coterie.core.errors import CoterieError
 from coterie.core.protocols import DEFAULT_PROTOCOL, PROTOCOLS
-from failover_cluster import Host, local_hosts
+from coterie.torture.hosts import Host, local_hosts
 from load_keys import load_keys
-from measure import VALUE_BYTES, Missing, machine, scratch_directory, stop_processes, wait_until
+from measure import VALUE_BYTES, machine, scratch_directory, stop_processes, wait_until
 from node_samples import SNAPSHOTS, nodes_of, sample
 from peer_coterie import Coterie
 from steady_puts import Moment, moments, size, steady_puts
@@ -219,7 +219,7 @@ def _catch_up(process: subprocess.Popen[bytes], nodes: Sequence[LocalNode], host
 
 def _add(cluster: Coterie, recording: Recording) -> dict[str, object]:
     """Add a member while the load runs; the figures of its catch-up."""
-    nodes, host = nodes_of(cluster.directory), local_hosts()[0]
+    nodes, host = nodes_of(cluster.directory), local_hosts(1)[0]
     data, log = cluster.directory / NEW_MEMBER, cluster.directory / f"{NEW_MEMBER}.log"
     try:
         said = cluster.command("member", "add", NEW_MEMBER, "--peer", host.peer, "--json")
@@ -308,7 +308,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _interrupted)
     try:
         figures = {**run(options), "machine": machine()}
-    except (Missing, RuntimeError, TimeoutError, CoterieError) as error:
+    except (RuntimeError, TimeoutError, CoterieError) as error:
         raise SystemExit(f"catch_up: {error}") from error
     if options.json:
         print(json.dumps(figures))

@@ -26,9 +26,10 @@ from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 import failover
+from coterie.core.errors import CoterieError
 from coterie.core.protocols import DEFAULT_PROTOCOL, PROTOCOLS
 from limit import Limit
-from measure import ROOT, Missing, Sample, Subject, machine, scratch_directory
+from measure import ROOT, Sample, Subject, machine, scratch_directory
 from peer_coterie import Coterie
 from peer_etcd import Etcd
 from peer_pysyncobj import PySyncObj
@@ -122,7 +123,7 @@ def _fail_over(options: argparse.Namespace) -> None:
     began = time.monotonic()
     try:
         rows = failover.compare(options.fault or failover.FAULTS, options.trials, options.protocol)
-    except (Missing, RuntimeError, TimeoutError) as error:
+    except (CoterieError, RuntimeError, TimeoutError) as error:
         raise SystemExit(f"compare: {error}") from error
     except KeyboardInterrupt:
         _say("compare: interrupted; nothing is left running")
@@ -173,7 +174,7 @@ def main() -> None:
             _say(f"Round {number + 1} of {rounds}")
             for subject in in_turn(subjects, number):
                 measure_once(subject, options.work, levels, options.seconds, results)
-    except (Missing, RuntimeError, TimeoutError) as error:
+    except (CoterieError, RuntimeError, TimeoutError) as error:
         raise SystemExit(f"compare: {error}") from error
     rows = [row(options.peer, options.work, in_flight, results, paired=ours_too) for in_flight in levels]
     if options.json:

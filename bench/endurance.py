@@ -32,7 +32,8 @@ from pathlib import Path
 import msgspec
 
 from coterie.cli.cluster_file import LocalNode, read_cluster, write_cluster
-from coterie.cli.node_process import ask_status, start_node
+from coterie.cli.node_process import start_node
+from coterie.client.one_status import ask_status
 from coterie.core.errors import CoterieError
 from coterie.core.protocols import DEFAULT_PROTOCOL, PROTOCOLS
 from coterie.core.settings import Settings

@@ -2,12 +2,13 @@
 
     python bench/compare.py --work failover --peer etcd [--fault kill|stop|cut] [--trials 20] [--json]
 
-Three faults: `kill`, SIGKILL of the leader's process; `stop`, SIGSTOP of it; `cut`, the leader's host loses its network
-(see `namespaces.py`; needs root, and is skipped with the reason where it cannot be had). A trial: probes write through
-all members (see `probes.py`); after half a second to a second, drawn at random so that the fault falls anywhere between
-two heartbeats, the fault strikes whoever leads; the time from just before it to the first acknowledgement of a write
-that was begun after it is the trial's figure. Then the fault is mended, the cluster is waited for (all members answer,
-agree on the leader and are up to date), and every write that was acknowledged is read back.
+Three faults: `kill`, SIGKILL of the leader's process; `stop`, SIGSTOP of it; `cut`, the leader's host loses its
+network (`coterie/torture/namespaces.py`; needs root, skipped with the reason where it cannot be had). A trial: probes
+write through all members (see `probes.py`); after half a second to a second, drawn at random so that the fault falls
+anywhere between two heartbeats, the fault strikes whoever leads; the time from just before it to the first
+acknowledgement of a write that was begun after it is the trial's figure. Then the fault is mended, the cluster is
+waited for (all members answer, agree on the leader and are up to date), and every write that was acknowledged is read
+back.
 
 The trials are in rounds, one cluster up at a time; every second round begins with the other system. For Coterie a
 client of its own kind, with the endpoints of all members, writes one key after another beside the probes: `our_client`
@@ -26,14 +27,16 @@ from contextlib import ExitStack
 
 import msgspec
 
-from failover_cluster import Cluster, Host, local_hosts
-from failover_coterie import CoterieCluster
+from coterie.torture.cluster import Cluster
+from coterie.torture.coterie_members import CoterieCluster
+from coterie.torture.hosts import Host, local_hosts
+from coterie.torture.namespaces import Network, NoNamespaces, network
 from measure import scratch_directory
-from namespaces import Network, NoNamespaces, network
 from probes import Follower, Probe, Watch, end, running
 
 FAULTS = ("kill", "stop", "cut")
 TRIALS = 20
+NODES = 3
 ROUND = 5
 """Trials of one cluster before it is the other's turn."""
 SERVING_LIMIT_S = 30.0
@@ -171,7 +174,7 @@ def _measure(
     for number, size in enumerate(rounds):
         say(f"{name}: round {number + 1} of {len(rounds)}")
         for cluster in (peer, ours) if number % 2 == 0 else (ours, peer):
-            places = hosts.hosts if hosts is not None else local_hosts()
+            places = hosts.hosts if hosts is not None else local_hosts(NODES)
             label = f"{cluster.name} {name}"
             _round(runner, cluster, places, fault, size, tallies[cluster.name], label)
     return row(peer.name, name, tallies[ours.name], tallies[peer.name])
@@ -210,8 +213,8 @@ def skipped(peer: str, fault: str, reason: str) -> dict[str, object]:
 
 
 def compare(faults: Sequence[str], trials: int, protocol: str) -> list[dict[str, object]]:
-    """A row a fault. Raises `Missing`, `RuntimeError`, `TimeoutError`."""
-    from failover_etcd import EtcdCluster  # raises Missing where grpcio is not installed
+    """A row a fault. Raises `Missing`, `ClusterFailed`, `RuntimeError`, `TimeoutError`."""
+    from coterie.torture.etcd_members import EtcdCluster  # raises Missing where grpcio is not installed
 
     rows = []
     with asyncio.Runner() as runner:
@@ -221,7 +224,7 @@ def compare(faults: Sequence[str], trials: int, protocol: str) -> list[dict[str,
                 hosts = None
                 if name == "cut":
                     try:
-                        hosts = stack.enter_context(network())
+                        hosts = stack.enter_context(network(NODES))
                     except NoNamespaces as error:
                         say(f"cut: skipped: {error}")
                         rows.append(skipped(peer.name, name, str(error)))

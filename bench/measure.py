@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 import socket
 import subprocess
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Protocol
 
 import msgspec
 
+from coterie.torture.errors import Missing as Missing
+from coterie.torture.hosts import free_port_block as free_port_block
+from coterie.torture.hosts import wait_until as wait_until
+
 KEY_BYTES = 16
 VALUE_BYTES = 256
 CONNECTIONS = 4
 """Connections at 64 in flight and more; one at 1 in flight."""
-FIRST_PORT, LAST_PORT = 12000, 32000
-"""Below those that the kernel gives to outgoing connections (from 32768 on): else one of these could take the port
-of a member that is down."""
 ROOT = Path(__file__).parents[1]
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
@@ -34,10 +33,6 @@ class Sample(msgspec.Struct, frozen=True):
     p50_ms: float
     cpu_us: float
     """CPU of all server processes per operation, microseconds."""
-
-
-class Missing(Exception):
-    """Something that the benchmark needs is not installed; the message says how to get it."""
 
 
 class Subject(Protocol):
@@ -82,33 +77,6 @@ def free_ports(count: int) -> list[int]:
     finally:
         for each in sockets:
             each.close()
-
-
-def free_port_block(count: int) -> int:
-    """The first of so many ports in a row of 127.0.0.1 that nobody listens on just now, for servers that are started
-    more than once."""
-    while True:
-        first = FIRST_PORT + secrets.randbelow(LAST_PORT - FIRST_PORT - count)
-        if all(_is_free(port) for port in range(first, first + count)):
-            return first
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
-
-
-def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> None:
-    """Poll until the condition holds; raises `TimeoutError` that names `what`."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"{what}: not within {seconds:g} s")
-        time.sleep(0.02)
 
 
 def file_system(path: Path) -> str:

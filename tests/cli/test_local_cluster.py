@@ -16,7 +16,8 @@ import pytest
 
 from coterie.cli.cluster_file import LocalCluster, LocalNode, locked, read_cluster, write_cluster
 from coterie.cli.local_cluster import Wanted, start_cluster, stop_cluster
-from coterie.cli.node_process import ask_status, runs, stop_nodes
+from coterie.cli.node_process import runs, stop_nodes
+from coterie.client.one_status import ask_status
 from coterie.core.errors import CoterieError
 
 DEADLINE_S = 60.0

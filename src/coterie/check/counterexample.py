@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 import msgspec
 
 from coterie.check.history import KeepGoing, Operation, always
-from coterie.check.linearizability import cut, linearizable
+from coterie.check.linearizability import Linearizability, cut, linearizable
 from coterie.check.models.model import Model
 
 Groups = Callable[[Sequence[Operation]], list[tuple[int, ...]]]
@@ -37,13 +37,14 @@ class Counterexample(msgspec.Struct, frozen=True):
 
 
 def smallest(history: Sequence[Operation], model: Model, keep_going: KeepGoing = always) -> Counterexample | None:
-    """A small part of the history that is not linearizable; None if the history is, or if the check gave up.
-
-    When `keep_going` says no, what is left by then is returned: not the smallest, but wrong.
-    """
+    """A small part of the history that is not linearizable; None if the history is, or if the check gave up."""
     found = linearizable(history, model, keep_going)
-    if found.holds is not False:
-        return None
+    return minimised(found, model, keep_going) if found.holds is False else None
+
+
+def minimised(found: Linearizability, model: Model, keep_going: KeepGoing = always) -> Counterexample:
+    """What was found wrong, made small. When `keep_going` says no, what is left by then is returned: not the smallest,
+    but wrong."""
 
     def wrong(operations: Sequence[Operation]) -> bool:
         return linearizable(operations, model, keep_going).holds is False
@@ -62,7 +63,9 @@ def smallest(history: Sequence[Operation], model: Model, keep_going: KeepGoing =
     while weakened is not None:
         small = shrink(weakened, groups, wrong, keep_going)
         weakened = _weaken(small, model, wrong) if keep_going() else None
-    last = linearizable(small, model)
+    last = linearizable(small, model, keep_going)
+    if last.holds is not False:
+        last = found
     return Counterexample("linearizable", tuple(small), last.culprit, last.reason)
 
 

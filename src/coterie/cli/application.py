@@ -29,6 +29,8 @@ COMMANDS = (
     "disk",
     "lab",
     "sim",
+    "check",
+    "torture",
 )
 """Each is a module of this package with a function, or a `typer.Typer` named `app`, under the same name."""
 MODULES = {"range": "scan"}

@@ -24,7 +24,8 @@ from coterie.cli.cluster_file import (
     write_cluster,
     write_node_file,
 )
-from coterie.cli.node_process import POLL_S, ask_status, last_log_lines, runs, start_node, stop_nodes
+from coterie.cli.node_process import POLL_S, last_log_lines, runs, start_node, stop_nodes
+from coterie.client.one_status import ask_status
 from coterie.core.protocols import DEFAULT_PROTOCOL
 from coterie.machine.loading import load_machine
 from coterie.runtime.addresses import AddressError, listen

@@ -4,31 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
-
-import coterie
 from coterie.cli.cluster_file import LocalNode, log_file, node_file
-from coterie.engine.protocol import (
-    CLIENT_MAGIC,
-    MAX_FRAME_BYTES,
-    PROTOCOL_VERSION,
-    Answer,
-    AskStatus,
-    Hello,
-    NodeStatus,
-    encoder,
-    response_decoder,
-)
-from coterie.runtime.addresses import AddressError, split_address
 
-STATUS_TIMEOUT_S = 1.0
 STOP_TIMEOUT_S = 15.0
 """A node waits `stop_timeout_ms` (10 s) for requests under way; after this it is killed."""
 POLL_S = 0.02
@@ -103,46 +86,6 @@ def _signal(pid: int, number: signal.Signals) -> None:
         os.kill(pid, number)
     except ProcessLookupError:
         pass  # it ended by itself in the meantime
-
-
-def ask_status(address: str, timeout: float = STATUS_TIMEOUT_S) -> NodeStatus | None:
-    """What the node at a client address says of itself, or None if it does not say so in time.
-
-    It asks this one member and no other, which is not what a client does.
-    """
-    deadline = time.monotonic() + timeout
-    try:
-        with socket.create_connection(split_address(address), timeout) as link:
-            hello, ask = Hello(PROTOCOL_VERSION, f"coterie up {coterie.__version__}"), AskStatus(1)
-            link.sendall(CLIENT_MAGIC + _frame(hello) + _frame(ask))
-            while True:
-                link.settimeout(max(0.001, deadline - time.monotonic()))
-                length = int.from_bytes(_exactly(link, 4, deadline), "big")
-                if length > MAX_FRAME_BYTES:
-                    return None
-                response = response_decoder.decode(_exactly(link, length, deadline))
-                if isinstance(response, Answer):
-                    return msgspec.msgpack.decode(response.body, type=NodeStatus)
-    except (OSError, EOFError, AddressError, msgspec.DecodeError):
-        return None
-
-
-def _frame(request: Hello | AskStatus) -> bytes:
-    body = encoder.encode(request)
-    return len(body).to_bytes(4, "big") + body
-
-
-def _exactly(link: socket.socket, count: int, deadline: float) -> bytes:
-    """The next `count` bytes. Raises `EOFError`, `OSError`, and `TimeoutError` past the deadline."""
-    data = bytearray()
-    while len(data) < count:
-        if time.monotonic() > deadline:
-            raise TimeoutError
-        piece = link.recv(count - len(data))
-        if not piece:
-            raise EOFError
-        data += piece
-    return bytes(data)
 
 
 def last_log_lines(directory: Path, name: str) -> str:

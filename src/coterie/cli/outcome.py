@@ -34,7 +34,7 @@ class Exit(IntEnum):
 
     DONE = 0
     NOT_FOUND = 1
-    """No such key, or the comparison failed."""
+    """No such key, the comparison failed, or the history is not linearizable."""
     USAGE = 2
     DID_NOT_HAPPEN = 3
     UNKNOWN = 4

@@ -15,7 +15,7 @@ from rich.live import Live
 from coterie.cli.cluster_file import LocalClusterError
 from coterie.cli.live_view import cluster_table
 from coterie.cli.local_cluster import Started, Wanted, start_cluster, stop_cluster
-from coterie.cli.node_process import ask_status
+from coterie.client.one_status import ask_status
 from coterie.core.errors import ConfigurationError, CoterieError
 from coterie.core.protocols import DEFAULT_PROTOCOL, PROTOCOLS
 

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 from tests.contract.processes.cluster import PATIENT, Cluster, cluster, lines_with, make_leader, status_of
-from tests.contract.processes.disks import fill, set_read_only, small_disks
+from tests.contract.processes.disks import set_read_only, small_disks
 from tests.contract.processes.load import Load, read_everywhere
 from tests.runtime.cluster import FAST, put, until
 
 from coterie.client.blocking import connect
 from coterie.client.errors import RequestError
 from coterie.core.errors import Effect
+from coterie.torture.disks import fill
 
 DISK_MIB = 64
 REQUEST_TIMEOUT_MS = 1500

@@ -12,7 +12,7 @@ from tests.protocol import protocol_under_test
 
 import coterie
 from coterie.client.blocking import Client
-from namespaces import Network, NoNamespaces, network
+from coterie.torture.namespaces import Network, NoNamespaces, network
 
 NAMES = ("n1", "n2", "n3")
 
@@ -20,7 +20,7 @@ NAMES = ("n1", "n2", "n3")
 @pytest.fixture
 def hosts() -> Iterator[Network]:
     try:
-        with network() as made:
+        with network(3) as made:
             yield made
     except NoNamespaces as reason:
         pytest.skip(str(reason))

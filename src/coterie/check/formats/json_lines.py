@@ -12,6 +12,7 @@ from coterie.check.formats.events import Event
 from coterie.check.formats.jepsen import answer
 from coterie.check.formats.limits import MOST_DEPTH
 from coterie.check.history import HistoryError, Operation
+from coterie.check.models.register import ANY
 
 
 class _Line(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
@@ -57,11 +58,11 @@ def write_json_lines(history: Iterable[Operation]) -> Iterator[str]:
     """
     moments: list[tuple[int, int, int, _Line]] = []
     for place, operation in enumerate(history):
-        key = _thawed(operation.key)
-        begins = _Line(operation.process, "invoke", operation.f, key, _thawed(operation.argument), operation.start)
+        key = as_json(operation.key)
+        begins = _Line(operation.process, "invoke", operation.f, key, as_json(operation.argument), operation.start)
         moments.append((operation.start, 0, place, begins))
         if operation.known:
-            ends = _Line(operation.process, "ok", operation.f, key, _thawed(operation.result), operation.end)
+            ends = _Line(operation.process, "ok", operation.f, key, as_json(operation.result), operation.end)
             moments.append((operation.end, 1, place, ends))
     for *_, line in sorted(moments, key=lambda moment: moment[:3]):
         yield _ENCODER.encode(line).decode()
@@ -84,16 +85,19 @@ def _frozen(value: Any, line: int, depth: int = 0) -> Hashable:
     return value
 
 
-def _thawed(value: Hashable) -> Any:
+def as_json(value: Hashable) -> Any:
+    """A value as JSON has it. Raises `HistoryError` for one that JSON does not have, bytes for example."""
     if isinstance(value, Word):
         return value is TRUE if value in (TRUE, FALSE) else value.text
     if isinstance(value, tuple):
-        return [_thawed(item) for item in value]
+        return [as_json(item) for item in value]
     if isinstance(value, frozenset):
         if value and all(isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], str) for item in value):
-            fields: Mapping[str, Any] = {str(name): _thawed(item) for name, item in sorted(value)}
+            fields: Mapping[str, Any] = {str(name): as_json(item) for name, item in sorted(value)}
             return fields
-        return sorted((_thawed(item) for item in value), key=repr)
+        return sorted((as_json(item) for item in value), key=repr)
+    if value is ANY:
+        return "any"
     if value is None or isinstance(value, bool | int | float | str):
         return value
     raise HistoryError(f"{value!r} has no form in JSON: use a string or a number")

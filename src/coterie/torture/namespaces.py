@@ -1,4 +1,4 @@
-"""Three hosts on this machine: network namespaces, joined by a bridge that has an address in our own namespace too.
+"""Hosts on this machine: network namespaces, joined by a bridge that has an address in our own namespace too.
 
 Needs root and iproute2. A lock keeps two runs apart; what a run that was killed left behind is removed by the next.
 """
@@ -19,32 +19,34 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from failover_cluster import NODES, Host
+from coterie.torture.errors import Missing
+from coterie.torture.hosts import Host
 
-NAMESPACE = "coterie-bench-{}"
-LINK = "ctbench{}"
+MAX_HOSTS = 9
+NAMESPACE = "coterie-host-{}"
+LINK = "cthost{}"
 """Our end of each host's cable; an interface's name has at most 15 letters."""
-BRIDGE = "ctbench"
+BRIDGE = "cthost"
 SUBNETS = tuple(ipaddress.IPv4Network(f"10.{second}.0.0/24") for second in range(77, 97))
 """The first that this machine does not use is taken."""
-LOCK = Path(tempfile.gettempdir()) / "coterie-bench-network.lock"
+LOCK = Path(tempfile.gettempdir()) / "coterie-hosts.lock"
 """Of the whole machine, as the names above are."""
 CLIENT_PORT, PEER_PORT = 2379, 2380
 _GET_FLAGS, _SET_FLAGS, _UP = 0x8913, 0x8914, 0x1
 
 
-class NoNamespaces(Exception):
+class NoNamespaces(Missing):
     """This machine does not let us have network namespaces; the message says why."""
 
 
 class Network:
     """The hosts, and their cables."""
 
-    def __init__(self, subnet: ipaddress.IPv4Network) -> None:
+    def __init__(self, subnet: ipaddress.IPv4Network, count: int) -> None:
         self._subnet = subnet
         self.hosts = tuple(
             Host(str(subnet[i + 1]), CLIENT_PORT, PEER_PORT, ("ip", "netns", "exec", NAMESPACE.format(i + 1)))
-            for i in range(NODES)
+            for i in range(count)
         )
 
     def make(self) -> None:
@@ -74,10 +76,30 @@ class Network:
         """Plug it in again."""
         _set_up(LINK.format(i + 1), True)
 
+    def impair(self, i: int, *, delay_ms: int = 0, loss_percent: int = 0) -> None:
+        """What leaves for host `i` and what it sends is late, or lost; nothing of both ends it. Raises `NoNamespaces`
+        where the kernel has no netem."""
+        wanted = ["delay", f"{delay_ms}ms", f"{delay_ms // 4}ms"] if delay_ms else []
+        wanted += ["loss", f"{loss_percent}%"] if loss_percent else []
+        for command, interface in ((("tc",), LINK.format(i + 1)), (("tc", "-n", NAMESPACE.format(i + 1)), "eth0")):
+            if wanted:
+                _run(*command, "qdisc", "replace", "dev", interface, "root", "netem", *wanted)
+            elif "netem" in _run(*command, "qdisc", "show", "dev", interface):
+                _run(*command, "qdisc", "del", "dev", interface, "root")
+
+    def impairs(self) -> str:
+        """Empty if `impair` can be had here; else why not."""
+        try:
+            self.impair(0, delay_ms=1)
+            self.impair(0)
+        except NoNamespaces as error:
+            return str(error)
+        return ""
+
 
 @contextmanager
-def network() -> Iterator[Network]:
-    """Make the hosts, and remove them at the end, whatever happens. Raises `NoNamespaces`."""
+def network(count: int) -> Iterator[Network]:
+    """Make so many hosts, at most `MAX_HOSTS`, and remove them at the end, whatever happens. Raises `NoNamespaces`."""
     if os.geteuid() != 0:
         raise NoNamespaces("network namespaces need root")
     if shutil.which("ip") is None:
@@ -87,9 +109,9 @@ def network() -> Iterator[Network]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise NoNamespaces("another run of this benchmark has the namespaces") from None
+            raise NoNamespaces("another run on this machine has the namespaces") from None
         _remove()
-        made = Network(_free_subnet())
+        made = Network(_free_subnet(), count)
         try:
             made.make()
             yield made
@@ -100,9 +122,16 @@ def network() -> Iterator[Network]:
 
 
 def _ip(*arguments: str) -> str:
-    run = subprocess.run(["ip", *arguments], capture_output=True, text=True, check=False, start_new_session=True)
+    return _run("ip", *arguments)
+
+
+def _run(*command: str) -> str:
+    try:
+        run = subprocess.run(command, capture_output=True, text=True, check=False, start_new_session=True)
+    except OSError as error:
+        raise NoNamespaces(f"`{' '.join(command)}` cannot be run: {error}") from error
     if run.returncode:
-        raise NoNamespaces(f"`ip {' '.join(arguments)}` failed: {run.stderr.strip()}")
+        raise NoNamespaces(f"`{' '.join(command)}` failed: {run.stderr.strip()}")
     return run.stdout
 
 
@@ -110,7 +139,7 @@ def _remove() -> None:
     """Remove whatever there is of us: first the processes inside, then the namespaces. Ctrl-C does not stop it."""
     handlers = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        for i in range(NODES):
+        for i in range(MAX_HOSTS):
             namespace, link = NAMESPACE.format(i + 1), LINK.format(i + 1)
             with suppress(NoNamespaces):
                 for pid in _ip("netns", "pids", namespace).split():

@@ -1,7 +1,7 @@
-"""Three processes that faults befall: started, killed, stopped, started again; who leads; whether all is whole.
+"""Processes that faults befall: started, killed, stopped, started again; who leads; whether all is whole.
 
-What differs between systems (the command, the question after the state, a write) is in `failover_coterie.py` and
-`failover_etcd.py`.
+What differs between systems (the command, the question after the state, a write) is in `coterie_members.py` and
+`etcd_members.py`.
 """
 
 from __future__ import annotations
@@ -12,44 +12,20 @@ import signal
 import subprocess
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 import msgspec
 
-from measure import free_port_block, wait_until
+from coterie.torture.errors import ClusterFailed
+from coterie.torture.hosts import Host, wait_until
 
-NODES = 3
 WHOLE_TIMEOUT_S = 60.0
 AGREED_TIMEOUT_S = 20.0
 STOPPED_TIMEOUT_S = 5.0
 LOG_LINES = 5
 _POLL_S = 0.0005
-
-
-class Host(msgspec.Struct, frozen=True):
-    """Where a member runs."""
-
-    address: str
-    client_port: int
-    peer_port: int
-    enter: tuple[str, ...] = ()
-    """What a command begins with to run there."""
-
-    @property
-    def client(self) -> str:
-        return f"{self.address}:{self.client_port}"
-
-    @property
-    def peer(self) -> str:
-        return f"{self.address}:{self.peer_port}"
-
-
-def local_hosts() -> tuple[Host, ...]:
-    """This machine, three times, with ports that nobody listens on."""
-    first = free_port_block(2 * NODES)
-    return tuple(Host("127.0.0.1", first + 2 * i, first + 2 * i + 1) for i in range(NODES))
 
 
 class View(msgspec.Struct, frozen=True):
@@ -58,6 +34,8 @@ class View(msgspec.Struct, frozen=True):
     member: int
     leader: int
     """0: it knows none."""
+    epoch: int
+    """Raft's term, or the ballot's round."""
     commit: int
     applied: int
 
@@ -79,14 +57,28 @@ class Writer(Protocol):
 
 
 class Cluster(ABC):
-    """Three members, one process each."""
+    """Members, one process each, at most one on each host."""
 
     name: str
 
     def __init__(self) -> None:
         self.hosts: tuple[Host, ...] = ()
         self.scratch = Path()
-        self._processes: list[subprocess.Popen[bytes]] = []
+        self.members: list[int] = []
+        """The hosts that have a member, which does or should run."""
+        self.initial: list[int] = []
+        """Those that the cluster began with."""
+        self.disks: Mapping[int, Path] = {}
+        """File systems of hosts that have one of their own."""
+        self._processes: dict[int, subprocess.Popen[bytes]] = {}
+
+    def name_of(self, i: int) -> str:
+        """The name of the member on host `i`."""
+        return f"n{i + 1}"
+
+    def data(self, i: int) -> Path:
+        """Where the member on host `i` keeps its data."""
+        return self.disks.get(i, self.scratch) / f"{self.name}{i + 1}"
 
     @abstractmethod
     def command(self, i: int) -> list[str]:
@@ -108,15 +100,18 @@ class Cluster(ABC):
     def read(self, first: bytes, end: bytes) -> dict[bytes, bytes]:
         """Every key in [first, end) and its value, linearizable."""
 
-    def start(self, scratch: Path, hosts: Sequence[Host]) -> None:
-        """Start all members and wait until they are whole."""
+    def start(self, scratch: Path, hosts: Sequence[Host], spare: int = 0) -> None:
+        """Start a member on every host, but for the last `spare` ones, and wait until they are whole."""
         self.hosts, self.scratch = tuple(hosts), scratch
-        for i in range(NODES):
-            self._processes.append(self._launch(i))
+        self.initial = [*range(len(hosts) - spare)]
+        self.members = [*self.initial]
+        for i in self.members:
+            self._processes[i] = self._launch(i)
         self.wait_whole()
 
     def _launch(self, i: int) -> subprocess.Popen[bytes]:
-        """Start a member in a session of its own (Ctrl-C is for us), to end with this process if it is killed."""
+        """Start a member in a session of its own (Ctrl-C is for us), to end with this process if it is killed: to be
+        exact, with the thread that calls this (`man 2 PR_SET_PDEATHSIG`), which must live as long as the member."""
         mortal = ("setpriv", "--pdeathsig", "KILL", "--") if shutil.which("setpriv") else ()
         environment = {key: value for key, value in os.environ.items() if not key.startswith(("COTERIE_", "ETCD_"))}
         with self._log(i).open("ab") as log:
@@ -138,9 +133,9 @@ class Cluster(ABC):
         found: list[int] = []
 
         def agreed() -> bool:
-            views = [self.view(i) for i in range(NODES)]
-            said = {view.leader if view is not None else 0 for view in views}
-            found.extend(i for i, view in enumerate(views) if view is not None and said == {view.member})
+            views = {i: self.view(i) for i in self.members}
+            said = {view.leader if view is not None else 0 for view in views.values()}
+            found.extend(i for i, view in views.items() if view is not None and said == {view.member})
             return bool(found)
 
         wait_until(agreed, AGREED_TIMEOUT_S, f"{self.name}: all members agree on the leader")
@@ -148,17 +143,17 @@ class Cluster(ABC):
 
     def wait_whole(self) -> None:
         """Wait until every member answers, all name the same leader, and all have applied what was committed when
-        they first did. Raises `TimeoutError`, and `RuntimeError` if a process has ended."""
+        they first did. Raises `TimeoutError`, and `ClusterFailed` if a process has ended."""
         target: int | None = None
 
         def whole() -> bool:
             nonlocal target
-            for i, process in enumerate(self._processes):
-                if process.poll() is not None:
-                    raise RuntimeError(f"{self.name}: a member ended by itself:\n{self._last_words(i)}")
-            views = [view for i in range(NODES) if (view := self.view(i)) is not None]
+            for i in self.members:
+                if self._processes[i].poll() is not None:
+                    raise ClusterFailed(f"{self.name}: a member ended by itself:\n{self.last_words(i)}")
+            views = [view for i in self.members if (view := self.view(i)) is not None]
             said = {view.leader for view in views}
-            if len(views) < NODES or len(said) > 1 or not said & {view.member for view in views}:
+            if len(views) < len(self.members) or len(said) > 1 or not said & {view.member for view in views}:
                 return False
             if target is None:
                 target = max(view.commit for view in views)
@@ -166,9 +161,11 @@ class Cluster(ABC):
 
         wait_until(whole, WHOLE_TIMEOUT_S, f"{self.name}: all members agree and are up to date")
 
-    def _last_words(self, i: int) -> str:
+    def last_words(self, i: int) -> str:
+        """How it ended, if it has, and the end of its log."""
+        code = self._processes[i].poll()
         lines = self._log(i).read_text(encoding="utf-8", errors="replace").splitlines()
-        return "\n".join(lines[-LOG_LINES:])
+        return "\n".join([*lines[-LOG_LINES:], *([f"exit code {code}"] if code is not None else [])])
 
     def kill(self, i: int) -> None:
         """SIGKILL; does not wait."""
@@ -178,6 +175,20 @@ class Cluster(ABC):
         """Start a member that was killed."""
         self._processes[i].wait()
         self._processes[i] = self._launch(i)
+
+    def launch(self, i: int) -> None:
+        """Start a member on a host that had none."""
+        self._processes[i] = self._launch(i)
+
+    def discard(self, i: int) -> None:
+        """End the process on host `i`, if there is one."""
+        if i in self._processes:
+            self._processes[i].kill()
+            self._processes[i].wait()
+
+    def ended(self, i: int) -> bool:
+        """Whether the process on host `i` has ended, or never began."""
+        return i not in self._processes or self._processes[i].poll() is not None
 
     def pause(self, i: int) -> None:
         """SIGSTOP; returns when no thread of the member runs any more."""
@@ -195,9 +206,9 @@ class Cluster(ABC):
 
     def stop(self) -> None:
         """End every member, also one that is stopped. The data are thrown away, so without ceremony."""
-        for process in self._processes:
+        for process in self._processes.values():
             process.kill()
-        for process in self._processes:
+        for process in self._processes.values():
             process.wait()
         self._processes.clear()
 

@@ -1,4 +1,4 @@
-"""The three hosts of the benchmark's cut: reached, cut off, reached again, and gone at the end."""
+"""The three hosts of a cut: reached, cut off, reached again, and gone at the end."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from failover_cluster import Host
-from namespaces import BRIDGE, Network, NoNamespaces, network
+from coterie.torture.hosts import Host
+from coterie.torture.namespaces import BRIDGE, Network, NoNamespaces, network
 
 PORT = 7001
 SERVER = f"""
@@ -28,7 +28,7 @@ QUESTIONS = (("netns", "list"), ("-brief", "link"))
 def left() -> list[str]:
     """What there is of the benchmark's hosts."""
     shown = [subprocess.run(["ip", *what], capture_output=True, text=True, check=True).stdout for what in QUESTIONS]
-    return [line for text in shown for line in text.splitlines() if BRIDGE in line or "coterie-bench" in line]
+    return [line for text in shown for line in text.splitlines() if BRIDGE in line or "coterie-host" in line]
 
 
 def reached(host: Host, seconds: float) -> bool:
@@ -42,7 +42,7 @@ def reached(host: Host, seconds: float) -> bool:
 @pytest.fixture
 def hosts() -> Iterator[Network]:
     try:
-        with network() as found:
+        with network(3) as found:
             yield found
     except NoNamespaces as error:
         pytest.skip(str(error))
@@ -71,7 +71,7 @@ def test_a_host_that_is_cut_off_is_not_reached_until_it_is_healed(hosts: Network
 
 
 def test_nothing_stays_behind_not_even_what_an_earlier_run_left_with_its_processes(hosts: Network) -> None:
-    with pytest.raises(NoNamespaces, match="another run"), network():
+    with pytest.raises(NoNamespaces, match="another run"), network(1):
         pass
     assert len(left()) == 7, "three namespaces, three cables, one bridge"
     child = subprocess.Popen([*hosts.hosts[0].enter, sys.executable, "-c", SERVER], stdout=subprocess.PIPE)

@@ -8,9 +8,10 @@ import json
 import os
 from typing import Any
 
-from failover_cluster import Cluster, Host, View, WriteFailed, Writer
-from measure import Missing
-from peer_etcd import binary, field, server_command
+from coterie.torture.cluster import Cluster, View, WriteFailed, Writer
+from coterie.torture.errors import Missing
+from coterie.torture.etcd_server import binary, field, server_command
+from coterie.torture.hosts import Host
 
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")  # it would complain whenever a server is started
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
@@ -36,7 +37,7 @@ CHANNEL_OPTIONS = [
 
 
 class _GrpcWriter:
-    """See `failover_cluster.Writer`."""
+    """See `cluster.Writer`."""
 
     def __init__(self, address: str) -> None:
         self._channel = grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)
@@ -53,22 +54,22 @@ class _GrpcWriter:
 
 
 class EtcdCluster(Cluster):
-    """See `failover_cluster.Cluster`."""
+    """See `cluster.Cluster`."""
 
     name = "etcd"
 
     def command(self, i: int) -> list[str]:
-        initial = ",".join(f"n{k + 1}=http://{host.peer}" for k, host in enumerate(self.hosts))
+        initial = ",".join(f"n{k + 1}=http://{self.hosts[k].peer}" for k in self.initial)
         host = self.hosts[i]
-        return server_command(binary(), f"n{i + 1}", self.scratch / f"etcd{i + 1}", host.client, host.peer, initial)
+        return server_command(binary(), f"n{i + 1}", self.data(i), host.client, host.peer, initial)
 
     def view(self, i: int) -> View | None:
         try:
-            said = _ask(self.hosts[i], "/v3/maintenance/status", {}, ASK_TIMEOUT_S)
+            said = ask(self.hosts[i], "/v3/maintenance/status", {}, ASK_TIMEOUT_S)
         except (OSError, http.client.HTTPException, ValueError):
             return None
         member, leader = int(said["header"]["member_id"]), int(said.get("leader", 0))
-        return View(member, leader, int(said["raftIndex"]), int(said["raftAppliedIndex"]))
+        return View(member, leader, int(said.get("raftTerm", 0)), int(said["raftIndex"]), int(said["raftAppliedIndex"]))
 
     async def writer(self, i: int) -> Writer:
         return _GrpcWriter(self.hosts[i].client)
@@ -79,8 +80,8 @@ class EtcdCluster(Cluster):
     def read(self, first: bytes, end: bytes) -> dict[bytes, bytes]:
         found: dict[bytes, bytes] = {}
         while True:
-            question: dict[str, str | int] = {"key": _text(first), "range_end": _text(end), "limit": PAGE}
-            said = _ask(self.hosts[0], "/v3/kv/range", question, READ_TIMEOUT_S)
+            question: dict[str, str | int] = {"key": text(first), "range_end": text(end), "limit": PAGE}
+            said = ask(self.hosts[0], "/v3/kv/range", question, READ_TIMEOUT_S)
             for item in said.get("kvs", ()):
                 first = base64.b64decode(item["key"])
                 found[first] = base64.b64decode(item["value"])
@@ -89,11 +90,12 @@ class EtcdCluster(Cluster):
             first += b"\0"
 
 
-def _text(data: bytes) -> str:
+def text(data: bytes) -> str:
+    """Bytes as the gateway writes them."""
     return base64.b64encode(data).decode()
 
 
-def _ask(host: Host, path: str, body: dict[str, str | int], timeout: float) -> dict[str, Any]:
+def ask(host: Host, path: str, body: dict[str, str | int], timeout: float) -> dict[str, Any]:
     """Ask etcd's JSON gateway. Raises `OSError`, `HTTPException`, `ValueError`."""
     link = http.client.HTTPConnection(host.address, host.client_port, timeout=timeout)
     try:

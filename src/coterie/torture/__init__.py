@@ -1,0 +1,1 @@
+"""Real clusters of real processes under real faults: see `docs/torture.md`."""
