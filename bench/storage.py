@@ -22,7 +22,7 @@ from coterie.core.records import Put, StoreBatch
 from coterie.core.types import Entry, EntryKind, Epoch
 from coterie.storage.disk import DiskFiles
 from coterie.storage.files import File
-from coterie.storage.frame import encode_frame
+from coterie.storage.frame import Pledge, encode_frame
 from coterie.storage.log_store import LogHeader, LogStore
 
 OWNER = LogHeader(1, 2, DEFAULT_PROTOCOL)
@@ -50,7 +50,7 @@ def appends(directory: str, size: int) -> dict[str, float]:
     """Median microseconds of one durable append of `size` bytes, three ways."""
     store = new_log(os.path.join(directory, f"append-{size}"))
     payload = os.urandom(size)
-    frame = encode_frame(payload, 1, 0, 0)
+    frame = encode_frame(payload, 1, 0, 0, Pledge(Epoch(1, 0), 0, 1))
     plain = DiskFiles().open(os.path.join(directory, f"plain-{size}"), create=True)
     zeroed = DiskFiles().open(os.path.join(directory, f"zeroed-{size}"), create=True)
     zeroed.write_at(0, bytes(ROUNDS * len(frame)))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from coterie.core.records import Compact, Put, Record, Recovered, Reset, SaveHardState, StoreBatch, Truncate
 from coterie.core.settings import Settings
 from coterie.core.types import NO_EPOCH, Entry, EntryKind, Epoch, HardState, Member, Membership, SnapshotMeta
-from coterie.storage.frame import SECTOR
+from coterie.storage.frame import SECTOR, Pledge
 from coterie.storage.log_store import LogHeader, LogStore
 
 OWNER = LogHeader(0xC1, 0xA1, "raft")
@@ -19,6 +19,8 @@ OVERWRITING_OWNER = LogHeader(0xC1, 0xA1, "multipaxos")
 """Whose logs overwrite slots, and begin after what they need not hold."""
 DIRECTORY = "data/log"
 ALL_BYTES = 1 << 40
+PLEDGE = Pledge(Epoch(3, 9), 5, 77)
+"""Of frames whose content does not matter."""
 
 
 def entry(index: int, payload: bytes = b"x", *, term: int = 1, kind: EntryKind = EntryKind.COMMANDS) -> Entry:

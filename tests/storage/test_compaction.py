@@ -16,6 +16,7 @@ from tests.storage.logs import (
     DIRECTORY,
     FIRST,
     OWNER,
+    PLEDGE,
     Model,
     base,
     content,
@@ -34,7 +35,7 @@ from coterie.storage.log_store import LogStore
 from coterie.storage.record_codec import MAX_META_BYTES, Malformed, decode_records, encode_record
 from coterie.storage.segment import segment_name, segment_number
 
-SEGMENT_BYTES = 6000
+SEGMENT_BYTES = 6600
 VOTE = HardState(Epoch(7, 0), 3)
 
 
@@ -73,7 +74,7 @@ def damage(files: SimulatedFiles) -> LogDamaged:
         open_log(files)
     files.sync_all()
     assert {each: files.image(each) for each in files.paths()} == before
-    assert "replace this member" in caught.value.advice
+    assert "start this member again" in caught.value.advice
     return caught.value
 
 
@@ -256,7 +257,7 @@ def test_a_durable_record_that_cannot_be_true_is_damage(record: Record, message:
     store.close()
     parts: list[bytes] = []
     encode_record(record, parts)
-    files.open(path(number)).write_at(end, encode_frame(b"".join(parts), number, end, 0))
+    files.open(path(number)).write_at(end, encode_frame(b"".join(parts), number, end, 0, PLEDGE))
     files.sync_all()
     error = damage(files)
     assert (error.segment, error.offset) == (segment_name(number), end)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.storage.logs import payloads
+from tests.storage.logs import PLEDGE, payloads
 
 from coterie.storage.frame import (
     ALIGNMENT,
@@ -48,10 +48,10 @@ def sectors(offset: int, size: int) -> list[slice]:
 
 @given(some_payloads, offsets, st.integers(0, 2**40))
 def test_a_frame_is_read_as_it_was_written(payload: bytes, offset: int, durable: int) -> None:
-    frame = encode_frame(payload, SEGMENT, offset, durable)
+    frame = encode_frame(payload, SEGMENT, offset, durable, PLEDGE)
     header = decode_header(frame[:SECTOR], SEGMENT, offset)
     assert isinstance(header, FrameHeader)
-    assert header.durable_bytes == durable
+    assert (header.durable_bytes, header.pledge) == (durable, PLEDGE)
     assert len(frame) == header.span == frame_span(len(payload), offset) == aligned(len(frame))
     assert HEADER_BYTES + header.body_bytes <= len(frame) < HEADER_BYTES + header.body_bytes + ALIGNMENT
     assert decode_body(header, frame[HEADER_BYTES : HEADER_BYTES + header.body_bytes]) == payload
@@ -61,7 +61,7 @@ def test_a_frame_is_read_as_it_was_written(payload: bytes, offset: int, durable:
 
 @given(some_payloads, offsets)
 def test_the_last_byte_of_each_sector_and_of_the_frame_is_a_mark(payload: bytes, offset: int) -> None:
-    frame = encode_frame(payload, SEGMENT, offset, 0)
+    frame = encode_frame(payload, SEGMENT, offset, 0, PLEDGE)
     header = decode_header(frame[:SECTOR], SEGMENT, offset)
     assert isinstance(header, FrameHeader)
     body = frame[: HEADER_BYTES + header.body_bytes]
@@ -72,7 +72,7 @@ def test_the_last_byte_of_each_sector_and_of_the_frame_is_a_mark(payload: bytes,
 @given(some_payloads, offsets, st.data())
 def test_any_part_of_the_sectors_is_the_whole_frame_or_torn(payload: bytes, offset: int, data: st.DataObject) -> None:
     """Sectors are written whole, or their heads only: always known for what it is, never for damage."""
-    frame = encode_frame(payload, SEGMENT, offset, 0)
+    frame = encode_frame(payload, SEGMENT, offset, 0, PLEDGE)
     left = bytearray(len(frame))
     for part in sectors(offset, len(frame)):
         length = part.stop - part.start
@@ -86,7 +86,7 @@ def test_any_part_of_the_sectors_is_the_whole_frame_or_torn(payload: bytes, offs
 @given(some_payloads, offsets, st.data())
 def test_trimming_a_torn_frame_may_stop_anywhere(payload: bytes, offset: int, data: st.DataObject) -> None:
     """Any part of the zeros that recovery writes over a torn frame leaves a torn frame."""
-    frame = encode_frame(payload, SEGMENT, offset, 0)
+    frame = encode_frame(payload, SEGMENT, offset, 0, PLEDGE)
     parts = sectors(offset, len(frame))
     left = bytearray(frame)
     lost = parts[data.draw(st.integers(0, len(parts) - 1))]
@@ -105,7 +105,7 @@ def test_trimming_a_torn_frame_may_stop_anywhere(payload: bytes, offset: int, da
     ids=["short", "zeros", "one at the begin", "one at the end", "one in the middle", "ones"],
 )
 def test_no_flipped_bit_is_taken_for_a_torn_frame(payload: bytes, offset: int) -> None:
-    frame = encode_frame(payload, SEGMENT, offset, 0)
+    frame = encode_frame(payload, SEGMENT, offset, 0, PLEDGE)
     header = decode_header(frame[:SECTOR], SEGMENT, offset)
     assert isinstance(header, FrameHeader)
     used = HEADER_BYTES + header.body_bytes
@@ -119,7 +119,7 @@ def test_no_flipped_bit_is_taken_for_a_torn_frame(payload: bytes, offset: int) -
 
 @given(some_payloads, offsets, offsets, st.integers(0, 3))
 def test_a_frame_at_another_place_is_no_frame(payload: bytes, offset: int, other: int, segment: int) -> None:
-    frame = encode_frame(payload, SEGMENT, offset, 0)
+    frame = encode_frame(payload, SEGMENT, offset, 0, PLEDGE)
     assert judge(frame, offset, segment) is Broken.HEADER
     if other != offset:
         assert judge(frame, other) is Broken.HEADER
@@ -128,7 +128,7 @@ def test_a_frame_at_another_place_is_no_frame(payload: bytes, offset: int, other
 
 def test_a_new_tail_behind_an_old_head_is_damage() -> None:
     """The documented limit: disks write a sector from its beginning, or whole."""
-    frame = encode_frame(b"y" * 1500, SEGMENT, 0, 0)
+    frame = encode_frame(b"y" * 1500, SEGMENT, 0, 0, PLEDGE)
     assert judge(frame[:600].ljust(700, b"\0") + frame[700:], 0) is Broken.BODY
 
 
@@ -140,4 +140,4 @@ def test_bytes_that_are_no_frame_are_never_one(data: bytes, offset: int) -> None
 def test_lengths_are_bounded() -> None:
     for payload in (b"", bytes(MAX_PAYLOAD_BYTES + 1)):
         with pytest.raises(ValueError, match="payload has"):
-            encode_frame(payload, SEGMENT, 0, 0)
+            encode_frame(payload, SEGMENT, 0, 0, PLEDGE)

@@ -13,7 +13,7 @@ from coterie.storage.errors import LogDamaged
 from coterie.storage.log_store import LogHeader, LogStore
 from coterie.storage.segment import segment_name, segment_number
 
-SEGMENT_BYTES = 6000
+SEGMENT_BYTES = 6600
 
 
 def open_log(files: SimulatedFiles, owner: LogHeader = OVERWRITING_OWNER) -> LogStore:

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.storage.logs import DIRECTORY, FIRST, OWNER, Model, content, entry, holding
+from tests.storage.logs import DIRECTORY, FIRST, OWNER, PLEDGE, Model, content, entry, holding
 
 from coterie.core.records import Put, Record, SaveHardState, StoreBatch, Truncate
 from coterie.core.types import Entry, Epoch, HardState
@@ -23,7 +23,7 @@ from coterie.storage.log_store import LogHeader, LogStore
 from coterie.storage.record_codec import encode_record
 from coterie.storage.segment import MAX_SEGMENT_BYTES, SegmentHeader, new_segment_name, segment_name
 
-SEGMENT_BYTES = 6000
+SEGMENT_BYTES = 6400
 VALUES = (b"a" * 900, bytes(1700), b"b" * 30, bytes(600) + b"c", b"\x01" + bytes(1023), b"", b"d" * 487)
 
 
@@ -228,7 +228,7 @@ def test_segments_that_changed_places_are_refused() -> None:
 
 def test_a_segment_of_another_log_does_not_fit() -> None:
     """Of the same member even: an old copy of the file was put back."""
-    for other, _ in (write_log(18, fill=b"!"), write_log(10)):
+    for other, _ in (write_log(18, fill=b"!" * 90), write_log(10)):
         files = sample()[0].durable_files()
         number = 2
         overwrite(files, number, 0, other.image(path(number))[: 2 * SEGMENT_BYTES])
@@ -236,7 +236,7 @@ def test_a_segment_of_another_log_does_not_fit() -> None:
 
 
 def test_a_last_segment_cut_to_any_length_never_opens_with_acknowledged_entries_missing() -> None:
-    original, segment_bytes = SimulatedFiles(), 1000
+    original, segment_bytes = SimulatedFiles(), 1250
     store = LogStore.create(original, DIRECTORY, OWNER, (FIRST,), segment_bytes=segment_bytes)
     model = Model([FIRST])
     for index in range(2, 11):
@@ -362,7 +362,7 @@ def test_a_segment_of_another_owner_or_format_is_refused(
     header = decode_header(data[:SECTOR], number, 0)
     assert isinstance(header, FrameHeader)
     old = msgspec.msgpack.decode(data[HEADER_BYTES : HEADER_BYTES + header.payload_bytes], type=SegmentHeader)
-    overwrite(files, number, 0, encode_frame(msgspec.msgpack.encode(change(old)), number, 0, 0))
+    overwrite(files, number, 0, encode_frame(msgspec.msgpack.encode(change(old)), number, 0, 0, PLEDGE))
     with pytest.raises(WrongLog, match=change.__name__.replace("_", " ")) as caught:
         LogStore.open(files, DIRECTORY, OWNER)
     assert segment_name(number) in str(caught.value)
@@ -371,7 +371,7 @@ def test_a_segment_of_another_owner_or_format_is_refused(
 
 def test_a_header_of_an_unknown_shape_is_refused() -> None:
     files = sample()[0].durable_files()
-    overwrite(files, 1, 0, encode_frame(msgspec.msgpack.encode([9, "later"]), 1, 0, 0))
+    overwrite(files, 1, 0, encode_frame(msgspec.msgpack.encode([9, "later"]), 1, 0, 0, PLEDGE))
     with pytest.raises(WrongLog, match="can't read"):
         LogStore.open(files, DIRECTORY, OWNER)
 
@@ -384,7 +384,7 @@ def test_a_frame_that_checks_and_holds_no_records_is_refused(payload: bytes, mes
     original, _, found = sample()
     files = original.durable_files()
     end = found[3][-1].offset + found[3][-1].span
-    overwrite(files, 3, end, encode_frame(payload, 3, end, 0))
+    overwrite(files, 3, end, encode_frame(payload, 3, end, 0, PLEDGE))
     error = damage(files)
     assert error.offset == end
     assert re.search(message, str(error))
@@ -403,7 +403,7 @@ def test_an_entry_out_of_order_is_refused(astray: Entry, message: str) -> None:
     end = found[3][-1].offset + found[3][-1].span
     parts: list[bytes] = []
     encode_record(Put((astray,)), parts)
-    overwrite(files, 3, end, encode_frame(b"".join(parts), 3, end, 0))
+    overwrite(files, 3, end, encode_frame(b"".join(parts), 3, end, 0, PLEDGE))
     error = damage(files)
     assert error.offset == end
     assert message in str(error)

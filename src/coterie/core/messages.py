@@ -87,6 +87,8 @@ class AppendReply(msgspec.Struct, frozen=True, array_like=True, tag=6):
     """The round of the `Append` that this answers."""
     stamp: Nanos
     """The follower's monotonic clock at sending; comes back as `echo`."""
+    repairing: bool = False
+    """The follower's log was damaged: this tells where it stands, and counts for nothing (`core/repair.py`)."""
 
 
 class ReadIndex(msgspec.Struct, frozen=True, array_like=True, tag=7):
@@ -195,6 +197,8 @@ class InstallSnapshotReply(msgspec.Struct, frozen=True, array_like=True, tag=12)
     installed: bool
     round: int
     stamp: Nanos
+    repairing: bool = False
+    """As in `AppendReply`."""
 
 
 class TimeoutNow(msgspec.Struct, frozen=True, array_like=True, tag=13):
@@ -294,6 +298,7 @@ class Accepted(msgspec.Struct, frozen=True, array_like=True, tag=20):
     """A gap: up to where this member vouches for its slots."""
     round: int
     stamp: Nanos
+    repairing: bool = False
     """As in `AppendReply`."""
 
 

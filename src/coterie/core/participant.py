@@ -27,14 +27,13 @@ from coterie.core.messages import (
     ReadIndexReply,
     TimeoutNow,
 )
+from coterie.core.repair import is_deaf_to
 from coterie.core.replica import (
     Effects,
     Lost,
-    MemberProgress,
     ReadReady,
     Refusal,
     Refused,
-    Replica,
     SnapshotReader,
 )
 from coterie.core.settings import Settings
@@ -43,23 +42,21 @@ from coterie.core.state import State
 from coterie.core.types import (
     NO_EPOCH,
     NOBODY,
-    Epoch,
-    Index,
     Mark,
     MemberId,
-    Membership,
     MembershipChange,
     Nanos,
     Role,
     SnapshotMeta,
     Token,
 )
+from coterie.core.view import MemberView
 from coterie.core.whims import Whim
 
 _ACKNOWLEDGEMENTS = (AppendReply, Accepted)
 
 
-class Participant(Replica):
+class Participant(MemberView):
     """One member, of whichever protocol. See `core.replica` for the contract."""
 
     def __init__(
@@ -108,6 +105,8 @@ class Participant(Replica):
                 self._drop_lost_leadership()
             return
         self._settled = False
+        if is_deaf_to(self._state.repair, message):
+            return
         if not self._receive(now, sender, message):
             self._receive_shared(now, sender, message)
         self._drop_lost_leadership()
@@ -319,25 +318,6 @@ class Participant(Replica):
         self._settled = False
         self._receiver.failed(now, meta)
 
-    @property
-    def settings(self) -> Settings:
-        """See `Replica.settings`."""
-        return self._state.settings
-
-    @property
-    def removed(self) -> bool:
-        """See `Replica.removed`."""
-        return self._announcement.removed
-
-    @property
-    def first_index(self) -> Index:
-        """See `Replica.first_index`."""
-        return self._state.log.base_index + 1
-
-    def progress(self, now: Nanos) -> tuple[MemberProgress, ...]:
-        """See `Replica.progress`."""
-        return self._leadership.known(now) if self._leadership is not None else ()
-
     # -- drain -------------------------------------------------------------------------------
 
     def drain(self, now: Nanos) -> Effects:
@@ -403,50 +383,3 @@ class Participant(Replica):
         if transfer is not None:
             deadline = min(deadline, self._transfers.deadline(transfer, self._leadership is not None))
         return deadline
-
-    # -- what others may look at -------------------------------------------------------------
-
-    @property
-    def role(self) -> Role:
-        """See `Replica.role`."""
-        return self._announcement.role
-
-    @property
-    def leader(self) -> MemberId:
-        """See `Replica.leader`."""
-        return self._state.leader
-
-    @property
-    def epoch(self) -> Epoch:
-        """See `Replica.epoch`."""
-        return self._state.epoch
-
-    @property
-    def commit(self) -> Index:
-        """Highest index known to be committed."""
-        return self._state.commit
-
-    @property
-    def last_index(self) -> Index:
-        """End of this member's log, durable or not."""
-        return self._state.log.last_index
-
-    @property
-    def membership(self) -> Membership:
-        """The newest membership in the log."""
-        return self._state.membership
-
-    @property
-    def uncommitted_bytes(self) -> int:
-        """See `Replica.uncommitted_bytes`."""
-        return self._leadership.uncommitted_bytes if self._leadership is not None else 0
-
-    def age_bound(self, now: Nanos, applied: Index) -> Nanos:
-        """See `Replica.age_bound`."""
-        if self._leadership is None:
-            return self._stream.age_bound(now, applied)
-        return self._leadership.age_bound(now, applied)
-
-    def confirmed_elapsed(self) -> Nanos:
-        """See `Replica.confirmed_elapsed`."""
-        return self._leadership.confirmation.credit if self._leadership is not None else 0

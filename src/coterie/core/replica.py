@@ -76,6 +76,7 @@ from coterie.core.types import (
     Membership,
     MembershipChange,
     Nanos,
+    Repair,
     Role,
     SnapshotMeta,
     Token,
@@ -190,7 +191,7 @@ class MemberProgress(msgspec.Struct, frozen=True):
     heard_at: Nanos
     """When it last answered."""
     mode: str
-    """`probe`, `replicate` or `snapshot`."""
+    """`probe`, `replicate` or `snapshot`; `repair`: its log was damaged, and it counts for nothing yet."""
     snapshot_offset: int = 0
     caught_up: bool = False
     """Near enough to be promoted: see `leading/catch_up.py` for the bounds."""
@@ -343,6 +344,12 @@ class Replica(ABC):
     def removed(self) -> bool:
         """Whether this member belonged to the group and is known, by a committed entry, to have left it: it has
         nothing more to do here, and may end. A `RoleChange` says so when it is first known."""
+
+    @property
+    @abstractmethod
+    def repair(self) -> Repair | None:
+        """What this member owes, if its log was damaged: until a leader has given it that back, it neither votes nor
+        counts (`core/repair.py`)."""
 
     @property
     @abstractmethod

@@ -29,6 +29,7 @@ from coterie.core.types import (
     MemberId,
     Membership,
     Nanos,
+    Repair,
     Role,
     SnapshotMeta,
     Token,
@@ -77,6 +78,8 @@ class State(ABC):
         """Highest index known to be committed. Not persisted: the leader tells it again (Raft, figure 2)."""
         self.handed_out: Index = applied
         """Committed entries up to here were handed out, or are in a snapshot that the machine gets instead."""
+        self.repair: Repair | None = recovered.hard_state.repair
+        """What this member owes, if its log was damaged: until then it is silent (`core/repair.py`)."""
         self.no_space = False
         self.snapshot: Snapshot | None = None
         """The newest durable one, to be sent to followers; None if there is none, or it is gone."""
@@ -153,8 +156,11 @@ class State(ABC):
 
         That one may be needed: it may be the only living member with the entry that removes it, so that no other can
         be elected and none but it can commit the entry (4.2.2, figure 4.6; catalogue M12). It does not count itself.
-        Learners, members not yet added, and those whose removal is committed never campaign (4.2.1; M09).
+        Learners, members not yet added, and those whose removal is committed never campaign (4.2.1; M09). Nor does one
+        whose log is being repaired.
         """
+        if self.repair is not None:
+            return False
         for index, membership in self._memberships.newest_first():
             if self.own in membership.voters or self.own in membership.outgoing:
                 return True
@@ -279,6 +285,15 @@ class State(ABC):
     @abstractmethod
     def enter_epoch(self, epoch: Epoch) -> None:
         """Move to a newer epoch, and have that written; what depends on it must be sent with `Outbox.promise`."""
+
+    @abstractmethod
+    def save_hard_state(self) -> None:
+        """Have it written; what depends on it must be sent with `Outbox.promise`."""
+
+    def repaired(self) -> None:
+        """The log is whole again. Whatever rests on that leaves only when it is durable, behind what was given back."""
+        self.repair = None
+        self.save_hard_state()
 
     def disk_is_stuck(self, now: Nanos, limit: Nanos) -> bool:
         """Whether some store batch has waited for longer than `limit`."""

@@ -72,11 +72,22 @@ class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     payload: bytes
 
 
+class Repair(msgspec.Struct, frozen=True, array_like=True):
+    """What a member owes whose log was damaged: it is silent until a leader has given it back (`core/repair.py`)."""
+
+    until: Index
+    """The end that its log had: it may have acknowledged entries up to here."""
+    epoch: Epoch
+    """The one that it had reached then: it has neither voted nor acknowledged in a later one."""
+
+
 class HardState(msgspec.Struct, frozen=True, array_like=True):
     """What must be durable before a vote, a promise or an epoch of one's own is spoken of (Raft 5.2)."""
 
     epoch: Epoch = NO_EPOCH
     vote: MemberId = NOBODY
+    repair: Repair | None = None
+    """The log was damaged, and is not whole again."""
 
 
 class Member(msgspec.Struct, frozen=True, array_like=True, order=True):

@@ -12,16 +12,34 @@ class StorageError(CoterieError):
 class LogDamaged(StorageError):
     """Bytes that were durable are not what was written. Nothing was changed or cut off."""
 
-    def __init__(self, segment: str, offset: int, what: str) -> None:
+    def __init__(self, segment: str, offset: int, what: str, *, repairable: bool = True) -> None:
+        """`repairable`: the disk may have done this; False: what the disk holds checks, and yet it makes no sense."""
         super().__init__(
             f"log segment {segment} is damaged at byte {offset}: {what}",
             advice=(
-                "Do not delete or edit the file: entries that this member acknowledged are in it. Keep a copy of the "
-                "data directory, check the disk, and replace this member: remove it and add a new one in its place."
+                "Do not delete or edit the file: entries that this member acknowledged are in it. Check the disk, and "
+                "start this member again: it says whether the others can repair it."
             ),
         )
         self.segment = segment
         self.offset = offset
+        self.repairable = repairable
+
+
+class PromisesLost(StorageError):
+    """The log is damaged, and what this member promised or acknowledged may be among what is lost: nobody may go on
+    under its id, not even with the others' help. Nothing was changed or cut off."""
+
+    def __init__(self, damage: LogDamaged, why: str) -> None:
+        super().__init__(
+            f"{damage}; and the others cannot repair it: {why}",
+            advice=(
+                "Keep a copy of the data directory, and check the disk. Then give the member a new id, if others are "
+                "left that elect and commit: `coterie member remove NAME`, `coterie member add NAME --peer HOST:PORT`, "
+                "and start it with an empty data directory, as the second command says."
+            ),
+        )
+        self.damage = damage
 
 
 class WrongLog(StorageError):

@@ -11,6 +11,10 @@ acknowledged. That, and nothing else, proves it: a frame whose marks all stand m
 acknowledged, and what does not check in it is damage. (A mark has more than one bit, so that one
 flipped bit cannot forge the proof.)
 
+A frame's header has a checksum of its own, and says how the log stands after the frame (`Pledge`): where entries are
+damaged, what the member has promised is still known, and how far it may have acknowledged ("Protocol-Aware Recovery",
+FAST 2018, 3.3: the identifiers of entries are kept apart from them).
+
 A frame begins at a multiple of `ALIGNMENT`, so its header lies within one sector. What disks promise
 is that a sector is written whole or not at all. Half a sector, its head new and its tail old, is
 recognised, too. A new tail behind an old head is not, and is refused as damage.
@@ -23,14 +27,17 @@ from enum import Enum
 from typing import NamedTuple
 from zlib import crc32
 
+from coterie.core.types import NO_EPOCH, NOBODY, Epoch, HardState, Index, MemberId
+
 ALIGNMENT = 64
 SECTOR = 512
 MAX_PAYLOAD_BYTES = 128 * 1024 * 1024
 MAGIC = 0xC07E41E1
 """Its first byte on disk is a mark, too: a header that begins with zero was never begun, or was trimmed away."""
 MARK = b"\xff"
-_FIELDS = struct.Struct("<IIQI")
-"""magic, payload length, durable length of the file, crc of the body."""
+_FIELDS = struct.Struct("<IIQIQQQQ")
+"""magic, payload length, durable length of the file, crc of the body; and the pledge: round and node of the epoch,
+vote, last index."""
 _CRC = struct.Struct("<I")
 _POSITION = struct.Struct("<QQ")
 _CRC_END = _FIELDS.size + _CRC.size
@@ -38,6 +45,20 @@ HEADER_BYTES = _CRC_END + len(MARK)
 assert HEADER_BYTES <= ALIGNMENT
 _NEEDLE = struct.pack("<I", MAGIC)
 assert all(_NEEDLE)
+
+
+class Pledge(NamedTuple):
+    """How the log stands after a frame: what binds the member from then on."""
+
+    epoch: Epoch
+    vote: MemberId
+    last: Index
+    """The log's end; or what is owed to a repair under way, if that is more."""
+
+    @classmethod
+    def of(cls, state: HardState, last: Index) -> Pledge:
+        """The pledge of a log with this hard state and this end."""
+        return cls(state.epoch, state.vote, max(last, state.repair.until if state.repair is not None else 0))
 
 
 class FrameHeader(NamedTuple):
@@ -49,6 +70,7 @@ class FrameHeader(NamedTuple):
     durable_bytes: int
     """The file had this many durable bytes when the frame was begun: a shorter one was cut."""
     body_crc: int
+    pledge: Pledge
 
     @property
     def moved_bytes(self) -> int:
@@ -89,7 +111,7 @@ def aligned(size: int) -> int:
 
 def frame_span(payload_bytes: int, offset: int) -> int:
     """Bytes that the frame of such a payload takes at `offset`."""
-    return FrameHeader(offset, payload_bytes, 0, 0).span
+    return FrameHeader(offset, payload_bytes, 0, 0, Pledge(NO_EPOCH, NOBODY, 0)).span
 
 
 def _first_mark(offset: int) -> int:
@@ -102,16 +124,17 @@ def _header_crc(fields: bytes | memoryview, segment: int, offset: int) -> int:
     return crc32(_POSITION.pack(segment, offset), crc32(fields))
 
 
-def encode_frame(payload: bytes, segment: int, offset: int, durable_bytes: int) -> bytes:
+def encode_frame(payload: bytes, segment: int, offset: int, durable_bytes: int, pledge: Pledge) -> bytes:
     """The bytes of a frame at `offset` of segment `segment`, padded to its span.
 
-    `durable_bytes`: the length that the file is known to have. Raises `ValueError` if the payload is
-    empty or longer than `MAX_PAYLOAD_BYTES`.
+    `durable_bytes`: the length that the file is known to have. `pledge`: how the log stands after it. Raises
+    `ValueError` if the payload is empty or longer than `MAX_PAYLOAD_BYTES`.
     """
     if not 0 < len(payload) <= MAX_PAYLOAD_BYTES:
         raise ValueError(f"a frame's payload has {len(payload)} bytes: it must have 1 to {MAX_PAYLOAD_BYTES}")
     body = _marked(payload, offset)
-    fields = _FIELDS.pack(MAGIC, len(payload), durable_bytes, crc32(body))
+    epoch, vote, last = pledge
+    fields = _FIELDS.pack(MAGIC, len(payload), durable_bytes, crc32(body), epoch.round, epoch.node, vote, last)
     crc = _CRC.pack(_header_crc(fields, segment, offset))
     size = HEADER_BYTES + len(body)
     return b"".join((fields, crc, MARK, body, bytes(aligned(size) - size)))
@@ -143,7 +166,7 @@ def decode_header(data: bytes | memoryview, segment: int, offset: int) -> FrameH
     if not len(data) or data[0] == 0:
         return Broken.BLANK
     if len(data) >= HEADER_BYTES:
-        magic, payload_bytes, durable_bytes, body_crc = _FIELDS.unpack_from(data)
+        magic, payload_bytes, durable_bytes, body_crc, round_, node, vote, last = _FIELDS.unpack_from(data)
         (crc,) = _CRC.unpack_from(data, _FIELDS.size)
         if (
             magic == MAGIC
@@ -151,7 +174,7 @@ def decode_header(data: bytes | memoryview, segment: int, offset: int) -> FrameH
             and crc == _header_crc(data[: _FIELDS.size], segment, offset)
             and 0 < payload_bytes <= MAX_PAYLOAD_BYTES
         ):
-            return FrameHeader(offset, payload_bytes, durable_bytes, body_crc)
+            return FrameHeader(offset, payload_bytes, durable_bytes, body_crc, Pledge(Epoch(round_, node), vote, last))
     # Half a sector: from somewhere inside the header on, to the end of the sector, all is as it was before.
     if not any(data[_CRC_END : SECTOR - offset % SECTOR]):
         return Broken.UNFINISHED
@@ -178,8 +201,8 @@ def proves_torn(header: FrameHeader, body: bytes | memoryview) -> bool:
     return whole[-1] == 0 or 0 in whole[_first_mark(header.offset) :: SECTOR]
 
 
-def find_frame(data: bytes, segment: int, start: int) -> FrameHeader | None:
-    """The first whole, valid frame at or after `start` in a segment's bytes, or None."""
+def find_frame(data: bytes, segment: int, start: int, *, whole: bool = True) -> FrameHeader | None:
+    """The first valid frame at or after `start` in a segment's bytes, or None. `whole`: not only its header."""
     view = memoryview(data)
     offset = data.find(_NEEDLE, start)
     while offset >= 0:
@@ -187,7 +210,7 @@ def find_frame(data: bytes, segment: int, start: int) -> FrameHeader | None:
             header = decode_header(view[offset : offset + SECTOR], segment, offset)
             if isinstance(header, FrameHeader):
                 begin = offset + HEADER_BYTES
-                if not isinstance(decode_body(header, view[begin : begin + header.body_bytes]), Broken):
+                if not whole or not isinstance(decode_body(header, view[begin : begin + header.body_bytes]), Broken):
                     return header
         offset = data.find(_NEEDLE, offset + 1)
     return None

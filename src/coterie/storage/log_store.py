@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from coterie.core.epochs import EpochRuns
 from coterie.core.records import Compact, Put, Record, Recovered, SaveHardState, StoreBatch, Truncate
-from coterie.core.types import NO_EPOCH, Entry, HardState, Index, Membership, SnapshotMeta
+from coterie.core.types import NO_EPOCH, Entry, HardState, Index, Membership, Repair, SnapshotMeta
 from coterie.storage.bounds import Bounds
 from coterie.storage.errors import LogDamaged, StorageError
 from coterie.storage.files import File, Files
@@ -20,6 +20,7 @@ from coterie.storage.frame import (
     MAX_PAYLOAD_BYTES,
     SECTOR,
     Broken,
+    Pledge,
     decode_body,
     decode_header,
     encode_frame,
@@ -34,7 +35,9 @@ from coterie.storage.segment import (
     ZERO_CHUNK_BYTES,
     LogHeader,
     SegmentHeader,
+    damaged_segment_name,
     encode_header,
+    highest_number,
     new_segment_number,
     segment_name,
     segment_number,
@@ -162,7 +165,44 @@ class LogStore:
         store._segments = [*recovery.stale, *recovery.files]
         store._trim_before = store._needed = store._first_needed()
         store.trim()  # what a crash did not let the process before get done
+        store._set_aside(recovery.replaced)
         return store
+
+    @classmethod
+    def begin_anew(
+        cls,
+        files: Files,
+        directory: str,
+        header: LogHeader,
+        pledge: Pledge,
+        *,
+        segment_bytes: int = DEFAULT_SEGMENT_BYTES,
+    ) -> LogStore:
+        """Begin an empty log behind one that is damaged, or of no more use: it holds what the member promised, and
+        that it owes a repair (`core/repair.py`). The commit point is the name of its first segment; those before it
+        are set aside, as evidence. Raises what `open` raises."""
+        store = cls(files, directory, header, segment_bytes)
+        store._number = highest_number(files.list(directory))
+        epoch, vote, last = pledge
+        owing = HardState(epoch, vote, Repair(last, epoch))
+        store.prepare([StoreBatch(0, (SaveHardState(owing),))]).perform()
+        store.close()
+        return cls.open(files, directory, header, segment_bytes=segment_bytes)
+
+    def _set_aside(self, numbers: Sequence[int]) -> None:
+        """Keep these segments, of a log that this one was begun behind, under other names."""
+        for number in numbers:
+            old = f"{self.directory}/{segment_name(number)}"
+            self.files.rename(old, f"{self.directory}/{damaged_segment_name(number)}")
+        if numbers:
+            self.files.sync_directory(self.directory)
+            names = ", ".join(damaged_segment_name(number) for number in numbers)
+            self.notices += (f"set aside, as evidence, of a log that was begun anew: {names}",)
+
+    @property
+    def pledge(self) -> Pledge:
+        """What binds the member, by all that was prepared."""
+        return Pledge.of(self._hard_state, self._bounds.last)
 
     def close(self) -> None:
         """Close the files. What was not performed is not written."""
@@ -183,21 +223,25 @@ class LogStore:
             raise RuntimeError(f"the write with mark {self._under_way.mark} was prepared, but is not performed yet")
         parts: list[bytes] = []
         size = 0
+        state = self._hard_state
         records: list[tuple[int, Record]] = []
         bounds = self._bounds.copy()
         for batch in batches:
             for record in batch.records:
                 records.append((size, record))
                 bounds.take(record)
+                if type(record) is SaveHardState:
+                    state = record.state
                 size += encode_record(record, parts)
         if not 0 < size <= MAX_PAYLOAD_BYTES:
             raise ValueError(f"a write of {size} bytes: it must have 1 to {MAX_PAYLOAD_BYTES}")
         payload = b"".join(parts)
         head = b""
-        if self._number == 0 or self._offset + frame_span(size, self._offset) > self._segment_bytes:
+        if not self._path or self._offset + frame_span(size, self._offset) > self._segment_bytes:
             head = self._begin_segment(size)
         begin = self._offset
-        frame = encode_frame(payload, self._number, begin, 0 if head else self._zeroed_until)
+        pledge = Pledge.of(state, bounds.last)
+        frame = encode_frame(payload, self._number, begin, 0 if head else self._zeroed_until, pledge)
         self._offset += len(frame)
         grows = self._offset > self._zeroed_until
         if grows:
@@ -226,7 +270,7 @@ class LogStore:
         base, following = self._bounds.base, self._bounds.last + 1
         header = SegmentHeader(FORMAT_VERSION, self._owner, number, self._hard_state, base, following, end)
         offset = len(encode_header(header, 0))
-        if self._number:
+        if self._path:
             self._ends[self._number] = end
         self._segments.append(number)
         self._index.begin_segment()

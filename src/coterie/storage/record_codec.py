@@ -10,15 +10,17 @@ import msgspec
 
 from coterie.core.errors import ConfigurationError
 from coterie.core.records import Compact, Put, Record, Reset, SaveHardState, Truncate
-from coterie.core.types import Entry, EntryKind, Epoch, HardState, Index, SnapshotMeta
+from coterie.core.types import NO_EPOCH, Entry, EntryKind, Epoch, HardState, Index, Repair, SnapshotMeta
 
 _ENTRY = struct.Struct("<BBIQQQQ")
 """type, kind, payload length, index, epoch round, epoch node, elapsed."""
 _TRUNCATE = struct.Struct("<BQ")
-_HARD_STATE = struct.Struct("<BQQQ")
+_HARD_STATE = struct.Struct("<BQQQBQQQ")
+"""type, epoch round, epoch node, vote; whether a repair is owed, until which index, round and node of its epoch."""
 _BASE = struct.Struct("<BI")
 """type, length of the `SnapshotMeta` that follows, in MessagePack."""
 _TYPE_ENTRY, _TYPE_TRUNCATE, _TYPE_HARD_STATE, _TYPE_COMPACT, _TYPE_RESET = 1, 2, 3, 4, 5
+_NO_REPAIR = Repair(0, NO_EPOCH)
 ENTRY_OVERHEAD_BYTES = _ENTRY.size
 _KINDS = {int(kind): kind for kind in EntryKind}
 EntryFields: TypeAlias = tuple[int, int, int, Index, int, int, int]
@@ -78,7 +80,9 @@ def encode_record(record: Record, parts: list[bytes]) -> int:
         return _TRUNCATE.size
     if isinstance(record, SaveHardState):
         state = record.state
-        parts.append(_HARD_STATE.pack(_TYPE_HARD_STATE, state.epoch.round, state.epoch.node, state.vote))
+        repair = state.repair or _NO_REPAIR
+        owed = (state.repair is not None, repair.until, repair.epoch.round, repair.epoch.node)
+        parts.append(_HARD_STATE.pack(_TYPE_HARD_STATE, state.epoch.round, state.epoch.node, state.vote, *owed))
         return _HARD_STATE.size
     meta = encode_meta(record.base)
     parts.append(_BASE.pack(_TYPE_COMPACT if isinstance(record, Compact) else _TYPE_RESET, len(meta)))
@@ -109,8 +113,8 @@ def scan_records(payload: bytes, position: int = 0) -> Iterator[tuple[int, Entry
             yield position, Truncate(first)
             position += _TRUNCATE.size
         elif type_ == _TYPE_HARD_STATE and position + _HARD_STATE.size <= end:
-            _, round_, node, vote = _HARD_STATE.unpack_from(payload, position)
-            yield position, HardState(Epoch(round_, node), vote)
+            _, round_, node, vote, owed, until, *epoch = _HARD_STATE.unpack_from(payload, position)
+            yield position, HardState(Epoch(round_, node), vote, Repair(until, Epoch(*epoch)) if owed else None)
             position += _HARD_STATE.size
         elif type_ in (_TYPE_COMPACT, _TYPE_RESET) and position + _BASE.size <= end:
             start = position + _BASE.size

@@ -29,6 +29,7 @@ from coterie.storage.segment import (
     MAX_SEGMENT_BYTES,
     LogHeader,
     SegmentHeader,
+    begins_log,
     cut_short,
     new_segment_name,
     new_segment_number,
@@ -89,9 +90,9 @@ class Contents:
                 else:
                     self._forget(name, frame, record)
         except Malformed as error:
-            raise LogDamaged(name, frame, f"it checks, but holds no records: {error}") from error
+            raise LogDamaged(name, frame, f"it checks, but holds no records: {error}", repairable=False) from error
         except Impossible as error:
-            raise LogDamaged(name, frame, str(error)) from error
+            raise LogDamaged(name, frame, str(error), repairable=False) from error
 
     def _put(self, number: int, frame: int, position: int, fields: EntryFields) -> None:
         _, _, length, index, round_, node, _ = fields
@@ -123,7 +124,8 @@ class Contents:
             bounds.compact(record.base)
             if self._holds_its_base and held not in (epoch, _MISSING):
                 # With a wrong epoch at its base a log would take over entries that do not belong to it (5.3).
-                raise LogDamaged(name, frame, f"its base {index} has epoch {epoch}, the entry {held}")
+                text = f"its base {index} has epoch {epoch}, the entry {held}"
+                raise LogDamaged(name, frame, text, repairable=False)
             self.index.compact(index)
         else:
             bounds.reset(record.base)
@@ -178,6 +180,8 @@ class Recovery:
         """Where the last frame of each segment ends."""
         self.stale: list[int] = []
         """Segments before a gap. Where `run` succeeds, all that they hold is forgotten."""
+        self.replaced: list[int] = []
+        """Segments of a log that was damaged: it was begun anew behind them (`LogStore.begin_anew`)."""
 
     def run(self) -> tuple[Contents, Tail]:
         """Read everything. Raises `NoLog`, `WrongLog`, `LogDamaged` (then nothing was changed), `OSError`."""
@@ -219,6 +223,8 @@ class Recovery:
         names = self._files.list(self._directory)
         numbers = sorted(number for name in names if (number := segment_number(name)) is not None)
         unmade = sorted(number for name in names if (number := new_segment_number(name)) is not None)
+        begin = self._beginning(numbers)
+        self.replaced, numbers = numbers[:begin], numbers[begin:]
         gap: int | None = None
         for before, after in pairwise(
             [*numbers, *(number for number in unmade if number > numbers[-1])] if numbers else ()
@@ -231,6 +237,17 @@ class Recovery:
             if not numbers:
                 raise self._missing(gap)
         return numbers, unmade, gap
+
+    def _beginning(self, numbers: list[int]) -> int:
+        """Where in `numbers` the newest segment stands that a log begins with; 0 if none does."""
+        for place in range(len(numbers) - 1, 0, -1):
+            file = self._files.open(f"{self._directory}/{segment_name(numbers[place])}")
+            try:
+                if begins_log(file, numbers[place]):
+                    return place
+            finally:
+                file.close()
+        return 0
 
     @staticmethod
     def _missing(number: int) -> LogDamaged:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 import msgspec
 
 from coterie.core.errors import ConfigurationError
 from coterie.core.types import HardState, Index, SnapshotMeta
 from coterie.storage.errors import LogDamaged, WrongLog
+from coterie.storage.files import File
 from coterie.storage.frame import (
     HEADER_BYTES,
     MAX_PAYLOAD_BYTES,
     SECTOR,
     Broken,
+    Pledge,
     decode_body,
     decode_header,
     encode_frame,
@@ -21,6 +24,8 @@ from coterie.storage.frame import (
 
 FORMAT_VERSION = 1
 SUFFIX = ".log"
+DAMAGED_SUFFIX = ".damaged"
+"""Of a segment that was set aside: evidence, and never read again. (Its number is not used again either.)"""
 NEW_SUFFIX = ".new"
 """Of a segment that is still being made: worth nothing before it is renamed."""
 ZERO_CHUNK_BYTES = 1024 * 1024
@@ -32,6 +37,7 @@ MAX_SEGMENT_BYTES = 512 * 1024 * 1024
 assert MAX_HEADER_BYTES + 2 * MAX_PAYLOAD_BYTES <= MAX_SEGMENT_BYTES
 _NAME = re.compile(r"([0-9a-f]{16})\.log")
 _NEW_NAME = re.compile(r"([0-9a-f]{16})\.new")
+_USED_NAME = re.compile(r"([0-9a-f]{16})\.(?:log|damaged)")
 
 
 class LogHeader(msgspec.Struct, frozen=True, array_like=True):
@@ -84,12 +90,38 @@ def new_segment_number(name: str) -> int | None:
     return int(match.group(1), 16) if match else None
 
 
+def damaged_segment_name(number: int) -> str:
+    """File name of segment `number` when it is set aside."""
+    return f"{number:016x}{DAMAGED_SUFFIX}"
+
+
+def highest_number(names: Iterable[str]) -> int:
+    """Of the segments with these file names, in use or set aside; 0 if there is none."""
+    matches = (_USED_NAME.fullmatch(name) for name in names)
+    return max((int(match.group(1), 16) for match in matches if match), default=0)
+
+
+def begins_log(file: File, number: int) -> bool:
+    """Whether the log begins with this segment: the first of all, or the first since the log was begun anew."""
+    frame = decode_header(file.read_at(0, SECTOR), number, 0)
+    if isinstance(frame, Broken) or frame.span > MAX_HEADER_BYTES:
+        return False
+    payload = decode_body(frame, file.read_at(HEADER_BYTES, frame.body_bytes))
+    if isinstance(payload, Broken):
+        return False
+    try:
+        return _decoder.decode(payload).previous_end == 0
+    except (msgspec.DecodeError, ConfigurationError):
+        return False
+
+
 def encode_header(header: SegmentHeader, initial_bytes: int) -> bytes:
     """The segment's first bytes. Raises `ValueError` beyond `MAX_HEADER_BYTES`.
 
     `initial_bytes`: the length that the file has when it gets its name. It does not change the header's length.
     """
-    frame = encode_frame(_encoder.encode(header), header.number, 0, initial_bytes)
+    pledge = Pledge.of(header.hard_state, header.next_index - 1)
+    frame = encode_frame(_encoder.encode(header), header.number, 0, initial_bytes, pledge)
     if len(frame) > MAX_HEADER_BYTES:
         raise ValueError(f"a segment's header takes {len(frame)} bytes, the limit is {MAX_HEADER_BYTES}")
     return frame

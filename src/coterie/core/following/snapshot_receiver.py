@@ -34,10 +34,11 @@ class Incoming(msgspec.Struct):
         """All bytes were handed out; the driver makes them durable and checks them."""
         return self.came == self.snapshot.size
 
-    def reply(self, now: Nanos, *, installed: bool = False) -> InstallSnapshotReply:
+    def reply(self, now: Nanos, state: State, *, installed: bool = False) -> InstallSnapshotReply:
         """Tells the leader how far it is."""
         held = self.snapshot.size if installed else self.kept
-        return InstallSnapshotReply(self.epoch, self.snapshot.meta.index, held, installed, self.round, now)
+        index, repairing = self.snapshot.meta.index, state.repair is not None
+        return InstallSnapshotReply(self.epoch, index, held, installed, self.round, now, repairing)
 
 
 class SnapshotReceiver:
@@ -67,7 +68,9 @@ class SnapshotReceiver:
         incoming = self._incoming
         if incoming is None or incoming.sender != sender or incoming.snapshot != (m.meta, m.size):
             if incoming is not None and self._outlives(now, incoming, sender, m):
-                state.outbox.affirm(sender, InstallSnapshotReply(m.epoch, m.meta.index, 0, False, m.round, now))
+                repairing = state.repair is not None
+                nothing = InstallSnapshotReply(m.epoch, m.meta.index, 0, False, m.round, now, repairing)
+                state.outbox.affirm(sender, nothing)
                 return
             # Another member's snapshot of the same state need not be the same bytes: begin anew.
             incoming = self._incoming = Incoming(sender, m.epoch, Snapshot(m.meta, m.size), m.round, now)
@@ -79,7 +82,7 @@ class SnapshotReceiver:
             self.chunks.append(SnapshotChunk(m.meta, m.size, m.offset, m.data))
             incoming.came, incoming.since = end, now
             return  # It is acknowledged when the driver has written it: see `kept`.
-        state.outbox.affirm(sender, incoming.reply(now))
+        state.outbox.affirm(sender, incoming.reply(now, state))
 
     def _outlives(self, now: Nanos, incoming: Incoming, sender: MemberId, m: InstallSnapshot) -> bool:
         """Whether what is under way stays, though a chunk of another snapshot came: it is being checked, the chunk
@@ -100,7 +103,8 @@ class SnapshotReceiver:
         """
         state = self._state
         state.commit = max(state.commit, m.meta.index)
-        reply = InstallSnapshotReply(m.epoch, m.meta.index, m.size, True, m.round, now)
+        repairing = state.repair is not None
+        reply = InstallSnapshotReply(m.epoch, m.meta.index, m.size, True, m.round, now, repairing)
         if m.meta.index <= state.log.durable_index:
             state.outbox.affirm(sender, reply)
         else:
@@ -115,7 +119,7 @@ class SnapshotReceiver:
             return
         incoming.kept = offset
         if self._awaits_answer(incoming):
-            state.outbox.affirm(incoming.sender, incoming.reply(now))
+            state.outbox.affirm(incoming.sender, incoming.reply(now, state))
 
     def received(self, now: Nanos, meta: SnapshotMeta) -> None:
         """All bytes are durable, and check. The log follows from it, unless it has come further meanwhile."""
@@ -136,7 +140,7 @@ class SnapshotReceiver:
         state.commit = max(state.commit, meta.index)
         self._remember(incoming.snapshot)
         if self._awaits_answer(incoming):
-            state.outbox.promise(incoming.sender, incoming.reply(now, installed=True))
+            state.outbox.promise(incoming.sender, incoming.reply(now, state, installed=True))
 
     def failed(self, now: Nanos, meta: SnapshotMeta) -> None:
         """It could not be kept. Say that nothing is here, and take nothing for a while: it would fail again."""
@@ -148,7 +152,7 @@ class SnapshotReceiver:
         self._failures += 1
         if self._awaits_answer(incoming):
             incoming.kept = 0
-            state.outbox.affirm(incoming.sender, incoming.reply(now))
+            state.outbox.affirm(incoming.sender, incoming.reply(now, state))
 
     def _awaits_answer(self, incoming: Incoming) -> bool:
         """Whether its sender still sends it: it leads, or lends it to a member that has no leader."""

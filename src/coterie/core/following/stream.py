@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import deque
 
+from coterie.core import repair
 from coterie.core.messages import Accept, Accepted, Append, AppendReply
 from coterie.core.state import State
 from coterie.core.types import Index, MemberId, Nanos
@@ -23,7 +24,7 @@ class Stream(ABC):
 
     @abstractmethod
     def _accepted(self, index: Index, round_: int, now: Nanos) -> AppendReply | Accepted:
-        """'I hold durably what you have, up to `index`.'"""
+        """'I hold durably what you have, up to `index`'; while the log is being repaired, no more than a hint."""
 
     def _acknowledge(self, now: Nanos, sender: MemberId, m: Append | Accept, matched: Index) -> None:
         """Acknowledge what matches; one acknowledgement a drain, for the highest index.
@@ -32,6 +33,8 @@ class Stream(ABC):
         not wait for a slow disk, once the epoch is on it. Entries are acknowledged only once they are durable.
         """
         state = self._state
+        if state.repair is not None and repair.complete(state.repair, m, matched):
+            state.repaired()
         if not m.entries and matched > state.log.durable_index:
             state.outbox.affirm(sender, self._accepted(state.log.durable_index, m.round, now))
             return

@@ -43,6 +43,8 @@ class CatchUp:
 
     def _far(self, now: Nanos, p: Progress, last_index: Index) -> str:
         """Why it is not near at this moment, in words; empty if it is."""
+        if not p.counts:
+            return "its log was damaged, and is being repaired"
         if p.mode is not Mode.REPLICATE:
             return f"its log is not in line with the leader's yet ({p.mode.name.lower()})"
         if last_index - p.match > MAX_TRAILING_ENTRIES:

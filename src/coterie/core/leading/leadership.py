@@ -143,7 +143,7 @@ class Leadership(ABC):
         The leader's own copy counts like any other: when it is durable, and only if it is a voter (10.2.1; 4.2.2).
         """
         state = self._state
-        matches = {member: p.match for member, p in self.progress.items()}
+        matches = {member: p.match for member, p in self.progress.items() if p.counts}
         matches[state.own] = state.log.durable_index
         index = state.phase_2.agreed(matches)
         if index <= state.commit or not self._may_commit(index):
@@ -183,9 +183,9 @@ class Leadership(ABC):
                 f"ends at {state.log.last_index}",
             )
             return True
-        confirmed = self._heard(now, progress, m.round, m.stamp)
+        commit = state.commit
+        confirmed = self._heard(now, progress, m)
         if m.accepted:
-            commit = state.commit
             if progress.accepted(m.index):
                 self._commit_what_is_agreed(now)
                 if progress.sent_commit < commit and self._commit_notice is None:
@@ -231,7 +231,7 @@ class Leadership(ABC):
                 f"{state.epoch} ends at {state.log.last_index}",
             )
             return
-        self._heard(now, progress, m.round, m.stamp)
+        self._heard(now, progress, m)
         if not m.installed:
             self.snapshots.answered(now, sender, m.index, m.offset)
             return
@@ -240,14 +240,16 @@ class Leadership(ABC):
         if progress.mode is Mode.SNAPSHOT:
             self._end_snapshot(sender, progress)
 
-    def _heard(self, now: Nanos, progress: Progress, round_number: int, stamp: Nanos) -> bool:
+    def _heard(self, now: Nanos, progress: Progress, m: Acknowledgement | InstallSnapshotReply) -> bool:
         """A follower answered: it takes part in that round. Returns whether reads can be answered by it."""
+        if progress.weigh(m.repairing):
+            self._commit_what_is_agreed(now)
         progress.heard_at = now
         # The newest answer's, not the highest: after a reboot the follower's clock begins anew.
-        progress.stamp = stamp
-        if round_number <= progress.acked_round:
+        progress.stamp = m.stamp
+        if m.round <= progress.acked_round or not progress.counts:
             return False
-        progress.acked_round = round_number
+        progress.acked_round = m.round
         return self._confirm() and bool(self.reads.asked)
 
     def _end_snapshot(self, member: MemberId, progress: Progress) -> None:

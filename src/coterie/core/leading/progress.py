@@ -24,7 +24,8 @@ class Progress:
     """One follower, as its leader sees it.
 
     `match`: durably equal up to here, never goes back. `next`: the next index to send, always
-    above `match`. `acked_round`: newest confirmation round that it answered. `stamp`: its newest
+    above `match`. `counts`: False while its log, which was damaged, is being repaired: then its answers only tell where
+    it stands (`core/repair.py`). `acked_round`: newest confirmation round that it answered. `stamp`: its newest
     clock reading, to be echoed. `heard_at`: when it last answered.
     """
 
@@ -33,6 +34,7 @@ class Progress:
         "_inflight",
         "_inflight_bytes",
         "acked_round",
+        "counts",
         "heard_at",
         "match",
         "mode",
@@ -48,6 +50,7 @@ class Progress:
         self.next: Index = next_index
         self.mode = Mode.PROBE
         self.probing = False
+        self.counts = True
         self.acked_round = 0
         self.stamp: Nanos = 0
         self.heard_at: Nanos = now
@@ -116,6 +119,18 @@ class Progress:
         self._enter(Mode.PROBE)
         self.next = vouched + 1
         return True
+
+    def weigh(self, repairing: bool) -> bool:
+        """Its log was damaged, and is being repaired; or not. Then it has lost what it acknowledged before, and what it
+        still holds has to be found out. Returns whether it counts from now on, and did not before."""
+        if self.counts is not repairing:
+            return False
+        self.counts = not repairing
+        if repairing:
+            self.match = 0
+            if self.mode is Mode.REPLICATE:
+                self._enter(Mode.PROBE)
+        return self.counts
 
     def become_probe(self) -> None:
         """Forget what was sent and not answered: find out again where the logs agree."""

@@ -36,15 +36,16 @@ class Roster:
         """The most advanced other voter, one that answers before one that does not; 0 if there is none."""
         timeout = self._state.config.election_timeout
         return max(
-            (member for member in self.progress if member in self._state.membership.voters),
+            (member for member, p in self.progress.items() if p.counts and member in self._state.membership.voters),
             key=lambda m: (now - self.progress[m].heard_at <= timeout, self.progress[m].match),
             default=NOBODY,
         )
 
     def answering(self, now: Nanos) -> set[MemberId]:
-        """Members that were heard within an election timeout, and this one."""
+        """Members that were heard within an election timeout and whose word counts, and this one."""
         timeout = self._state.config.election_timeout
-        return {member for member, p in self.progress.items() if now - p.heard_at <= timeout} | {self._state.own}
+        heard = {member for member, p in self.progress.items() if p.counts and now - p.heard_at <= timeout}
+        return heard | {self._state.own}
 
     def stranger(self, now: Nanos, sender: MemberId) -> None:
         """Somebody who is no member wants to lead: it was removed, and does not know it yet."""
@@ -68,7 +69,7 @@ class Roster:
                 id=member,
                 match=p.match,
                 heard_at=p.heard_at,
-                mode=p.mode.name.lower(),
+                mode=p.mode.name.lower() if p.counts else "repair",
                 snapshot_offset=snapshot_offset(member),
                 caught_up=not self.catch_up.shortfall(now, member, p, last),
             )

@@ -81,6 +81,8 @@ class Transfers:
         silent = now - progress.heard_at
         if silent > state.config.election_timeout:
             return Refusal.TRANSFER_FAILED, f"{name} has not answered for {silent // MILLISECOND} ms"
+        if not progress.counts:
+            return Refusal.TRANSFER_FAILED, f"{name}'s log was damaged, and is being repaired"
         return self._hopeless(now, leadership)
 
     def _hopeless(self, now: Nanos, leadership: Leadership) -> tuple[Refusal, str] | None:
@@ -99,7 +101,7 @@ class Transfers:
         if transfer.sent:
             transfer.next_send = now + state.config.heartbeat_interval
         progress = leadership.progress.get(transfer.to)
-        if progress is None or progress.match < state.log.last_index:
+        if progress is None or not progress.counts or progress.match < state.log.last_index:
             return
         leadership.lease.spent = True
         state.outbox.post(transfer.to, TimeoutNow(state.epoch))

@@ -70,7 +70,8 @@ class Acceptor(Stream):
         vouched = state.vouched
         if m.prev_index > vouched:
             # What lies in between may be an older ballot's: it is not this ballot's to vouch for (catalogue P13).
-            state.outbox.post(sender, Accepted(state.epoch, False, m.prev_index, vouched, m.round, now))
+            repairing = state.repair is not None
+            state.outbox.post(sender, Accepted(state.epoch, False, m.prev_index, vouched, m.round, now, repairing))
             return
         through = m.prev_index + len(m.entries)
         self._check_known(sender, m, vouched)
@@ -119,7 +120,8 @@ class Acceptor(Stream):
             )
 
     def _accepted(self, index: Index, round_: int, now: Nanos) -> Accepted:
-        return Accepted(self._state.epoch, True, index, index, round_, now)
+        state = self._state
+        return Accepted(state.epoch, True, index, index, round_, now, state.repair is not None)
 
 
 class Held:

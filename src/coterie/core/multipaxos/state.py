@@ -31,7 +31,18 @@ from coterie.core.records import Recovered, SaveHardState
 from coterie.core.replica import LogReader
 from coterie.core.settings import Settings
 from coterie.core.state import State, membership_of, settings_of
-from coterie.core.types import Entry, EntryKind, Epoch, HardState, Index, MemberId, Membership, Role, SnapshotMeta
+from coterie.core.types import (
+    NOBODY,
+    Entry,
+    EntryKind,
+    Epoch,
+    HardState,
+    Index,
+    MemberId,
+    Membership,
+    Role,
+    SnapshotMeta,
+)
 
 
 class PaxosState(State):
@@ -76,7 +87,11 @@ class PaxosState(State):
         said that rests on it ("Paxos Made Simple" 2.5): else a restarted acceptor would accept what it renounced."""
         self.epoch = epoch
         self._vouched = self.commit
-        self.outbox.record(SaveHardState(HardState(epoch)))
+        self.save_hard_state()
+
+    def save_hard_state(self) -> None:
+        """See `State.save_hard_state`. There is no vote: a ballot names its owner."""
+        self.outbox.record(SaveHardState(HardState(self.epoch, NOBODY, self.repair)))
 
     def put(self, entries: Sequence[Entry]) -> None:
         """Accept: write these slots, given in ascending order, whatever lower ballot they hold something of."""

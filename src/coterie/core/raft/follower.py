@@ -61,10 +61,14 @@ class Follower(Stream):
     def _refuse(self, now: Nanos, sender: MemberId, m: Append) -> None:
         state = self._state
         hint_index, hint_epoch = state.log.last_at_most(m.prev_index, m.prev_epoch)
-        state.outbox.post(sender, AppendReply(state.epoch, False, m.prev_index, hint_index, hint_epoch, m.round, now))
+        hint = AppendReply(
+            state.epoch, False, m.prev_index, hint_index, hint_epoch, m.round, now, state.repair is not None
+        )
+        state.outbox.post(sender, hint)
 
     def _accepted(self, index: Index, round_: int, now: Nanos) -> AppendReply:
-        return AppendReply(self._state.epoch, True, index, 0, NO_EPOCH, round_, now)
+        state = self._state
+        return AppendReply(state.epoch, True, index, 0, NO_EPOCH, round_, now, state.repair is not None)
 
     @staticmethod
     def stale_reply(epoch: Epoch, now: Nanos, m: Append) -> AppendReply:

@@ -49,8 +49,8 @@ class RaftState(State):
         self.save_hard_state()
 
     def save_hard_state(self) -> None:
-        """Have epoch and vote written; what depends on them must be sent with `Outbox.promise`."""
-        self.outbox.record(SaveHardState(HardState(self.epoch, self.vote)))
+        """See `State.save_hard_state`."""
+        self.outbox.record(SaveHardState(HardState(self.epoch, self.vote, self.repair)))
 
     def newer_log(self, last_epoch: Epoch, last_index: Index) -> bool:
         """Whether a log that ends so is at least as up-to-date as ours: epoch first, then length.
