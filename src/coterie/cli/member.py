@@ -193,6 +193,8 @@ def list_members(
         health = "[green]healthy[/]" if member.healthy else "[red]not heard of[/]"
         if not member.claimed:
             health = "[yellow]never started[/]"
+        elif member.healthy and member.repairing:
+            health = "[yellow]being repaired[/]"
         table.add_row(
             member.name,
             member.role,
@@ -217,6 +219,7 @@ def _member_json(member: MemberInfo) -> dict[str, object]:
         "peer": member.peer,
         "client": member.client,
         "healthy": member.healthy,
+        "repairing": member.repairing,
     }
 
 

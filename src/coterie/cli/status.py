@@ -64,6 +64,7 @@ def _member(member: Seen) -> dict[str, object]:
         "peer": member.peer,
         "client": member.client,
         "healthy": member.healthy,
+        "repairing_until": said.repairing_until if said is not None else None,
     }
 
 
@@ -79,7 +80,10 @@ def _show(found: Survey) -> None:
         )
     for member in found.members:
         said = member.status
+        repairing = said.repairing_until if said is not None else None
         health = "[green]healthy[/]" if member.healthy else "[yellow]no leader[/]" if said else "[red]no answer[/]"
+        if member.healthy and repairing is not None:
+            health = f"[yellow]being repaired, up to {repairing}[/]"
         table.add_row(
             member.name,
             (ROLES.get(said.role.lower()) or said.role) if said is not None else "" if member.voter else "learner",

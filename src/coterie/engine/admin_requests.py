@@ -148,6 +148,8 @@ class MemberInfo(msgspec.Struct, frozen=True):
     """The leader heard from it within an election timeout."""
     claimed: bool = True
     """Its data directory exists: it is a first member, or it has joined."""
+    repairing: bool = False
+    """Its log was damaged: it counts for nothing until it is whole again."""
 
 
 class MemberList(msgspec.Struct, frozen=True):

@@ -384,6 +384,7 @@ class Administration:
                     client=member.client,
                     healthy=own or (known is not None and 0 <= now - known.heard_at <= self._election_timeout),
                     claimed=voter or member.claim != 0,
+                    repairing=known is not None and known.mode == "repair",
                 )
             )
         return MemberList(self._cluster, self._protocol, replica.leader, tuple(found), self._machine)

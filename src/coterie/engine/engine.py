@@ -20,6 +20,7 @@ from coterie.engine.administration import Administration
 from coterie.engine.config import EngineConfig as EngineConfig
 from coterie.engine.config import Identity as Identity
 from coterie.engine.divergence import DivergenceCheck
+from coterie.engine.findings import Findings
 from coterie.engine.group import Group
 from coterie.engine.history import History, memberships_up_to
 from coterie.engine.intake import Intake
@@ -70,7 +71,7 @@ class Engine:
         self.config = config
         self.protocol = protocol
         self.host = Host(machine, store=store)
-        self._found = restore_newest(self.host, snapshots, recovered)
+        found = restore_newest(self.host, snapshots, recovered)
         self._machine_name = machine_name(machine)
         self._ports = ports
         self.replica = make_replica(
@@ -84,6 +85,7 @@ class Engine:
             rng=rng,
             now=now,
         )
+        self._findings = Findings(found, self.replica, ports)
         self._submissions = Submissions(identity.member, identity.boot, ports, config.request_timeout)
         self._queries = Queries(self.host, ports, config.request_timeout)
         self._proposals = Proposals(
@@ -240,8 +242,7 @@ class Engine:
             self._queries.expire(now)
             self._administration.expire(now)
         self._ask_reads(now)
-        if self._found:
-            self._tell_found()
+        self._findings.tell()
         while True:
             self._administration.dispatch(now, self.host.applied_epoch)
             self._proposals.dispatch(now, self._session_expiry_due())
@@ -250,12 +251,6 @@ class Engine:
             if not (again or effects.more or self._look_at_group(now) or self._snapshots.flush(now)):
                 self._look_at = self._deadline(effects.deadline)
                 return self._look_at
-
-    def _tell_found(self) -> None:
-        """What was found at the start."""
-        for event in self._found:
-            self._ports.event(event)
-        self._found = []
 
     def _look_at_group(self, now: Nanos) -> bool:
         """Whether something was asked of the replica."""
@@ -440,6 +435,7 @@ class Engine:
                 MemberStatus(m.id, m.name, m.peer, m.client, m.id in membership.voters) for m in membership.members
             ),
             last_elections=tuple(self._elections),
+            repairing_until=replica.repair.until if replica.repair is not None else None,
         )
 
 

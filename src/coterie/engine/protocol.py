@@ -210,6 +210,8 @@ class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
     members: tuple[MemberStatus, ...]
     last_elections: tuple[str, ...]
     """The last changes of leader, newest last, each with its cause."""
+    repairing_until: int | None = None
+    """The log was damaged, and ended so: until a leader has given that back, this member neither votes nor counts."""
 
 
 encoder = msgspec.msgpack.Encoder()

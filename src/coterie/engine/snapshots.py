@@ -42,6 +42,15 @@ ENTRY_OVERHEAD_BYTES = 48
 class NoState(CoterieError):
     """Neither store nor snapshot holds what the log begins after."""
 
+    def __init__(self, message: str, *, repairable: bool) -> None:
+        """`repairable`: it is lost for certain, so the others may give it back; False: the disk may give it yet."""
+        advice = (
+            "remove this member from the cluster, then add it again and start it with an empty data directory: the "
+            "others have the state"
+        )
+        super().__init__(message, advice=advice if repairable else f"check the disk and start again; or {advice}")
+        self.repairable = repairable
+
 
 def restore_newest(host: Host, directory: SnapshotDirectory | None, recovered: Recovered) -> list[Event]:
     """At the start: finish an installation that was begun, or give a machine in memory its state. Returns what
@@ -50,6 +59,7 @@ def restore_newest(host: Host, directory: SnapshotDirectory | None, recovered: R
     if host.applied > 0 and host.applied >= base:
         return []
     snapshot = directory.newest(base) if directory is not None else None
+    readable = directory is None or all(problem.readable for problem in directory.problems)
     problems = _problems(directory)
     if snapshot is not None:
         assert directory is not None
@@ -62,8 +72,7 @@ def restore_newest(host: Host, directory: SnapshotDirectory | None, recovered: R
         raise NoState(
             f"the log begins after entry {base}, and no store and no snapshot here holds the state up to it"
             + (f": {problems}" if problems else ""),
-            advice="remove this member from the cluster, then add it again and start it with an empty data directory: "
-            "the others have the state",
+            repairable=readable,
         )
     if problems:
         return [Event("snapshot-fallback", f"no snapshot can be used, the whole log is replayed: {problems}")]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 import msgspec
 
 from coterie.core.protocols import DEFAULT_PROTOCOL
 from coterie.core.types import Member, MemberId
+from coterie.engine.snapshots import NoState
 from coterie.machine.durable import DurableMachine
 from coterie.machine.interface import StateMachine
 from coterie.machine.stores import OrderedStore, open_store
@@ -21,10 +23,13 @@ from coterie.runtime.log_lines import Lines
 from coterie.runtime.register import Register, RegisterFile
 from coterie.storage.directory import DataDirectory
 from coterie.storage.disk import DiskFiles
+from coterie.storage.errors import LogDamaged
 from coterie.storage.first_entry import cluster_id, first_entry
+from coterie.storage.frame import Pledge
 from coterie.storage.identity import read_identity, within
 from coterie.storage.log_store import LogHeader, LogStore
 from coterie.storage.refusal import refusing
+from coterie.storage.salvage import is_alone, newest_membership, salvage
 from coterie.storage.snapshots import SnapshotDirectory
 
 T = TypeVar("T")
@@ -131,13 +136,35 @@ class OpenDisk:
         self.directory.mark_started(cluster)
 
     def open_log(self, cluster: int) -> LogStore:
-        """Open the log; of a directory that joins, make it first. Raises `CoterieError`: damaged, of another member,
-        cluster or protocol."""
+        """Open the log; of a directory that joins, make it first; one that is damaged is begun anew, to be repaired by
+        the others. Raises `CoterieError`: damaged beyond that, of another member, cluster or protocol."""
         if self.directory.joining:
             self.join_log()
-        header = LogHeader(cluster, self.member, self.protocol)
-        self._log = self._attempt(lambda: LogStore.open(self._files, self.directory.log_directory, header))
+        try:
+            self._log = self._attempt(lambda: LogStore.open(self._files, *self._log_of(cluster)))
+        except LogDamaged as damage:
+            pledge = self._attempt(partial(salvage, self._files, self.directory.log_directory, self.member, damage))
+            self._begin_anew(cluster, pledge, str(damage))
+        assert self._log is not None
         return self._log
+
+    def begin_log_anew(self, cluster: int, lost: NoState) -> LogStore:
+        """The state that the log begins after is lost: have others give back that, and all the log. Raises `lost` if
+        nobody else has it."""
+        log = self._log
+        assert log is not None
+        if not lost.repairable or is_alone(newest_membership(log.recovered), self.member):
+            raise lost
+        log.close()
+        return self._begin_anew(cluster, log.pledge, str(lost))
+
+    def _begin_anew(self, cluster: int, pledge: Pledge, why: str) -> LogStore:
+        self._log = self._attempt(lambda: LogStore.begin_anew(self._files, *self._log_of(cluster), pledge))
+        self._log.notices = (f"begun anew, to be repaired by the others: {why}", *self._log.notices)
+        return self._log
+
+    def _log_of(self, cluster: int) -> tuple[str, LogHeader]:
+        return self.directory.log_directory, LogHeader(cluster, self.member, self.protocol)
 
     def snapshots(self, cluster: int) -> SnapshotDirectory:
         """The snapshots in the directory, which is made if it is not there."""

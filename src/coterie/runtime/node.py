@@ -16,6 +16,7 @@ from coterie.core.errors import Effect
 from coterie.core.types import Member
 from coterie.engine.engine import Engine, Identity
 from coterie.engine.protocol import PROTOCOL_VERSION, NodeStatus, ReadMode, Welcome
+from coterie.engine.snapshots import NoState
 from coterie.machine.interface import StateMachine
 from coterie.machine.loading import load_machine, machine_name
 from coterie.runtime.addresses import listen
@@ -123,15 +124,14 @@ class Node:
         elif disk.directory.first_members:
             peers.answer_introduction = started_answer(disk.member, disk.directory.first_members)
         log = disk.open_log(cluster)
-        for notice in log.notices:
-            self._lines.warning("log-notice", text=notice)
+        self._tell_notices(log)
         if config.join or disk.claim:
             await confirm_place(
                 config,
                 Place(cluster, disk.member, disk.claim, disk.protocol),
                 self._lines,
                 self._rng,
-                joined=not disk.claim or log.recovered.last_index > 0,
+                joined=not disk.claim or log.recovered.last_index > 0 or log.recovered.hard_state.repair is not None,
             )
         await self._begin(disk, log, cluster, machine, peers, client_sockets)
 
@@ -149,6 +149,8 @@ class Node:
         loop = asyncio.get_running_loop()
         shell = self._shell = NodeLoop(lines=self._lines, on_failure=self._failed, on_removed=self._was_removed)
         self._open.callback(shell.end)
+        engine, log = self._make_engine(disk, log, cluster, machine, shell)
+        self._open.callback(self._close_host, engine)
         own_side = PeerIdentity(
             cluster=cluster,
             member=disk.member,
@@ -178,32 +180,6 @@ class Node:
         self._open.callback(self._work.stop)
         self._clients = ClientPort(self._lines, config.clients(), shell)
         self._open.callback(self._clients.close, at_once=True)
-        identity = Identity(
-            cluster=cluster,
-            member=disk.member,
-            name=config.name,
-            boot=disk.boot,
-            version=coterie.__version__,
-            pid=os.getpid(),
-        )
-        snapshots = disk.snapshots(cluster)
-        for notice in snapshots.notices:
-            self._lines.warning("snapshot-notice", text=notice)
-        engine = Engine(
-            identity=identity,
-            config=config.engine(),
-            protocol=disk.protocol,
-            recovered=log.recovered,
-            reader=log,
-            machine=machine,
-            ports=shell,
-            rng=self._rng,
-            now=time.monotonic_ns(),
-            store=disk.open_store(machine),
-            snapshots=snapshots,
-            log_bytes=log.bytes,
-        )
-        self._open.callback(self._close_host, engine)
         welcome = Welcome(PROTOCOL_VERSION, cluster, disk.member, config.name, machine_name(machine))
         register = disk.register(self._lines)
         shell.begin(
@@ -231,6 +207,50 @@ class Node:
             peer=config.peer,
             client=config.client,
         )
+
+    def _make_engine(
+        self, disk: OpenDisk, log: LogStore, cluster: int, machine: StateMachine, shell: NodeLoop
+    ) -> tuple[Engine, LogStore]:
+        """The engine, and the log that it runs on: another one, if the state that this one begins after is lost."""
+        config = self.config
+        snapshots = disk.snapshots(cluster)
+        for notice in snapshots.notices:
+            self._lines.warning("snapshot-notice", text=notice)
+        store = disk.open_store(machine)
+
+        def make(log: LogStore) -> Engine:
+            return Engine(
+                identity=Identity(
+                    cluster=cluster,
+                    member=disk.member,
+                    name=config.name,
+                    boot=disk.boot,
+                    version=coterie.__version__,
+                    pid=os.getpid(),
+                ),
+                config=config.engine(),
+                protocol=disk.protocol,
+                recovered=log.recovered,
+                reader=log,
+                machine=machine,
+                ports=shell,
+                rng=self._rng,
+                now=time.monotonic_ns(),
+                store=store,
+                snapshots=snapshots,
+                log_bytes=log.bytes,
+            )
+
+        try:
+            return make(log), log
+        except NoState as lost:
+            log = disk.begin_log_anew(cluster, lost)
+            self._tell_notices(log)
+            return make(log), log
+
+    def _tell_notices(self, log: LogStore) -> None:
+        for notice in log.notices:
+            self._lines.warning("log-notice", text=notice)
 
     def _serve(self, server: asyncio.Server) -> None:
         self._servers.append(server)

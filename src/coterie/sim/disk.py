@@ -338,6 +338,10 @@ class SimulatedFiles:
         """Damage a durable bit (bit 0 is the lowest of byte 0) at rest. Raises `ValueError` if there is no such bit."""
         self._content(path, durable=False).flip_bit(bit)
 
+    def overwrite(self, path: str, offset: int, data: bytes) -> None:
+        """Damage at rest: a write for another place reached this one. Raises `ValueError` beyond the durable end."""
+        self._content(path, durable=False).overwrite(offset, data)
+
     # -- inside -------------------------------------------------------------------------------
 
     def _create(self, directory: Directory, name: str, path: str) -> Content:

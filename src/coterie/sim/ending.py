@@ -45,6 +45,9 @@ class Ending:
             sizes = range(1, len(order) + 1)
             enough = (order[:size] for size in sizes if all(decides(m, order[:size]) for m in memberships))
             self._survivors = sorted(next(enough, order))
+        # They count for nothing until the others have repaired them, which is looked for, too.
+        nodes = self._world.nodes.values()
+        self._survivors = sorted([*self._survivors, *(node.id for node in nodes if node.repairing and not node.lost)])
         for node in self._world.nodes.values():
             if node.id not in self._survivors:
                 node.bury()
@@ -100,6 +103,9 @@ class Ending:
         if len(led) != 1:
             epochs = [(m, nodes[m].living.replica.epoch.round, nodes[m].role.name) for m in core]
             return f"leaders: {led} in {epochs}"
+        repairing = [m for m in core if nodes[m].repairing]
+        if repairing:
+            return f"{repairing} are not repaired"
         states = [(m, nodes[m].living.host.applied, nodes[m].living.replica.commit) for m in core]
         waiting = [c.describe() for c in self._world.clients if not c.satisfied]
         if waiting:

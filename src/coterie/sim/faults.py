@@ -63,8 +63,8 @@ class Victim(Protocol):
     def hardware(self) -> Hardware:
         """What it runs on."""
 
-    def rot(self) -> None:
-        """The process ends, and a bit of its log turns before the next start."""
+    def decay(self, how: Callable[[Hardware], None]) -> None:
+        """The process ends, and its disk is damaged so before the next start."""
 
 
 class Faults:
@@ -102,7 +102,9 @@ class Faults:
             "slow-disk": self._slow_disk,
             "full-disk": self._fill_disk,
             "sync-error": self._fail_sync,
-            "bit-rot": self._rot,
+            "bit-rot": self._decay(Hardware.rot),
+            "misdirect": self._decay(Hardware.misdirect),
+            "lost-name": self._decay(Hardware.lose_name),
             "wipe": self._wipe,
             "restore": self._restore,
             "flapping": self._flap,
@@ -332,11 +334,15 @@ class Faults:
             victim.crash_after(rng.randrange(1, 6))
         return True
 
-    def _rot(self, rng: random.Random) -> None:
+    def _decay(self, how: Callable[[Hardware], None]) -> Callable[[random.Random], None]:
         """Only where the others are a quorum: damage must stay recoverable."""
-        victim = self._victim(rng)
-        if self._may_damage(victim.id):
-            victim.rot()
+
+        def strike(rng: random.Random) -> None:
+            victim = self._victim(rng)
+            if self._may_damage(victim.id):
+                victim.decay(how)
+
+        return strike
 
     def _wipe(self, rng: random.Random) -> None:
         victim = self._victim(rng)

@@ -9,6 +9,7 @@ from coterie.core.config import MILLISECOND
 from coterie.core.types import MemberId, Nanos
 from coterie.engine.work import Lane
 from coterie.machine.stores.memory import MemoryStore
+from coterie.sim import decay
 from coterie.sim.chance import exponential, happens, stream
 from coterie.sim.clock import Clock
 from coterie.sim.disk import SimulatedFiles
@@ -17,6 +18,7 @@ from coterie.sim.options import SECOND, Options
 from coterie.sim.schedule import Schedule
 
 DIRECTORY: Final = "data"
+LOG: Final = f"{DIRECTORY}/log"
 SEGMENT_BYTES: Final = (4096, 40_000, 1 << 26)
 """Sizes of log segments that a member may have."""
 
@@ -103,16 +105,20 @@ class Hardware:
         self.clock.stand_still(now, now + duration, catches_up=catches_up)
 
     def rot(self) -> None:
-        """One bit of what the log holds turns, not of the zeros that it was extended by; or of a snapshot."""
-        durable = self.disk.durable_files().paths()
-        logs = [path for path in durable if path.startswith(f"{DIRECTORY}/log/")]
-        snapshots = [path for path in durable if path.endswith(".snap")]
-        path = self._rng.choice(logs)
+        """One bit of what the log holds turns; or of a snapshot."""
+        snapshots = [path for path in self.disk.durable_files().paths() if path.endswith(".snap")]
         if snapshots and happens(self._habits, 300):
-            path = self._habits.choice(snapshots)
-        used = len(self.disk.image(path).rstrip(b"\0"))
-        if used:
-            self.disk.flip_bit(path, self._rng.randrange(used * 8))
+            decay.flip_in(self.disk, self._habits.choice(snapshots), self._rng)
+        else:
+            decay.flip(self.disk, LOG, self._rng)
+
+    def misdirect(self) -> None:
+        """A write of the log went to another place of it."""
+        decay.misdirect(self.disk, LOG, self._rng)
+
+    def lose_name(self) -> None:
+        """A segment of the log has lost its name."""
+        decay.lose_name(self.disk, LOG, self._rng)
 
     def back_up(self) -> None:
         """Somebody copies the disk as it is now."""

@@ -12,9 +12,24 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
-from coterie.core.messages import Accepted, AppendReply, InstallSnapshotReply, Message
+from coterie.core.messages import (
+    Accept,
+    Accepted,
+    Append,
+    AppendReply,
+    Canvass,
+    CanvassReply,
+    InstallSnapshotReply,
+    Message,
+    Prepare,
+    PreVote,
+    PreVoteReply,
+    Promise,
+    RequestVote,
+    VoteReply,
+)
 from coterie.core.records import Compact, Put, Record, Reset, SaveHardState, StoreBatch, Truncate
-from coterie.core.types import Entry, Epoch, HardState, Index, MemberId, Membership, Role, SnapshotMeta
+from coterie.core.types import NOBODY, Entry, Epoch, HardState, Index, MemberId, Membership, Role, SnapshotMeta
 from coterie.machine.interface import Batch, Rejected
 from coterie.sim.applied import AppliedLaws
 from coterie.sim.configurations import ConfigurationLaws
@@ -50,6 +65,10 @@ class Laws(ABC):
     @abstractmethod
     def _found(self, member: MemberId, laws: MemberLaws) -> None:
         """`laws.durable` is what the member's process starts on."""
+
+    @abstractmethod
+    def _forgot(self, member: MemberId) -> None:
+        """The member's disk holds no more what it held."""
 
     @abstractmethod
     def _begins(self, laws: MemberLaws, entry: Entry, slot: Slot) -> bool:
@@ -119,6 +138,10 @@ class Laws(ABC):
                     found += [membership for _, membership in log.memberships if membership not in found]
         return found
 
+    def owes_repair(self, member: MemberId) -> bool:
+        """Whether, by what is on its disk, the member's log was damaged and is not whole again."""
+        return self._members[member].durable.hard_state.repair is not None
+
     # -- lives ---------------------------------------------------------------------------------
 
     def join(self, member: MemberId) -> None:
@@ -133,6 +156,50 @@ class Laws(ABC):
         laws.written = ShadowLog()
         laws.pending.clear()
         laws.role = Role.FOLLOWER
+
+    def begun_anew(self, member: MemberId, found: ShadowLog) -> None:
+        """The member's log was damaged: its process is about to start on an empty one, which others are to repair."""
+        laws = self._members[member]
+        if laws.exiled:
+            return
+        was, state = laws.durable, found.hard_state
+        if state.repair is None:
+            raise Violation("damaged-silent", f"{member} lost its log and starts as if nothing were: {state}")
+        last = max(was.last_index, was.hard_state.repair.until if was.hard_state.repair is not None else 0)
+        old = was.hard_state
+        forgot = state.epoch < old.epoch or (state.epoch == old.epoch and old.vote not in (NOBODY, state.vote))
+        if forgot or state.repair.epoch < old.epoch or state.repair.until < last:
+            raise Violation(
+                "damaged-keeps-promises",
+                f"{member} had {old} and entries up to {last} on disk; its log was damaged, and now it has {state}",
+            )
+        laws.forgot.append(was)
+        laws.written, laws.durable = found.copy(), found.copy()
+        laws.pending.clear()
+        self._forgot(member)
+
+    def _check_whole(self, member: MemberId, laws: MemberLaws, until: Index, epoch: Epoch) -> None:
+        """The member is about to say that its log is whole again. (In the epoch that it had reached, what it
+        acknowledged last may be committed by that any time.)"""
+        log = laws.written
+        if log.hard_state.epoch <= epoch and log.last_index < until:
+            raise Violation(
+                "repaired-whole", f"{member} ends its repair in {epoch} with {log.last_index} of {until} entries"
+            )
+        for was in laws.forgot:
+            for index, slot in enumerate(was.slots, was.base + 1):
+                known = self._chosen.get(index)
+                if known is not None and self._same(known, slot) and not self._has(log, index, known):
+                    raise Violation(
+                        "repaired-whole",
+                        f"{member} ends its repair without entry {index} of {known.epoch}, which it held and which is "
+                        f"committed; it holds {log.base + 1} to {log.last_index}, and there {log.slot(index)}",
+                    )
+
+    def _has(self, log: ShadowLog, index: Index, chosen: Slot) -> bool:
+        """Whether the log holds this, or begins after it."""
+        held = log.slot(index)
+        return index <= log.base or (held is not None and self._same(held, chosen))
 
     def started(self, member: MemberId, boot: int, found: ShadowLog) -> None:
         """The member's process begins its life number `boot` with what was found on its disk."""
@@ -212,6 +279,8 @@ class Laws(ABC):
                 old = laws.written.hard_state
                 if state.epoch < old.epoch:
                     raise Violation("epoch-monotonic", f"{member} goes from {old.epoch} back to {state.epoch}")
+                if old.repair is not None and state.repair is None:
+                    self._check_whole(member, laws, old.repair.until, old.repair.epoch)
                 self._hard_state(member, laws, state)
             case Compact(base):
                 self._figures.compactions += 1
@@ -232,6 +301,8 @@ class Laws(ABC):
             for record in batch.records:
                 laws.durable.apply(record)
                 self._kept(member, laws, record)
+            if laws.durable.hard_state.repair is None:
+                laws.forgot.clear()
 
     # -- messages ------------------------------------------------------------------------------
 
@@ -243,6 +314,8 @@ class Laws(ABC):
             return
         if appended is not None and laws.in_force[-1:] != [appended]:
             laws.in_force.append(appended)
+        if laws.durable.hard_state.repair is not None and _counts(message):
+            raise Violation("damaged-silent", f"{member} owes {laws.durable.hard_state.repair} and says {message}")
         match message:
             case AppendReply(epoch=epoch, accepted=True) | Accepted(epoch=epoch, accepted=True):
                 self.configurations.answered[member] = epoch
@@ -343,3 +416,14 @@ class Laws(ABC):
         if not laws.exiled:
             self._commit(teller, laws, max(laws.commit, min(commit, laws.written.last_index)))
             self.configurations.check_removed(member, teller)
+
+
+def _counts(message: Message) -> bool:
+    """Whether the message is a vote, a promise, an acknowledgement, or asks for one: the word of a whole member."""
+    match message:
+        case AppendReply(accepted=True) | Accepted(accepted=True) | InstallSnapshotReply(installed=True):
+            return not message.repairing
+        case PreVoteReply() | VoteReply() | CanvassReply():
+            return message.granted
+        case _:
+            return isinstance(message, Promise | PreVote | RequestVote | Canvass | Prepare | Append | Accept)

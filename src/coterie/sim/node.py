@@ -16,6 +16,7 @@ from coterie.core.types import Entry, Member, MemberId, Nanos, Role
 from coterie.engine.config import EngineConfig
 from coterie.engine.engine import Engine
 from coterie.engine.protocol import PROTOCOL_VERSION, Hello, Request, Welcome
+from coterie.engine.snapshots import NoState
 from coterie.sim.admission import Papers
 from coterie.sim.ambush import Moment
 from coterie.sim.chance import exponential, happens, stream
@@ -26,10 +27,12 @@ from coterie.sim.process import STEP_DELAY, Process, Surroundings
 from coterie.sim.verdict import Violation
 from coterie.sim.whims import Quirk
 from coterie.storage.directory import DataDirectory
-from coterie.storage.errors import LogDamaged, SnapshotDamaged
+from coterie.storage.errors import LogDamaged, PromisesLost, SnapshotDamaged
 from coterie.storage.files import Files
+from coterie.storage.frame import Pledge
 from coterie.storage.log_store import LogHeader, LogStore
 from coterie.storage.refusal import DirectoryRefused
+from coterie.storage.salvage import is_alone, newest_membership, salvage
 
 FLUSH_PERMILLE: Final = 10
 """Steps in a thousand at which a member with a store begins to write it, due or not."""
@@ -76,14 +79,19 @@ class Node:
         """It will not start again."""
         self._led = False
         """Whether it led after the newest step."""
-        self._rots = False
+        self._decayed = False
+        """Its disk was damaged since its last start; whether that hit anything, nobody knows yet."""
+        self._begun_anew = False
+        """Its log was begun anew, to be repaired, and the judges do not know yet."""
         self.copied_at: int | None = None
         """See `Sender.copied_at`."""
+        self._spoiled = False
+        """Its disk was ever damaged: what was hit may be found late, as a snapshot is."""
         self._backup_boot = 0
         self._boot = 0
         self.dies_in_write = False
         self.damaged = False
-        """Its disk was found damaged: it refuses to start, for ever."""
+        """Its disk was found damaged, so that it may have forgotten a promise: it refuses to start, for ever."""
         self.header = LogHeader(cluster, member.id, world.options.protocol)
         self._claim = 0 if first else self._draw()
         self._claimed = bool(first)
@@ -125,12 +133,22 @@ class Node:
     @property
     def sound(self) -> bool:
         """Its disk is neither damaged, nor another's, nor of another time; and it has joined."""
-        return self.copied_at is None and not self.damaged and not self._rots and self._claimed
+        return self.copied_at is None and not self.damaged and not self.ailing and self._claimed
+
+    @property
+    def ailing(self) -> bool:
+        """Its log is being repaired, or may be damaged."""
+        return self._decayed or self.repairing
+
+    @property
+    def repairing(self) -> bool:
+        """Its log was damaged, and is not whole again: it counts for nothing."""
+        return self._begun_anew or self.world.laws.owes_repair(self.id)
 
     @property
     def lost(self) -> bool:
         """Its disk is of no use any more, and administrators know."""
-        return self.copied_at is not None or self.damaged or self._rots
+        return self.copied_at is not None or self.damaged
 
     def now(self) -> Nanos:
         """Its own clock."""
@@ -149,7 +167,35 @@ class Node:
         if directory.joining:
             LogStore.create(files, directory.log_directory, self.header, (), segment_bytes=segment_bytes).close()
             directory.mark_started(self.header.cluster)
-        return directory, LogStore.open(files, directory.log_directory, self.header, segment_bytes=segment_bytes)
+        where = directory.log_directory
+        try:
+            return directory, LogStore.open(files, where, self.header, segment_bytes=segment_bytes)
+        except LogDamaged as damage:
+            self._check_decayed(damage)
+            pledge = salvage(files, where, self.id, damage)
+            return directory, self._begin_anew(pledge)
+
+    def begin_log_anew(self, log: LogStore, lost: NoState) -> LogStore:
+        """What the log begins after is lost: the others give it back, and all of the log."""
+        if not lost.repairable or is_alone(newest_membership(log.recovered), self.id):
+            raise lost
+        self._check_decayed(lost)
+        log.close()
+        return self._begin_anew(log.pledge)
+
+    def _begin_anew(self, pledge: Pledge) -> LogStore:
+        self._begun_anew = True
+        where, segment_bytes = f"{DIRECTORY}/log", self.hardware.segment_bytes
+        return LogStore.begin_anew(self.frailty, where, self.header, pledge, segment_bytes=segment_bytes)
+
+    def _check_decayed(self, damage: Exception) -> None:
+        if not self._spoiled:
+            raise Violation("torn-start", f"{self.id} finds damage on a sound disk: {damage}") from damage
+
+    def judged_anew(self) -> bool:
+        """Whether the log was begun anew since the judges last looked: once."""
+        anew, self._begun_anew = self._begun_anew, False
+        return anew
 
     def _draw(self) -> int:
         return self._mint.getrandbits(64) | 1
@@ -181,19 +227,18 @@ class Node:
                 return
             self._process = Process(self, self.life)
             self._boot = self._process.sender.identity.boot
+            self._decayed = False
         except Death:
             self._end(power=happens(self.rng, 750))
             return
-        except (LogDamaged, SnapshotDamaged, Violation) as problem:
-            if isinstance(problem, Violation) and problem.check != "state-kept":
-                raise
-            if self.hardware.disk.errors.failed_reads > failed_reads:
-                self._end_unreadable()  # what cannot be read passes for damaged: the next start may do better
-                return
-            # What rotted may be the only snapshot: then it must refuse, and say so.
-            if isinstance(problem, Violation) and not self._rots:
-                raise
-            self._found_damaged(problem)
+        except (NoState, SnapshotDamaged) as problem:
+            if self.hardware.disk.errors.failed_reads == failed_reads:
+                raise Violation("state-kept", f"{self.id} cannot start: {problem}") from problem
+            self._end_unreadable()  # the next start may do better
+            return
+        except PromisesLost:
+            self.damaged = self.gone = True
+            self._end(power=False)
             return
         except (OSError, DirectoryRefused) as error:
             cause = error if isinstance(error, OSError) else error.__cause__
@@ -205,12 +250,6 @@ class Node:
         self._wake_at = 0
         self.world.witness.started(self.world.schedule.now, self.id)
         self._schedule_step()
-
-    def _found_damaged(self, damage: Exception) -> None:
-        if not self._rots:
-            raise Violation("torn-start", f"{self.id} refuses to start on a sound disk: {damage}") from damage
-        self.damaged = self.gone = True
-        self._end(power=False)
 
     def claimed(self, claim: int) -> None:
         """The cluster knows the directory with this claim: it belongs to the member from now on."""
@@ -284,11 +323,11 @@ class Node:
         """No step before then; the disk goes on with what it was given."""
         self._paused_until = max(self._paused_until, self.world.schedule.now + duration)
 
-    def rot(self) -> None:
-        """A bit of its disk turns while it is down."""
-        self._rots = True
+    def decay(self, how: Callable[[Hardware], None]) -> None:
+        """See `faults.Victim`."""
+        self._decayed = self._spoiled = True
         self.crash(power=True)
-        self.hardware.rot()
+        how(self.hardware)
 
     def back_up(self) -> None:
         """See `faults.Victim`."""

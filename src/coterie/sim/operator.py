@@ -52,6 +52,10 @@ class Site(Cluster, Protocol):
         """An administrator asks for a change whatever speaks against it."""
         ...
 
+    def repairing(self) -> bool:
+        """Whether some member's log is being repaired, or may be damaged."""
+        ...
+
     def lost(self) -> MemberId:
         """The member whose disk is lost, has gone back in time, or is damaged; nobody: 0."""
         ...
@@ -100,7 +104,8 @@ class Operator:
     def _act(self) -> None:
         if self._on:
             self._schedule()
-            if self._question is None or self._question.over:
+            # No change while a member counts for nothing: without it the others may be too few for what comes.
+            if (self._question is None or self._question.over) and not self._site.repairing():
                 self._rng.choice(self._wishes)()
 
     def _ask(self, make: Callable[[bool], AdminChange], told: Told) -> None:

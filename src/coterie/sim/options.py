@@ -47,6 +47,8 @@ FAULTS: Final = (
     "unsteady-clock",
     "client-crash",
     "whims",
+    "misdirect",
+    "lost-name",
 )
 """Every fault class. All at once hides bugs that one alone would show, so a seed takes a subset."""
 OLD_FAULTS: Final = 14

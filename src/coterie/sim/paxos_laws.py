@@ -73,6 +73,9 @@ class PaxosLaws(Laws):
             self._acceptances.proposed(member, index, slot)
             self._acceptances.stored(member, index, slot)
 
+    def _forgot(self, member: MemberId) -> None:
+        self._acceptors[member] = _Acceptor(began=self._acceptors[member].began)
+
     def _begins(self, laws: MemberLaws, entry: Entry, slot: Slot) -> bool:
         """A new leader writes again what others began (2.5): that is no change of its own."""
         own = entry.epoch == laws.written.hard_state.epoch

@@ -29,7 +29,7 @@ from coterie.sim.schedule import Schedule
 from coterie.sim.sectors import SECTOR_BYTES
 from coterie.sim.shadow import ShadowLog, membership_of, slot_of
 from coterie.sim.subject import Subject
-from coterie.sim.verdict import Figures, Violation
+from coterie.sim.verdict import Figures
 from coterie.sim.whims import MemberWhims, Quirk
 from coterie.sim.witness import Witness
 from coterie.storage.directory import DataDirectory
@@ -106,18 +106,29 @@ class Process:
         directory, self.store_of_log = node.open_store()
         self.sender = Sender(_identity(node, directory), life, node.copied_at)
         self.door = Admission(self.sender.identity, node.papers)
-        laws.started(node.id, life, shadow_of(self.store_of_log))
+        self._tell_judges()
         self.machine = observed(node.id, self._world.subject, laws)
         self._lanes: dict[Lane, list[Job]] = {lane: [] for lane in Lane}
         now = node.now()
         try:
             self.engine = self._make_engine(directory.boot, now, directory.snapshot_directory)
-        except NoState as error:
-            raise Violation("state-kept", f"{node.id} cannot start: {error}") from error
+        except NoState as lost:
+            self.store_of_log = node.begin_log_anew(self.store_of_log, lost)
+            self._tell_judges()
+            self.engine = self._make_engine(directory.boot, now, directory.snapshot_directory)
         laws.resumed(node.id, self.engine.host.applied, self.engine.host.digest())
         self._queue: list[StoreBatch] = []
         self._writing = False
         self._write: tuple[Write, Mark] | None = None
+
+    def _tell_judges(self) -> None:
+        """What the log holds that this life begins with."""
+        laws, member = self._world.laws, self._node.id
+        found = shadow_of(self.store_of_log)
+        if self._node.judged_anew():
+            laws.begun_anew(member, found)
+            self._world.figures.repairs += 1
+        laws.started(member, self.life, found)
 
     def _make_engine(self, boot: int, now: Nanos, snapshots: str) -> Engine:
         node = self._node

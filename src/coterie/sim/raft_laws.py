@@ -47,6 +47,10 @@ class RaftLaws(Laws):
         for index, slot in enumerate(log.slots, log.base + 1):
             self._reaches(member, index, slot.epoch)
 
+    def _forgot(self, member: MemberId) -> None:
+        for key in [key for key in self._reach if key[0] == member]:
+            del self._reach[key]
+
     def _reaches(self, member: MemberId, index: Index, epoch: Epoch) -> None:
         self._reach[member, index] = max(epoch, self._reach.get((member, index), NO_EPOCH))
 
@@ -208,7 +212,11 @@ class RaftLaws(Laws):
         slot = self._chosen[commit]
         if committer.role is Role.LEADER and committer.durable.slot(commit) != slot:
             self._figures.early_commits += 1
-        holders = [m for m, laws in self._members.items() if laws.durable.covers(commit, slot)]
+        holders = [
+            m
+            for m, laws in self._members.items()
+            if any(log.covers(commit, slot) for log in (laws.durable, *laws.forgot))
+        ]
         if not any(commits(membership, holders) for membership in committer.in_force):
             raise Violation(
                 "commit-quorum",

@@ -196,6 +196,16 @@ class Content:
             _assign(self._live, sector, _cut(bytes(data), sector, self.length))
         _assign(self._durable, sector, bytes(data))
 
+    def overwrite(self, offset: int, data: bytes) -> None:
+        """Damage at rest: a write for another place reached this one. Raises `ValueError` beyond the durable end."""
+        if not 0 <= offset <= offset + len(data) <= self.durable_length:
+            raise ValueError(f"{len(data)} bytes at {offset} are not in a file of {self.durable_length} durable bytes")
+        for at in range(offset, offset + len(data)):
+            turned = self._durable.get(at // SECTOR_BYTES, ZEROS)[at % SECTOR_BYTES] ^ data[at - offset]
+            for bit in range(8):
+                if turned >> bit & 1:
+                    self.flip_bit(at * 8 + bit)
+
     # -- power loss ---------------------------------------------------------------------------
 
     def lose_power(self, rng: Random, *, torn: bool) -> None:

@@ -37,6 +37,9 @@ SHARED: Final = {
     "applied-in-order": "a machine applies every batch once, in order, from where its snapshot ends",
     "same-applied": "replicas apply the same commands and get the same replies at the same index",
     "applied-once": "a command takes effect at most once",
+    "damaged-silent": "a member whose log was damaged says nothing that counts until it is whole (core/repair.py)",
+    "damaged-keeps-promises": "a member whose log was damaged still knows what it promised, and how far it had come",
+    "repaired-whole": "a member whose log was damaged holds again all that was chosen with its help when it counts",
     "applied-committed": "a member applies only what is committed",
 }
 """What every protocol must keep."""
@@ -86,6 +89,9 @@ class MemberLaws:
         self.role = Role.FOLLOWER
         self.in_force: list[Membership] = []
         """The configurations that were in force since the member was last observed."""
+        self.forgot: list[ShadowLog] = []
+        """What its disk held before it was damaged, while it owes a repair: until then its copies may be counted, for
+        nobody is elected by it without them."""
         self.exiled = False
         """Its disk was taken from it, or set back: what it does counts no longer, and nobody may heed it."""
 

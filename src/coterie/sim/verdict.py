@@ -52,6 +52,8 @@ class Figures(msgspec.Struct, kw_only=True):
     """Committed memberships, the first one aside."""
     quorum_changes: int = 0
     """Those of them by which quorums have other sizes."""
+    repairs: int = 0
+    """Logs that were damaged and begun anew, for the others to repair."""
     transfers: int = 0
     """Leaderships that were handed over as an operator wished."""
     ambushes: int = 0

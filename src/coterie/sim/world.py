@@ -240,6 +240,10 @@ class World:
         members = [self.nodes[m.id] for m in self.membership().members if m.id in self.nodes]
         return next((node.id for node in members if node.lost), NOBODY)
 
+    def repairing(self) -> bool:
+        """See `operator.Site`."""
+        return any(node.ailing for node in self.nodes.values() if not node.gone)
+
     def may_damage(self, member: MemberId) -> bool:
         """Whether the cluster can do without this member's disk, whatever becomes of the changes under way."""
         belongs = any(membership.member(member) for membership in self.laws.memberships())

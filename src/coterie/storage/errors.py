@@ -60,7 +60,8 @@ class NoLog(StorageError):
 class SnapshotDamaged(StorageError, ValueError):
     """A snapshot's file is not what was written: it is never used, not even in part."""
 
-    def __init__(self, name: str, offset: int, what: str) -> None:
+    def __init__(self, name: str, offset: int, what: str, *, readable: bool = True) -> None:
+        """`readable`: False: the disk did not give it, and may do so another time."""
         super().__init__(
             f"snapshot {name} is damaged at byte {offset}: {what}",
             advice=(
@@ -71,6 +72,7 @@ class SnapshotDamaged(StorageError, ValueError):
         )
         self.name = name
         self.offset = offset
+        self.readable = readable
 
 
 class WrongSnapshot(StorageError, ValueError):

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import msgspec
 
 from coterie.core.errors import ConfigurationError
-from coterie.core.records import Compact, Reset
+from coterie.core.records import Compact, Recovered, Reset
 from coterie.core.state import membership_of
 from coterie.core.types import Entry, EntryKind, MemberId, Membership
 from coterie.storage.errors import LogDamaged, PromisesLost
@@ -47,9 +47,19 @@ def salvage(files: Files, directory: str, own: MemberId, damage: LogDamaged) -> 
         raise PromisesLost(damage, f"the log's newest segment, {segment_name(newest + 1)}, is missing")
     pledge = _newest_pledge(_read(files, directory, newest), newest, damage)
     membership = _newest_membership(files, directory)
-    if membership is not None and {*membership.voters, *membership.outgoing} == {own}:
+    if membership is not None and is_alone(membership, own):
         raise PromisesLost(damage, "it is the cluster's only voter: nobody else has what is lost")
     return pledge
+
+
+def is_alone(membership: Membership, own: MemberId) -> bool:
+    """Whether there is no other voter that could give back what is lost."""
+    return {*membership.voters, *membership.outgoing} == {own}
+
+
+def newest_membership(recovered: Recovered) -> Membership:
+    """The newest in a log that could be read. Raises `msgspec.DecodeError`, `ConfigurationError`."""
+    return membership_of(recovered.memberships[-1]) if recovered.memberships else recovered.base.membership
 
 
 def _read(files: Files, directory: str, number: int) -> bytes:

@@ -218,4 +218,6 @@ def _read(file: File, name: SnapshotName, offset: int, length: int) -> bytes:
     try:
         return file.read_at(offset, length)
     except OSError as error:
-        raise SnapshotDamaged(str(name), offset, f"it can't be read ({error.strerror or error})") from error
+        raise SnapshotDamaged(
+            str(name), offset, f"it can't be read ({error.strerror or error})", readable=False
+        ) from error
