@@ -16,6 +16,7 @@ import msgspec
 from tests.datadriven.disk import EMPTY
 from tests.datadriven.seat import Seat
 from tests.datadriven.words import (
+    debt_words,
     entries_words,
     epoch_of,
     epoch_word,
@@ -39,6 +40,7 @@ from coterie.core.types import (
     Member,
     Membership,
     MembershipChange,
+    Repair,
     Role,
     SnapshotMeta,
 )
@@ -270,6 +272,15 @@ class Conversation(World):
         disk = self.seats[number(words[0])].disk
         disk.snapshots = {i: found for i, found in disk.snapshots.items() if str(i) == options.get("but")}
 
+    def do_damage(self, words: list[str], options: dict[str, str]) -> None:
+        """damage n2: the log of a member that is down is lost, but for what binds it (`storage/salvage.py`)."""
+        seat = self.seats[number(words[0])]
+        assert seat.replica is None, "it runs"
+        disk = seat.disk
+        state, last = disk.hard_state, disk.last_index
+        disk.hard_state = HardState(state.epoch, state.vote, Repair(last, state.epoch))
+        disk.entries, disk.base = [], EMPTY
+
     def do_spoil(self, words: list[str], options: dict[str, str]) -> None:
         """spoil n3: the snapshot that it was sent, all bytes of it, turns out to be damaged."""
         member = number(words[0])
@@ -364,6 +375,7 @@ class Conversation(World):
             disk = self.seats[number(word)].disk
             state = f"epoch={epoch_word(disk.hard_state.epoch)}{vote_words(disk.hard_state, '=')}"
             begin = f"after {snapshot_word(disk.base)} | " if disk.base.index else ""
+            state += debt_words(disk.hard_state)
             self.say(f"{word} disk: {state} | {begin}{entries_words(disk.entries)}".rstrip())
 
     def do_machine(self, words: list[str], options: dict[str, str]) -> None:

@@ -83,6 +83,7 @@ class Telling:
         self.say(
             f"{name(member)}: {role_word(replica.role)} epoch={epoch_word(replica.epoch)} "
             f"leader={name(replica.leader)} commit={replica.commit} last={replica.last_index}"
+            f"{' repairing' if replica.repair is not None else ''}"
         )
 
     def progress(self, member: int, replica: Replica, known: Sequence[MemberProgress]) -> None:
@@ -179,6 +180,7 @@ class Promises(Telling):
         else:
             text = f"follows {name(replica.leader)}" if replica.leader != NOBODY else "knows no leader"
             text = f"learner, {text}" if replica.role is Role.LEARNER else text
+            text = f"{text}, and is being repaired" if replica.repair is not None else text
         self.say(f"{name(member)}: {text}")
 
     def progress(self, member: int, replica: Replica, known: Sequence[MemberProgress]) -> None:

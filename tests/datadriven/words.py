@@ -105,7 +105,18 @@ def record_words(record: Record) -> str:
     if isinstance(record, Reset):
         return f"reset to {snapshot_word(record.base)}"
     assert isinstance(record, SaveHardState)
-    return f"epoch {epoch_word(record.state.epoch)}{vote_words(record.state, ' ')}"
+    return f"epoch {epoch_word(record.state.epoch)}{vote_words(record.state, ' ')}{debt_words(record.state)}"
+
+
+def debt_words(state: HardState) -> str:
+    """What is owed to a repair; nothing if the log is whole."""
+    owed = state.repair
+    return "" if owed is None else f", to be repaired up to {owed.until}@{epoch_word(owed.epoch)}"
+
+
+def hint_words(reply: AppendReply | messages.Accepted | InstallSnapshotReply) -> str:
+    """Whether the answer counts for nothing."""
+    return ", being repaired" if reply.repairing else ""
 
 
 def vote_words(state: HardState, sign: str) -> str:
@@ -134,7 +145,7 @@ def message_words(sender: int, to: int, message: Message) -> str:
         answer = f"accepted={message.index}"
         if not message.accepted:
             answer = f"refused={message.index} hint={message.hint_index}@{epoch_word(message.hint_epoch)}"
-        return f"{head} epoch={epoch_word(message.epoch)} {answer} round={message.round}"
+        return f"{head} epoch={epoch_word(message.epoch)} {answer} round={message.round}{hint_words(message)}"
     if isinstance(message, Prepare):
         held = f" holds {runs_words(message.held, message.held_last)}" if message.held else ""
         asked = " transfer" if message.transfer else ""
@@ -152,7 +163,7 @@ def message_words(sender: int, to: int, message: Message) -> str:
         )
     if isinstance(message, messages.Accepted):
         answer = f"accepted={message.index}" if message.accepted else f"gap={message.index} vouched={message.vouched}"
-        return f"{head} epoch={epoch_word(message.epoch)} {answer} round={message.round}"
+        return f"{head} epoch={epoch_word(message.epoch)} {answer} round={message.round}{hint_words(message)}"
     if isinstance(message, InstallSnapshot):
         piece = f"bytes {message.offset}..{message.offset + len(message.data)}" if message.data else "how much is there"
         return (
@@ -161,7 +172,8 @@ def message_words(sender: int, to: int, message: Message) -> str:
         )
     if isinstance(message, InstallSnapshotReply):
         state = "installed" if message.installed else f"holds {message.offset}"
-        return f"{head} epoch={epoch_word(message.epoch)} snapshot={message.index} {state} round={message.round}"
+        answer = f"snapshot={message.index} {state} round={message.round}{hint_words(message)}"
+        return f"{head} epoch={epoch_word(message.epoch)} {answer}"
     if isinstance(message, PreVoteReply):
         answer = "granted" if message.granted else "refused"
         if message.behind:

@@ -11,6 +11,7 @@ from tests.mutants.groups_and_states import ROWS
 from tests.mutants.paxos import PAXOS_ROWS
 from tests.mutants.planting import SAFETY, planted
 from tests.mutants.quorum_sizes import QUORUM_ROWS
+from tests.mutants.repair import REPAIR_ROWS
 
 from coterie.sim.mutants import Catalogue
 
@@ -248,7 +249,7 @@ FIRST_ROWS: Final = (
     planted(
         "L09",
         "a refusal advances what is known to match",
-        [(LEADING, "        if m.accepted:\n            commit = ", "        if True:\n            commit = ")],
+        [(LEADING, "        if m.accepted:\n            if progress.", "        if True:\n            if progress.")],
         SAFETY,
     ),
     planted(
@@ -353,7 +354,17 @@ FIRST_ROWS: Final = (
     ),
 )
 
-MUTANTS: Final = FIRST_ROWS + ELECTION_ROWS + DISK_ROWS + ROWS + QUORUM_ROWS + CLIENT_ROWS + PAXOS_ROWS + PULL_ROWS
+MUTANTS: Final = (
+    FIRST_ROWS
+    + ELECTION_ROWS
+    + DISK_ROWS
+    + ROWS
+    + QUORUM_ROWS
+    + CLIENT_ROWS
+    + PAXOS_ROWS
+    + PULL_ROWS
+    + REPAIR_ROWS
+)
 
 CONTROLS: Final = (
     planted("K0", "nothing is changed", [], frozenset()),

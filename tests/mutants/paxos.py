@@ -55,8 +55,8 @@ PAXOS_ROWS: Final = (
         [
             (
                 STATE,
-                "        self.outbox.record(SaveHardState(HardState(epoch)))\n",
-                "        SaveHardState(HardState(epoch))\n",
+                "        self._vouched = self.commit\n        self.save_hard_state()\n",
+                "        self._vouched = self.commit\n",
             )
         ],
         {"promise-durable", "candidacy-durable", "promise-kept", "acceptance-durable"},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from coterie.core.messages import Append, AppendReply, InstallSnapshotReply, RequestVote, VoteReply
+from coterie.core.messages import Append, AppendReply, InstallSnapshotReply, PreVote, RequestVote, VoteReply
 from coterie.core.records import Compact, Put, Reset, SaveHardState, StoreBatch, Truncate
 from coterie.core.types import (
     NO_EPOCH,
@@ -16,6 +16,7 @@ from coterie.core.types import (
     Member,
     MemberId,
     Membership,
+    Repair,
     Role,
     SnapshotMeta,
 )
@@ -373,9 +374,107 @@ def an_uncommitted_entry_applied(scene: Scene) -> None:
     scene.laws.observe(1, ONE, 0, Role.FOLLOWER)
 
 
+def damage(scene: Scene, member: MemberId, until: int = 2, *, epoch: Epoch = ONE, vote: MemberId = 1) -> None:
+    """The member's disk forgets all but what binds it."""
+    found = ShadowLog()
+    found.hard_state = HardState(epoch, vote, Repair(until, epoch))
+    scene.laws.begun_anew(member, found)
+    scene.laws.started(member, 2, found)
+
+
+def damaged(scene: Scene) -> None:
+    """Entry 1 is committed by members 1 and 2, and 2 is on the disk of member 2; then that disk is damaged."""
+    scene.leader(1, ONE)
+    scene.laws.sent(1, 2, append(ONE))
+    scene.store(1, Put((entry(1), entry(2))))
+    scene.store(2, Put((entry(1), entry(2))))
+    scene.laws.sent(2, 1, ack(ONE, 1))
+    scene.laws.observe(1, ONE, 1, Role.LEADER)
+    damage(scene, 2)
+
+
+def test_a_damaged_member_says_where_it_stands_and_counts_when_it_is_whole() -> None:
+    scene = Scene()
+    damaged(scene)
+    scene.store(2, Put((entry(1),)))
+    scene.laws.sent(2, 1, msgspec.structs.replace(ack(ONE, 1), repairing=True))
+    scene.laws.sent(2, 1, VoteReply(ONE, False))
+    scene.store(2, Put((entry(2),)), SaveHardState(HardState(ONE, 1)))
+    scene.laws.sent(2, 1, ack(ONE, 2))
+    scene.laws.observe(1, ONE, 2, Role.LEADER)
+    assert not scene.laws.owes_repair(2)
+
+
+def test_what_a_damaged_member_held_may_be_counted_until_it_is_whole() -> None:
+    scene = Scene()
+    damaged(scene)
+    scene.laws.observe(1, ONE, 2, Role.LEADER)
+    assert scene.laws.chosen == 2
+
+
+def a_damaged_member_that_votes(scene: Scene) -> None:
+    damaged(scene)
+    scene.store(2, SaveHardState(HardState(TWO, 3, Repair(2, ONE))))
+    scene.laws.sent(2, 3, VoteReply(TWO, True))
+
+
+def a_damaged_member_that_campaigns(scene: Scene) -> None:
+    damaged(scene)
+    scene.laws.sent(2, 3, PreVote(TWO, 0, NO_EPOCH))
+
+
+def a_damaged_member_that_acknowledges(scene: Scene) -> None:
+    damaged(scene)
+    scene.store(2, Put((entry(1),)))
+    scene.laws.sent(2, 1, ack(ONE, 1))
+
+
+def a_damaged_member_that_is_whole_before_its_disk_says_so(scene: Scene) -> None:
+    damaged(scene)
+    scene.store(2, Put((entry(1), entry(2))))
+    scene.store(2, SaveHardState(HardState(ONE, 1)), durable=False)
+    scene.laws.sent(2, 1, ack(ONE, 2))
+
+
+def a_damaged_member_that_starts_as_if_nothing_were(scene: Scene) -> None:
+    damaged(scene)
+    scene.laws.begun_anew(2, ShadowLog())
+
+
+def a_damaged_member_that_forgot_its_vote(scene: Scene) -> None:
+    damaged(scene)
+    damage(scene, 2, vote=0)
+
+
+def a_damaged_member_that_forgot_how_far_it_had_come(scene: Scene) -> None:
+    scene.store(2, SaveHardState(HardState(ONE, 1)), Put((entry(1), entry(2))))
+    damage(scene, 2, until=1)
+
+
+def a_repair_that_ends_in_its_own_epoch_before_the_old_end(scene: Scene) -> None:
+    damaged(scene)
+    scene.store(2, Put((entry(1),)))
+    scene.store(2, SaveHardState(HardState(ONE, 1)))
+
+
+def a_repair_that_ends_without_what_was_committed(scene: Scene) -> None:
+    damaged(scene)
+    scene.store(2, SaveHardState(HardState(TWO, 0, Repair(2, ONE))))
+    scene.store(2, SaveHardState(HardState(TWO, 0)))
+
+
 @pytest.mark.parametrize(
     ("law", "crime"),
     [
+        ("damaged-silent", a_damaged_member_that_votes),
+        ("damaged-silent", a_damaged_member_that_campaigns),
+        ("damaged-silent", a_damaged_member_that_acknowledges),
+        ("damaged-silent", a_damaged_member_that_is_whole_before_its_disk_says_so),
+        ("damaged-silent", a_damaged_member_that_starts_as_if_nothing_were),
+        ("damaged-keeps-promises", a_damaged_member_that_forgot_its_vote),
+        ("damaged-keeps-promises", a_damaged_member_that_forgot_how_far_it_had_come),
+        ("repaired-whole", a_repair_that_ends_in_its_own_epoch_before_the_old_end),
+        ("repaired-whole", a_repair_that_ends_without_what_was_committed),
         ("one-leader", two_leaders),
         ("one-vote", two_votes),
         ("log-matching", entries_that_differ),
