@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 from tests.contract.processes.cluster import PATIENT, cluster, lines_with, status_of
 from tests.contract.processes.load import Load, read_everywhere
+from tests.contract.processes.members import coterie
 from tests.runtime.cluster import Process, put, until
 
 from coterie.storage.frame import HEADER_BYTES, SECTOR, FrameHeader, decode_header
@@ -91,3 +93,25 @@ def test_damage_that_may_have_hit_a_promise_is_refused_with_what_to_do(tmp_path:
         assert len(after) == len(before)
         assert sum(one != other for one, other in zip(before, after, strict=True)) == 1, "nothing was changed"
         assert all(status_of(node).leader for node in others)
+
+
+def test_a_member_whose_state_is_lost_gets_it_from_the_others(tmp_path: Path) -> None:
+    """Its store is gone, and its log begins after the first entry: alone it could not come back."""
+    with cluster(tmp_path, flags=PATIENT) as members:
+        members.ready()
+        for name, value in (("snapshot-log-bytes", "20000"), ("snapshot-keep-entries", "0")):
+            assert coterie(tmp_path, members.endpoints, "settings", "set", name, value).code == 0
+        patient = members.followers()[0]
+        with Load(members.endpoints, workers=2) as load:
+            load.progress(10)
+            while not lines_with(patient, "repaired"):
+                for number in range(10):
+                    put(members.leader(), b"large%d" % number, bytes(30_000))
+                members.kill(patient)
+                shutil.rmtree(patient.data / "store")
+                patient.start()
+                until(lambda: is_whole(patient), 30)
+            load.progress(20)
+        assert lines_with(patient, "log-notice", "no store and no snapshot here holds the state up to it")
+        read_everywhere(load.history, [node.client for node in members.nodes])
+        assert load.history.problems() == []
