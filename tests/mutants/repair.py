@@ -17,6 +17,8 @@ WHOLE: Final = frozenset({"repaired-whole", "damaged-keeps-promises"}) | SAFETY 
 
 
 def _rows(protocol: str, mark: str) -> tuple[Mutant, ...]:
+    """Each is hunted in the suite with one protocol, and with both by the command."""
+    raft = protocol == "raft"
     return (
         planted(
             f"X01{mark}",
@@ -24,6 +26,7 @@ def _rows(protocol: str, mark: str) -> tuple[Mutant, ...]:
             [(REPAIR, "    return owed is not None and isinstance(message, ASKS_FOR_A_WORD)\n", "    return False\n")],
             SILENCE,
             faults=DAMAGE,
+            rare=not raft,
             protocol=protocol,
         ),
         planted(
@@ -32,6 +35,7 @@ def _rows(protocol: str, mark: str) -> tuple[Mutant, ...]:
             [(REPAIR, "    if matched >= owed.until:\n", "    if matched >= min(owed.until, 2):\n")],
             WHOLE,
             faults=DAMAGE,
+            rare=raft,
             protocol=protocol,
         ),
         planted(
@@ -49,6 +53,7 @@ def _rows(protocol: str, mark: str) -> tuple[Mutant, ...]:
             [(REPAIR, "m.epoch > owed.epoch and m.lag >= 0 and matched", "m.epoch > owed.epoch and matched")],
             WHOLE,
             faults=DAMAGE,
+            rare=raft,
             protocol=protocol,
         ),
         planted(
@@ -57,6 +62,7 @@ def _rows(protocol: str, mark: str) -> tuple[Mutant, ...]:
             [(LOG_STORE, "owing = HardState(epoch, vote, Repair(last, epoch))\n", "owing = HardState(epoch, vote)\n")],
             frozenset({"damaged-silent"}),
             faults=DAMAGE,
+            rare=not raft,
             protocol=protocol,
         ),
         planted(
@@ -71,6 +77,7 @@ def _rows(protocol: str, mark: str) -> tuple[Mutant, ...]:
             ],
             frozenset({"damaged-keeps-promises", "epoch-monotonic"}),
             faults=DAMAGE,
+            rare=not raft,
             protocol=protocol,
         ),
         planted(
@@ -86,6 +93,7 @@ def _rows(protocol: str, mark: str) -> tuple[Mutant, ...]:
             ],
             frozenset({"damaged-keeps-promises"}),
             faults=DAMAGE,
+            rare=raft,
             protocol=protocol,
         ),
     )
