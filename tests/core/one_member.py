@@ -22,6 +22,7 @@ from coterie.core.types import (
     Member,
     MemberId,
     Membership,
+    Repair,
     SnapshotMeta,
 )
 
@@ -54,6 +55,7 @@ class OneMember:
         applied: Index = 0,
         epoch: Epoch = ONE,
         own: MemberId = 3,
+        repair: Repair | None = None,
     ) -> None:
         self.now = 0
         self.on_disk = {entry.index: entry for entry in entries}
@@ -65,7 +67,7 @@ class OneMember:
             own=own,
             config=ReplicaConfig(),
             recovered=Recovered(
-                hard_state=HardState(epoch),
+                hard_state=HardState(epoch, repair=repair),
                 base=base,
                 last_index=entries[-1].index if entries else base.index,
                 epochs=tuple(runs),

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from coterie.core.errors import SafetyViolation
+from coterie.core.errors import CoterieError, SafetyViolation
 from coterie.core.messages import Message
 from coterie.core.records import StoreBatch
 from coterie.core.types import Mark, Member, MemberId, Nanos
@@ -344,5 +344,6 @@ class NodeLoop:
         if isinstance(error, SafetyViolation):
             self._lines.error("safety-violation", problem=error, advice=error.advice)
         else:
-            self._lines.error("engine-failed", problem=f"{type(error).__name__}: {error}")
+            advice = {"advice": error.advice} if isinstance(error, CoterieError) and error.advice else {}
+            self._lines.error("engine-failed", problem=f"{type(error).__name__}: {error}", **advice)
         self._on_failure(error)
