@@ -221,7 +221,7 @@ def test_a_second_damage_while_it_is_repaired_forgets_nothing_of_the_first() -> 
 
 @pytest.mark.parametrize("power", [False, True])
 def test_a_crash_at_any_moment_leaves_the_damaged_log_or_the_one_begun_anew(power: bool) -> None:
-    outcomes = set()
+    outcomes: set[str] = set()
     for calls in range(1, 30):
         for seed in range(4 if power else 1):
             disk = SAMPLE.durable_files()

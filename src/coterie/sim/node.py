@@ -21,18 +21,15 @@ from coterie.sim.admission import Papers
 from coterie.sim.ambush import Moment
 from coterie.sim.chance import exponential, happens, stream
 from coterie.sim.frail import Death
-from coterie.sim.hardware import DIRECTORY, Hardware
+from coterie.sim.hardware import Hardware
+from coterie.sim.member_directory import MemberDirectory
 from coterie.sim.network import Sender
 from coterie.sim.process import STEP_DELAY, Process, Surroundings
 from coterie.sim.verdict import Violation
 from coterie.sim.whims import Quirk
-from coterie.storage.directory import DataDirectory
-from coterie.storage.errors import LogDamaged, PromisesLost, SnapshotDamaged
-from coterie.storage.files import Files
-from coterie.storage.frame import Pledge
-from coterie.storage.log_store import LogHeader, LogStore
+from coterie.storage.errors import PromisesLost, SnapshotDamaged
+from coterie.storage.log_store import LogHeader
 from coterie.storage.refusal import DirectoryRefused
-from coterie.storage.salvage import is_alone, newest_membership, salvage
 
 FLUSH_PERMILLE: Final = 10
 """Steps in a thousand at which a member with a store begins to write it, due or not."""
@@ -67,7 +64,6 @@ class Node:
         self.frailty = self.hardware.frailty
         self.papers = Papers()
         self.rng = stream(world.options.seed, f"life {member.id}")
-        self._mint = stream(world.options.seed, f"mint {member.id}")
         self._habits = stream(world.options.seed, f"flushes {member.id}")
         self.life = 0
         self._process: Process | None = None
@@ -79,33 +75,20 @@ class Node:
         """It will not start again."""
         self._led = False
         """Whether it led after the newest step."""
-        self._decayed = False
-        """Its disk was damaged since its last start; whether that hit anything, nobody knows yet."""
-        self._begun_anew = False
-        """Its log was begun anew, to be repaired, and the judges do not know yet."""
         self.copied_at: int | None = None
         """See `Sender.copied_at`."""
-        self._spoiled = False
-        """Its disk was ever damaged: what was hit may be found late, as a snapshot is."""
         self._backup_boot = 0
         self._boot = 0
         self.dies_in_write = False
         self.damaged = False
         """Its disk was found damaged, so that it may have forgotten a promise: it refuses to start, for ever."""
-        self.header = LogHeader(cluster, member.id, world.options.protocol)
-        self._claim = 0 if first else self._draw()
+        header = LogHeader(cluster, member.id, world.options.protocol)
+        self.directory = MemberDirectory(member, header, self.hardware, stream(world.options.seed, f"mint {member.id}"))
         self._claimed = bool(first)
         if first:
-            self._make_first_directory(first)
-
-    def _make_first_directory(self, first: Sequence[Entry]) -> None:
-        disk, segment_bytes = self.hardware.disk, self.hardware.segment_bytes
-        drawn = iter([self.id])
-        name, protocol = self.member.name, self.header.protocol
-        directory = DataDirectory.open(disk, DIRECTORY, name, protocol, mint=lambda: next(drawn, 0) or self._draw())
-        LogStore.create(disk, directory.log_directory, self.header, first, segment_bytes=segment_bytes)
-        directory.mark_started(self.header.cluster)
-        directory.close()
+            self.directory.make(first)
+        else:
+            self.directory.draw_claim()
 
     # -- its state, for the world ---------------------------------------------------------------
 
@@ -138,12 +121,12 @@ class Node:
     @property
     def ailing(self) -> bool:
         """Its log is being repaired, or may be damaged."""
-        return self._decayed or self.repairing
+        return self.directory.decayed or self.repairing
 
     @property
     def repairing(self) -> bool:
         """Its log was damaged, and is not whole again: it counts for nothing."""
-        return self._begun_anew or self.world.laws.owes_repair(self.id)
+        return self.directory.begun_anew or self.world.laws.owes_repair(self.id)
 
     @property
     def lost(self) -> bool:
@@ -156,62 +139,6 @@ class Node:
 
     # -- life and death -------------------------------------------------------------------------
 
-    def open_store(self) -> tuple[DataDirectory, LogStore]:
-        """Its data directory, and the log there, recovered. One that joins makes them."""
-        files, segment_bytes = self.frailty, self.hardware.segment_bytes
-        if not self._claimed:
-            directory = self._join_directory(files)
-        else:
-            name, protocol = self.member.name, self.header.protocol
-            directory = DataDirectory.open(files, DIRECTORY, name, protocol, mint=self._draw)
-        if directory.joining:
-            LogStore.create(files, directory.log_directory, self.header, (), segment_bytes=segment_bytes).close()
-            directory.mark_started(self.header.cluster)
-        where = directory.log_directory
-        try:
-            return directory, LogStore.open(files, where, self.header, segment_bytes=segment_bytes)
-        except LogDamaged as damage:
-            self._check_decayed(damage)
-            pledge = salvage(files, where, self.id, damage)
-            return directory, self._begin_anew(pledge)
-
-    def begin_log_anew(self, log: LogStore, lost: NoState) -> LogStore:
-        """What the log begins after is lost: the others give it back, and all of the log."""
-        if not lost.repairable or is_alone(newest_membership(log.recovered), self.id):
-            raise lost
-        self._check_decayed(lost)
-        log.close()
-        return self._begin_anew(log.pledge)
-
-    def _begin_anew(self, pledge: Pledge) -> LogStore:
-        self._begun_anew = True
-        where, segment_bytes = f"{DIRECTORY}/log", self.hardware.segment_bytes
-        return LogStore.begin_anew(self.frailty, where, self.header, pledge, segment_bytes=segment_bytes)
-
-    def _check_decayed(self, damage: Exception) -> None:
-        if not self._spoiled:
-            raise Violation("torn-start", f"{self.id} finds damage on a sound disk: {damage}") from damage
-
-    def judged_anew(self) -> bool:
-        """Whether the log was begun anew since the judges last looked: once."""
-        anew, self._begun_anew = self._begun_anew, False
-        return anew
-
-    def _draw(self) -> int:
-        return self._mint.getrandbits(64) | 1
-
-    def _join_directory(self, files: Files) -> DataDirectory:
-        return DataDirectory.join(
-            files,
-            DIRECTORY,
-            self.member.name,
-            self.header.protocol,
-            member=self.id,
-            cluster=self.header.cluster,
-            claim=self._claim,
-            mint=self._draw,
-        )
-
     def start(self) -> None:
         """Start the process on what the disk holds; of a member that joins, once the cluster knows its claim."""
         if self._process is not None or self.gone:
@@ -220,14 +147,14 @@ class Node:
         failed_reads = self.hardware.disk.errors.failed_reads
         try:
             if not self._claimed:
-                directory, store = self.open_store()
+                directory, store = self.directory.open(joins=True)
                 store.close()
                 directory.close()
-                self.world.ask_claim(self.id, self._claim)
+                self.world.ask_claim(self.id, self.directory.claim)
                 return
             self._process = Process(self, self.life)
             self._boot = self._process.sender.identity.boot
-            self._decayed = False
+            self.directory.decayed = False
         except Death:
             self._end(power=happens(self.rng, 750))
             return
@@ -253,7 +180,7 @@ class Node:
 
     def claimed(self, claim: int) -> None:
         """The cluster knows the directory with this claim: it belongs to the member from now on."""
-        if self.copied_at is not None and claim == self._claim:
+        if self.copied_at is not None and claim == self.directory.claim:
             raise Violation("wiped-claims", f"{self.id} lost its disk, and an empty one got its id")
         if not self._claimed:
             self._claimed = True
@@ -325,7 +252,7 @@ class Node:
 
     def decay(self, how: Callable[[Hardware], None]) -> None:
         """See `faults.Victim`."""
-        self._decayed = self._spoiled = True
+        self.directory.decayed = self.directory.spoiled = True
         self.crash(power=True)
         how(self.hardware)
 
@@ -349,9 +276,9 @@ class Node:
         """See `faults.Victim`. It comes back with its id and an empty directory, of which the cluster knows nothing."""
         self._exile(0)
         self.hardware.wipe()
-        self._claim = self._draw()
-        self._join_directory(self.hardware.disk).close()
-        self.world.ask_claim(self.id, self._claim)
+        self.directory.draw_claim()
+        self.directory.join(self.hardware.disk).close()
+        self.world.ask_claim(self.id, self.directory.claim)
 
     def _exile(self, copied_at: int) -> None:
         self.crash(power=True)
@@ -383,7 +310,7 @@ class Node:
         """What the port for clients does with the first frame of a connection."""
         self.world.greeted(connection)
         machine = "coterie.machine.kv:KeyValue"
-        welcome = Welcome(PROTOCOL_VERSION, self.header.cluster, self.id, self.member.name, machine)
+        welcome = Welcome(PROTOCOL_VERSION, self.directory.header.cluster, self.id, self.member.name, machine)
         self.world.reply(connection, welcome)
         self.world.reply(connection, process.engine.view())
 

@@ -103,7 +103,7 @@ class Process:
         self._world = node.world
         self.life = life
         laws = self._world.laws
-        directory, self.store_of_log = node.open_store()
+        directory, self.store_of_log = node.directory.open(joins=False)
         self.sender = Sender(_identity(node, directory), life, node.copied_at)
         self.door = Admission(self.sender.identity, node.papers)
         self._tell_judges()
@@ -113,7 +113,7 @@ class Process:
         try:
             self.engine = self._make_engine(directory.boot, now, directory.snapshot_directory)
         except NoState as lost:
-            self.store_of_log = node.begin_log_anew(self.store_of_log, lost)
+            self.store_of_log = node.directory.begin_log_anew(self.store_of_log, lost)
             self._tell_judges()
             self.engine = self._make_engine(directory.boot, now, directory.snapshot_directory)
         laws.resumed(node.id, self.engine.host.applied, self.engine.host.digest())
@@ -125,7 +125,7 @@ class Process:
         """What the log holds that this life begins with."""
         laws, member = self._world.laws, self._node.id
         found = shadow_of(self.store_of_log)
-        if self._node.judged_anew():
+        if self._node.directory.judged_anew():
             laws.begun_anew(member, found)
             self._world.figures.repairs += 1
         laws.started(member, self.life, found)
@@ -135,7 +135,11 @@ class Process:
         life = self.life
         return Engine(
             identity=Identity(
-                cluster=node.header.cluster, member=node.id, name=node.member.name, boot=boot, version="simulated"
+                cluster=node.directory.header.cluster,
+                member=node.id,
+                name=node.member.name,
+                boot=boot,
+                version="simulated",
             ),
             config=node.config,
             protocol=self._world.options.protocol,
@@ -146,7 +150,7 @@ class Process:
             rng=stream(self._world.options.seed, f"engine {node.id} {life}"),
             now=now,
             store=FrailStore(node.hardware.store, node.frailty) if node.hardware.store is not None else None,
-            snapshots=SnapshotDirectory(node.frailty, snapshots, node.header.cluster),
+            snapshots=SnapshotDirectory(node.frailty, snapshots, node.directory.header.cluster),
             log_bytes=self.store_of_log.bytes,
         )
 
@@ -306,7 +310,7 @@ class Process:
 
 def _identity(node: Node, directory: DataDirectory) -> PeerIdentity:
     return PeerIdentity(
-        cluster=node.header.cluster,
+        cluster=node.directory.header.cluster,
         member=node.id,
         name=node.member.name,
         boot=directory.boot,
