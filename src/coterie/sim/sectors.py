@@ -189,22 +189,23 @@ class Content:
         Raises `ValueError` for a bit after the durable end."""
         if not 0 <= bit < self.durable_length * 8:
             raise ValueError(f"bit {bit} is not in a file of {self.durable_length} durable bytes")
-        sector, within = divmod(bit // 8, SECTOR_BYTES)
-        data = bytearray(self._durable.get(sector, ZEROS))
-        data[within] ^= 1 << bit % 8
-        if sector not in self._versions and sector not in self._lost:
-            _assign(self._live, sector, _cut(bytes(data), sector, self.length))
-        _assign(self._durable, sector, bytes(data))
+        at = bit // 8
+        self.overwrite(at, bytes([_read(self._durable, at, at + 1)[0] ^ 1 << bit % 8]))
 
     def overwrite(self, offset: int, data: bytes) -> None:
-        """Damage at rest: a write for another place reached this one. Raises `ValueError` beyond the durable end."""
+        """Damage at rest: a write for another place reached this one. Seen as a flipped bit is. Raises `ValueError`
+        beyond the durable end."""
         if not 0 <= offset <= offset + len(data) <= self.durable_length:
             raise ValueError(f"{len(data)} bytes at {offset} are not in a file of {self.durable_length} durable bytes")
-        for at in range(offset, offset + len(data)):
-            turned = self._durable.get(at // SECTOR_BYTES, ZEROS)[at % SECTOR_BYTES] ^ data[at - offset]
-            for bit in range(8):
-                if turned >> bit & 1:
-                    self.flip_bit(at * 8 + bit)
+        while data:
+            sector, within = divmod(offset, SECTOR_BYTES)
+            piece, data = data[: SECTOR_BYTES - within], data[SECTOR_BYTES - within :]
+            old = self._durable.get(sector, ZEROS)
+            new = old[:within] + piece + old[within + len(piece) :]
+            if sector not in self._versions and sector not in self._lost:
+                _assign(self._live, sector, _cut(new, sector, self.length))
+            _assign(self._durable, sector, new)
+            offset += len(piece)
 
     # -- power loss ---------------------------------------------------------------------------
 
