@@ -22,10 +22,8 @@ def test_a_repair_is_told_from_its_beginning_to_its_end_and_nothing_is_entrusted
     disk.log, disk.base = [], EMPTY
     node = cluster.restart(patient)
     cluster.run(2000)
-    assert node.heard("repairing") == [
-        f"the log was damaged: until a leader has given back what it held up to entry {until}, this member neither "
-        "votes nor counts"
-    ]
+    (told,) = node.heard("repairing")
+    assert f"what it held up to entry {until}, this member neither votes nor counts" in told
     assert node.engine.status().repairing_until == until
     listed = office.members()[f"n{patient}"]
     assert (listed.repairing, listed.healthy, listed.caught_up) == (True, True, False)
