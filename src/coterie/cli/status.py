@@ -82,8 +82,8 @@ def _show(found: Survey) -> None:
         said = member.status
         repairing = said.repairing_until if said is not None else None
         health = "[green]healthy[/]" if member.healthy else "[yellow]no leader[/]" if said else "[red]no answer[/]"
-        if member.healthy and repairing is not None:
-            health = f"[yellow]being repaired, up to {repairing}[/]"
+        if repairing is not None:
+            health = f"[yellow]{'' if member.healthy else 'no leader, '}being repaired, up to {repairing}[/]"
         table.add_row(
             member.name,
             (ROLES.get(said.role.lower()) or said.role) if said is not None else "" if member.voter else "learner",
