@@ -5,7 +5,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.mutants.planting import PAXOS_SAFETY, SAFETY, Mutant, planted
+from tests.mutants.planting import PAXOS_SAFETY, SAFETY, planted
+
+from coterie.sim.mutants import Mutant
 
 REPAIR = "core/repair.py"
 LOG_STORE = "storage/log_store.py"

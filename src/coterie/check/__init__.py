@@ -30,4 +30,4 @@ from coterie.check.models.catalogue import REGISTER as REGISTER
 from coterie.check.models.catalogue import SET as SET
 from coterie.check.models.catalogue import model_for as model_for
 from coterie.check.models.model import Model as Model
-from coterie.check.models.revisions import record as record
+from coterie.check.models.revision_calls import record as record

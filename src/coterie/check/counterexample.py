@@ -45,6 +45,11 @@ def smallest(history: Sequence[Operation], model: Model, keep_going: KeepGoing =
 def minimised(found: Linearizability, model: Model, keep_going: KeepGoing = always) -> Counterexample:
     """What was found wrong, made small. When `keep_going` says no, what is left by then is returned: not the smallest,
     but wrong."""
+    looser = model.looser()
+    if looser is not None:
+        still = linearizable(found.operations, looser, keep_going)
+        if still.holds is False:
+            return minimised(still, looser, keep_going)
 
     def wrong(operations: Sequence[Operation]) -> bool:
         return linearizable(operations, model, keep_going).holds is False

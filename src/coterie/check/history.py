@@ -106,7 +106,10 @@ def show(value: Hashable) -> str:
 
 def describe(operation: Operation) -> str:
     """An operation in one short line: what was called, and what was answered."""
-    given = [show(part) for part in (operation.key, operation.argument) if part is not None]
+    argument = operation.argument if isinstance(operation.argument, tuple) else (operation.argument,)
+    given = [show(operation.key), *map(show, argument)] if operation.key is not None else [*map(show, argument)]
+    if operation.argument is None:
+        given.pop()
     called = f"{operation.f}({', '.join(given)})"
     if not operation.known:
         return f"{called} ..."

@@ -10,7 +10,7 @@ import msgspec
 
 from coterie.check.counterexample import Counterexample, minimised, shrink
 from coterie.check.history import FOREVER, KeepGoing, Operation, always, checked
-from coterie.check.linearizability import linearizable
+from coterie.check.linearizability import linearizable, parts
 from coterie.check.models.model import Model
 from coterie.check.sequential import sequential
 from coterie.check.views import Breach, Execution, Guarantee, Read, breach, needs_all
@@ -155,14 +155,19 @@ class _Weaker:
     def _groups(self, history: Sequence[Operation]) -> list[tuple[int, ...]]:
         """What may be taken out soundly: whatever leaves nothing that an answer shows."""
         if self._name == SEQUENTIAL:
-            pure = [(place,) for place, action in enumerate(self._model.actions(history)) if action.effect is None]
-            # Real time is no argument here.
-            timeless = [msgspec.structs.replace(o, start=0, end=1 if o.known else FOREVER) for o in history]
-            return [*pure, *(group for group in self._model.removals(timeless) if group not in pure)]
+            place = {id(operation): number for number, operation in enumerate(history)}
+            split = parts(history, self._model)
+            return [tuple(place[id(part[one])] for one in group) for part in split for group in self._timeless(part)]
         accesses = self._model.accesses(history)
         assert accesses is not None
         shown = {read for access, operation in zip(accesses, history, strict=True) for read in access.reads}
         return [(place,) for place, access in enumerate(accesses) if not shown.intersection(access.writes)]
+
+    def _timeless(self, part: Sequence[Operation]) -> list[tuple[int, ...]]:
+        """What may be taken out of one part where real time is no argument."""
+        pure = [(place,) for place, action in enumerate(self._model.actions(part)) if action.effect is None]
+        together = [msgspec.structs.replace(o, start=0, end=1 if o.known else FOREVER) for o in part]
+        return [*pure, *(group for group in self._model.removals(together) if group not in pure)]
 
 
 class _Budget:

@@ -170,8 +170,7 @@ class Node:
         except (OSError, DirectoryRefused) as error:
             cause = error if isinstance(error, OSError) else error.__cause__
             if not isinstance(cause, OSError) or cause.errno not in (errno.ENOSPC, errno.EIO):
-                self._found_damaged(error)
-                return
+                raise Violation("torn-start", f"{self.id} refuses to start on a sound disk: {error}") from error
             self._end(power=False)
             return
         self._wake_at = 0

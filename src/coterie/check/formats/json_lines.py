@@ -11,7 +11,7 @@ from coterie.check.formats.edn import FALSE, TRUE, Word
 from coterie.check.formats.events import Event
 from coterie.check.formats.jepsen import answer
 from coterie.check.formats.limits import MOST_DEPTH
-from coterie.check.history import HistoryError, Operation
+from coterie.check.history import HistoryError, Operation, by_process
 from coterie.check.models.register import ANY
 
 
@@ -24,6 +24,8 @@ class _Line(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     time: int | None = None
 
 
+_LOST, _BEGINS, _ENDS_AT_ONCE, _AGAIN, _ENDS = range(5)
+"""The order of what happens at one moment."""
 _DECODER = msgspec.json.Decoder(_Line)
 _ENCODER = msgspec.json.Encoder()
 
@@ -52,19 +54,27 @@ def read_json_lines(text: str) -> Iterator[Event]:
 
 
 def write_json_lines(history: Iterable[Operation]) -> Iterator[str]:
-    """A history as lines that `read_json_lines` reads, without line ends; an unknown outcome has no end.
+    """A history as lines that `read_json_lines` reads, without line ends.
 
-    Raises `HistoryError` for a value that JSON does not have, bytes for example.
+    At one moment beginnings stand before ends, so that what was concurrent stays so; only a process that begins again
+    at the moment at which it ended comes after its own end. Raises `HistoryError` for a value that JSON does not have,
+    bytes for example, or a process that calls two operations at a time.
     """
-    moments: list[tuple[int, int, int, _Line]] = []
-    for place, operation in enumerate(history):
-        key = as_json(operation.key)
-        begins = _Line(operation.process, "invoke", operation.f, key, as_json(operation.argument), operation.start)
-        moments.append((operation.start, 0, place, begins))
-        if operation.known:
-            ends = _Line(operation.process, "ok", operation.f, key, as_json(operation.result), operation.end)
-            moments.append((operation.end, 1, place, ends))
-    for *_, line in sorted(moments, key=lambda moment: moment[:3]):
+    moments: list[tuple[int, int, _Line]] = []
+    for mine in by_process(history).values():
+        for previous, operation, following in zip([None, *mine], mine, [*mine[1:], None], strict=False):
+            key, process = as_json(operation.key), operation.process
+            begins = _Line(process, "invoke", operation.f, key, as_json(operation.argument), operation.start)
+            again = previous is not None and previous.end == operation.start
+            moments.append((operation.start, _AGAIN if again else _BEGINS, begins))
+            if operation.known:
+                at_once = following is not None and following.start == operation.end
+                ends = _Line(process, "ok", operation.f, key, as_json(operation.result), operation.end)
+                moments.append((operation.end, _ENDS_AT_ONCE if at_once else _ENDS, ends))
+            elif following is not None:
+                lost = _Line(process, "info", operation.f, key, None, following.start)
+                moments.append((following.start, _LOST, lost))
+    for *_, line in sorted(moments, key=lambda moment: moment[:2]):
         yield _ENCODER.encode(line).decode()
 
 

@@ -62,6 +62,10 @@ class Model(ABC):
         """The operation with less said about it: whatever history was right with it is right with this one, too."""
         return None
 
+    def looser(self) -> Model | None:
+        """A model that allows all that this one allows, and more, of which more may be taken out."""
+        return None
+
     @abstractmethod
     def removals(self, history: Sequence[Operation]) -> Iterator[tuple[int, ...]]:
         """Groups of operations, by position, each of which may be taken out *soundly*: if the whole was right, so is

@@ -72,7 +72,7 @@ class Register(Model):
         last = {self._leaves(operation): place for place, operation in enumerate(history)}
         for place, operation in enumerate(history):
             left = self._leaves(operation)
-            if left is None or (operation.f == "cas" and operation.known):
+            if left is None or (operation.known and self._expects(operation)):
                 continue
             begun, latest_end = lookers.get(left[0], ((), ()))
             if begun and place == last[left]:
@@ -81,6 +81,10 @@ class Register(Model):
             before = bisect_right(begun, gone)
             if not before or latest_end[before - 1] < operation.start:
                 yield (place,)
+
+    def _expects(self, operation: Operation) -> bool:
+        """Whether it compares."""
+        return operation.f == "cas" and self._compared(operation)[0] is not ANY
 
     def _leaves(self, operation: Operation) -> tuple[Hashable] | None:
         """The value that it leaves in the register if it takes effect."""
