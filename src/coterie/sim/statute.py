@@ -37,6 +37,8 @@ SHARED: Final = {
     "same-applied": "replicas apply the same commands and get the same replies at the same index",
     "applied-once": "a command takes effect at most once",
     "applied-committed": "a member applies only what is committed",
+    "liveness": "once all is healed, or a quorum, every request completes, one leader stands, and replicas agree",
+    "unrecoverable": "damage leaves what was chosen on the disks of those that go on: else liveness proves nothing",
 }
 """What every protocol must keep."""
 
