@@ -563,3 +563,15 @@ def test_a_commit_of_few_is_right_where_the_sizes_say_so() -> None:
     scene.store(1, Put((entry(1),)))
     scene.laws.observe(1, ONE, 1, Role.LEADER)
     assert scene.laws.chosen == 1
+
+
+def test_liveness_is_asked_only_of_those_who_can_have_all_that_was_chosen() -> None:
+    scene = Scene(1, 1)
+    scene.vote(1, ONE, 1)
+    scene.laws.observe(1, ONE, 0, Role.LEADER)
+    scene.store(1, Put((entry(1),)))
+    scene.laws.observe(1, ONE, 1, Role.LEADER)
+    assert scene.laws.lost([1]) is None
+    assert scene.laws.lost([1, 3]) is None
+    assert scene.laws.lost([2, 3]) == "entry 1 was chosen, and is on no disk of [2, 3]"
+    assert scene.laws.lost([]) == "[] are no quorum of (1, 2, 3) with quorums of 1 and 1"

@@ -72,7 +72,10 @@ class Ending:
         deadline = self._world.schedule.now + bound
         while (trouble := self._trouble(self.core())) is not None:
             if self._world.schedule.now > deadline:
-                raise Violation("liveness", f"{bound // MILLISECOND} ms {when}: {trouble}")
+                lost = self._world.laws.lost(self._survivors)
+                if lost is not None:
+                    raise Violation("unrecoverable", f"nobody could do it: {lost}. {when}: {trouble}")
+                raise Violation("liveness", f"{bound // MILLISECOND} ms {when}, and the disks have all: {trouble}")
             self._world.run_until(self._world.schedule.now + 50 * MILLISECOND)
 
     def _take_over(self) -> None:

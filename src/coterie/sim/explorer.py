@@ -71,6 +71,7 @@ def explore(
     *,
     canonical: Callable[[S], S] | None = None,
     limit: int = DEFAULT_LIMIT_STATES,
+    watch: Callable[[int, int], None] | None = None,
 ) -> Exploration[S]:
     """Visit every state that can be reached from `initial`, until one breaks the invariant.
 
@@ -79,6 +80,8 @@ def explore(
 
     `canonical` gives one state for many that are alike, such as those in which two members have changed places. It
     must be a symmetry: alike states have alike successors, and the invariant holds in all of them or in none.
+
+    `watch` is told the depth that is begun and how many states there are, for it may take long.
 
     Raises `TooManyStates` with more than `limit` distinct states, `NotASymmetry` if the way back cannot be walked.
     """
@@ -90,6 +93,8 @@ def explore(
         return Exploration(1, 0, 0, _way_to(first, came_from, initial, successors, invariant, merged))
     level = [first]
     while level:
+        if watch is not None:
+            watch(depth, len(came_from))
         following = []
         for state in level:
             for _, reached in successors(state):

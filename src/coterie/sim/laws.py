@@ -32,7 +32,7 @@ from coterie.core.records import Compact, Put, Record, Reset, SaveHardState, Sto
 from coterie.core.types import NOBODY, Entry, Epoch, HardState, Index, MemberId, Membership, Role, SnapshotMeta
 from coterie.machine.interface import Batch, Rejected
 from coterie.sim.applied import AppliedLaws
-from coterie.sim.configurations import ConfigurationLaws
+from coterie.sim.configurations import ConfigurationLaws, counting, decides
 from coterie.sim.shadow import ShadowLog, Slot, membership_of, slot_of
 from coterie.sim.statute import MemberLaws
 from coterie.sim.verdict import Figures, Violation
@@ -141,6 +141,19 @@ class Laws(ABC):
     def owes_repair(self, member: MemberId) -> bool:
         """Whether, by what is on its disk, the member's log was damaged and is not whole again."""
         return self._members[member].durable.hard_state.repair is not None
+
+    def lost(self, core: Iterable[MemberId]) -> str | None:
+        """Why no group of these members alone can have all that was chosen, whatever it does: then a group that does
+        not work is no failure of liveness. None if their disks hold it."""
+        disks = [(member, self._members[member].durable) for member in core]
+        for membership in self.memberships():
+            if membership.voters and not decides(membership, [member for member, _ in disks]):
+                return f"{[member for member, _ in disks]} are no quorum of {counting(membership)}"
+        for index, chosen in self._chosen.items():
+            held = [(disk.base >= index, disk.slot(index)) for _, disk in disks]
+            if not any(covered or (slot is not None and self._same(slot, chosen)) for covered, slot in held):
+                return f"entry {index} was chosen, and is on no disk of {[member for member, _ in disks]}"
+        return None
 
     # -- lives ---------------------------------------------------------------------------------
 

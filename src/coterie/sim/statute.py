@@ -41,6 +41,8 @@ SHARED: Final = {
     "damaged-keeps-promises": "a member whose log was damaged still knows what it promised, and how far it had come",
     "repaired-whole": "a member whose log was damaged holds again all that was chosen with its help when it counts",
     "applied-committed": "a member applies only what is committed",
+    "liveness": "once all is healed, or a quorum, every request completes, one leader stands, and replicas agree",
+    "unrecoverable": "damage leaves what was chosen on the disks of those that go on: else liveness proves nothing",
 }
 """What every protocol must keep."""
 
