@@ -10,11 +10,11 @@ from pathlib import Path
 import msgspec
 import pytest
 from tests.mutants.catalogue import MUTANTS
-from tests.mutants.planting import plant
 
 from coterie.core.types import Role
 from coterie.sim.explore import Report, main
 from coterie.sim.explorer import explore
+from coterie.sim.mutants import plant
 from coterie.sim.small_world import Bounds, SmallWorld, State, explore_small_world
 
 ORDER = Bounds(depth=13)

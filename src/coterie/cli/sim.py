@@ -34,16 +34,16 @@ def sim(
     seeds: Annotated[str | None, typer.Option(metavar="A..B", help="All seeds from A to B, both included.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, max=MAX_SEED, help="This seed alone.")] = None,
     protocol: Annotated[str, typer.Option(metavar="NAME", help=f"{' or '.join(PROTOCOLS)}.")] = PROTOCOLS[0],
-    nodes: Annotated[int | None, typer.Option(min=1, max=MAX_NODES, help="Members [default: the seed's].")] = None,
+    nodes: Annotated[int | None, typer.Option(min=1, max=MAX_NODES, help="Members (default: the seed's).")] = None,
     seconds: Annotated[
         float, typer.Option(min=0.01, max=MAX_SECONDS, help="Simulated time with faults; healing comes on top.")
     ] = 30.0,
     faults: Annotated[
         str | None,
-        typer.Option(metavar="A,B", help=f"Fault classes, or {NO_FAULTS} [default: the seed's]: {', '.join(FAULTS)}."),
+        typer.Option(metavar="A,B", help=f"Fault classes, or {NO_FAULTS} (default: the seed's): {', '.join(FAULTS)}."),
     ] = None,
-    clients: Annotated[int | None, typer.Option(min=1, max=MAX_CLIENTS, help="[default: the seed's].")] = None,
-    jobs: Annotated[int, typer.Option(min=1, max=1024, help="Processes [default: one a core].", show_default=False)] = (
+    clients: Annotated[int | None, typer.Option(min=1, max=MAX_CLIENTS, help="How many (default: the seed's).")] = None,
+    jobs: Annotated[int, typer.Option(min=1, max=1024, help="Processes (default: one a core).", show_default=False)] = (
         CORES
     ),
     dask: Annotated[
