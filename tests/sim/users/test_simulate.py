@@ -64,6 +64,17 @@ def test_a_wrong_machine_is_named_with_what_is_wrong_and_the_fewest_commands(
         assert f"at entry {failure.at.index}, ordinal {failure.at.ordinal}: {failure.at.command!r}" in text
 
 
+def test_the_command_that_is_named_is_the_one_that_broke_the_law_though_more_came_with_it() -> None:
+    with pytest.raises(SimulationFailed) as caught:
+        simulate(Tally, letters, seeds=range(10), invariant=at_most_two)
+    failure = caught.value.failure
+    assert failure.at is not None
+    assert failure.at.command == b"a"
+    logged = sorted((each for each in failure.operations if each.index), key=lambda each: (each.index, each.ordinal))
+    upto = [each for each in logged if (each.index, each.ordinal) <= (failure.at.index, failure.at.ordinal)]
+    assert sum(each.body == b"a" for each in upto) == 3
+
+
 def test_the_same_call_fails_in_the_same_way() -> None:
     texts = []
     for _ in range(2):

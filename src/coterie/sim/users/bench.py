@@ -117,8 +117,8 @@ class Bench:
         self._revision = self.machine.revision()
         self._frozen: tuple[Iterable[bytes], bytes] = (self.machine.frozen(), self.digest)
         self.restores = 0
-        self.given: Given | None = None
-        """The command that is being applied, or was last; None if a question came since."""
+        self.broken_at: Given | None = None
+        """The first command at which a law was broken. (Its judge may be heard later, when more has been applied.)"""
         hold(invariant, self.machine)
 
     def run(self, log: Iterable[Given]) -> None:
@@ -128,7 +128,13 @@ class Bench:
 
     def apply(self, given: Given) -> Step:
         """Apply the log's next command. Raises `Violation`."""
-        self.given = given
+        try:
+            return self._apply(given)
+        except Violation:
+            self.broken_at = self.broken_at or given
+            raise
+
+    def _apply(self, given: Given) -> Step:
         before = self.digest
         reply = apply_one(self.machine, given)
         self.digest = digest_of(self.machine)
@@ -145,7 +151,6 @@ class Bench:
 
     def answer(self, question: bytes) -> bytes | Rejected:
         """The present state's answer. Raises `Violation`."""
-        self.given = None
         return ask(self.machine, question)
 
     def ask(self, question: bytes) -> bytes | Rejected:

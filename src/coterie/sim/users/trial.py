@@ -104,7 +104,7 @@ class Trial(msgspec.Struct, kw_only=True):
     def _explained(self, broken: Violation, judge: UserJudge) -> tuple[Violation, Given | None]:
         """The violation, or what is behind it if the machine is not a function of its commands; and the command at
         which it was seen, if it was at one."""
-        steps, here = judge.bench.steps, judge.bench.given if broken.check in bench.LAWS else None
+        steps, here = judge.bench.steps, judge.bench.broken_at if broken.check in bench.LAWS else None
         if broken.check not in DIVERGED:
             return broken, here
         if (found := varies(self.make, steps)) is not None:
