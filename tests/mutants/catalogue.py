@@ -77,7 +77,7 @@ FIRST_ROWS: Final = (
         faults="delay,depose,crash,hold",
         nodes=3,
         first=29,
-        rare=True,
+        by_command=True,
     ),
     planted(
         "R08",
@@ -116,7 +116,7 @@ FIRST_ROWS: Final = (
         faults="duplicate,partition,loss",
         nodes=5,
         first=41,
-        rare=True,
+        by_command=True,
     ),
     planted(
         "R09",
@@ -191,7 +191,7 @@ FIRST_ROWS: Final = (
         faults="delay,depose,crash",
         nodes=5,
         first=0,
-        rare=True,
+        by_command=True,
     ),
     planted(
         "L03",

@@ -41,6 +41,7 @@ CLIENT_ROWS: Final = (
         ],
         STALE,
         faults="crash,snapshot,delay",
+        by_command=True,
     ),
     planted(
         "Q11",
@@ -48,6 +49,7 @@ CLIENT_ROWS: Final = (
         [(INTAKE, "        elif request.mode is ReadMode.LINEARIZABLE:\n", "        elif request.mode is None:\n")],
         STALE,
         faults="partition,depose",
+        by_command=True,
     ),
     planted(
         "Q14",
@@ -65,6 +67,7 @@ CLIENT_ROWS: Final = (
             ),
         ],
         frozenset({"ack-durable", "commit-quorum"}),
+        by_command=True,
     ),
     planted(
         "C01",
@@ -74,6 +77,7 @@ CLIENT_ROWS: Final = (
             (HOST, "        kept = session.replies.get(seq)\n", "        kept = None\n"),
         ],
         ONCE,
+        by_command=True,
     ),
     planted(
         "C04",
@@ -87,6 +91,7 @@ CLIENT_ROWS: Final = (
         ],
         TOLD | {"applied-once"},
         faults="partition,depose,slow-disk,delay",
+        by_command=True,
     ),
     planted(
         "C05",
@@ -113,6 +118,7 @@ CLIENT_ROWS: Final = (
         ],
         STATES,
         faults="clock",
+        by_command=True,
     ),
     planted(
         "C08",
@@ -138,6 +144,7 @@ CLIENT_ROWS: Final = (
         ],
         ONCE,
         faults="duplicate,delay,depose",
+        by_command=True,
     ),
     planted(
         "D01",
@@ -150,6 +157,7 @@ CLIENT_ROWS: Final = (
             )
         ],
         STATES,
+        by_command=True,
     ),
     planted(
         "D03",
@@ -162,6 +170,7 @@ CLIENT_ROWS: Final = (
             )
         ],
         STATES,
+        by_command=True,
     ),
     planted(
         "D05",
@@ -175,5 +184,6 @@ CLIENT_ROWS: Final = (
         ],
         STATES,
         faults="snapshot",
+        by_command=True,
     ),
 )

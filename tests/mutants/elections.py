@@ -29,6 +29,7 @@ ELECTION_ROWS: Final = (
         ],
         SAFETY,
         faults="delay,depose,crash,hold",
+        by_command=True,
     ),
     planted(
         "R13",
@@ -46,7 +47,7 @@ ELECTION_ROWS: Final = (
             ),
         ],
         LIVENESS,
-        rare=True,
+        by_command=True,
     ),
     planted(
         "R14",
@@ -63,7 +64,7 @@ ELECTION_ROWS: Final = (
             )
         ],
         LIVENESS,
-        rare=True,
+        by_command=True,
     ),
     planted(
         "R15",
@@ -82,6 +83,7 @@ ELECTION_ROWS: Final = (
         ],
         LIVENESS,
         faults="partition,depose,crash",
+        by_command=True,
     ),
     planted(
         "R17",
@@ -95,7 +97,7 @@ ELECTION_ROWS: Final = (
         ],
         LIVENESS,
         faults="partial,partition",
-        rare=True,
+        by_command=True,
     ),
     planted(
         "R18",
@@ -108,7 +110,7 @@ ELECTION_ROWS: Final = (
             )
         ],
         LIVENESS,
-        rare=True,
+        by_command=True,
     ),
     planted(
         "L14",
@@ -122,6 +124,7 @@ ELECTION_ROWS: Final = (
         ],
         SAFETY | {"commit-in-log", "ack-durable"},
         faults="membership,snapshot,crash",
+        by_command=True,
     ),
     planted(
         "M08",
@@ -139,7 +142,7 @@ ELECTION_ROWS: Final = (
         ],
         LIVENESS,
         faults="membership,crash,partition,depose",
-        rare=True,
+        by_command=True,
     ),
     planted(
         "M14",
@@ -160,6 +163,7 @@ ELECTION_ROWS: Final = (
         ],
         frozenset({"promoted-ready"}),
         faults="membership,crash",
+        by_command=True,
     ),
 )
 
@@ -177,7 +181,7 @@ PULL_ROWS: Final = (
         ],
         SAFETY,
         faults="partial,depose,crash",
-        rare=True,
+        by_command=True,
     ),
     planted(
         "U02",
@@ -192,7 +196,7 @@ PULL_ROWS: Final = (
         ],
         SAFETY,
         faults="partial,depose,crash",
-        rare=True,
+        by_command=True,
     ),
     planted(
         "U03",
@@ -206,7 +210,7 @@ PULL_ROWS: Final = (
         ],
         SAFETY | {"ack-durable"},
         faults="partial,depose,crash,hold,delay",
-        rare=True,
+        by_command=True,
     ),
     planted(
         "U04",
@@ -220,7 +224,7 @@ PULL_ROWS: Final = (
         ],
         SAFETY | {"liveness", "ack-durable"},
         faults="partial,depose,crash,hold,delay",
-        rare=True,
+        by_command=True,
     ),
     planted(
         "U05",
@@ -244,6 +248,6 @@ PULL_ROWS: Final = (
         ],
         SAFETY | {"ack-durable", "commit-in-log"},
         faults="partial,depose,crash,hold,delay",
-        rare=True,
+        by_command=True,
     ),
 )

@@ -33,7 +33,7 @@ def _row(
     faults: str = "",
     nodes: int = 0,
     first: int = 0,
-    rare: bool = False,
+    by_command: bool = False,
 ) -> Mutant:
     return planted(
         row,
@@ -43,7 +43,7 @@ def _row(
         faults=faults,
         nodes=nodes,
         first=first,
-        rare=rare,
+        by_command=by_command,
         protocol="multipaxos",
     )
 
@@ -220,7 +220,7 @@ PAXOS_ROWS: Final = (
         ],
         {"chosen-stays", "learned-chosen", "same-applied"},
         faults="snapshot,crash,partition,hold",
-        rare=True,
+        by_command=True,
     ),
     _row(
         "V06",
@@ -264,6 +264,6 @@ PAXOS_ROWS: Final = (
         [(PREPARATION, "max(self.chosen, self._knew[sender])", "max(self.chosen, m.commit)")],
         {"learned-chosen", "chosen-stays", "later-ballots-agree"},
         faults="snapshot,crash,partition,hold,depose,slow-disk",
-        rare=True,
+        by_command=True,
     ),
 )

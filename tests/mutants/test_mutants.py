@@ -15,7 +15,7 @@ PASSED = Budget(seeds=CONTROL_SEEDS, wall_seconds=300.0, simulated_seconds=6.0)
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("mutant", [m for m in MUTANTS if not m.rare], ids=lambda m: m.row)
+@pytest.mark.parametrize("mutant", [m for m in MUTANTS if not m.by_command], ids=lambda m: m.row)
 def test_the_mutant_is_killed_by_a_check_that_names_it(mutant: Mutant, tmp_path: Path) -> None:
     verdict = hunt(mutant, tmp_path, HUNTED)
     assert verdict.killed_by in mutant.killers, (
@@ -42,6 +42,6 @@ def test_a_mutant_whose_text_is_gone_is_refused(tmp_path: Path) -> None:
         plant(stale, tmp_path)
 
 
-@pytest.mark.parametrize("mutant", [m for m in MUTANTS if m.rare], ids=lambda m: m.row)
-def test_a_rare_mutant_can_still_be_planted(mutant: Mutant, tmp_path: Path) -> None:
+@pytest.mark.parametrize("mutant", [m for m in MUTANTS if m.by_command], ids=lambda m: m.row)
+def test_a_mutant_that_the_command_hunts_can_still_be_planted(mutant: Mutant, tmp_path: Path) -> None:
     assert (plant(mutant, tmp_path) / "coterie").is_dir()
