@@ -131,7 +131,7 @@ FIRST_ROWS: Final = (
         SAFETY,
         faults="delay,depose,crash",
         nodes=5,
-        first=15,
+        first=102,
     ),
     planted(
         "R10",
@@ -206,7 +206,7 @@ FIRST_ROWS: Final = (
         SAFETY,
         faults="delay,depose,crash",
         nodes=5,
-        first=6,
+        first=12,
     ),
     planted(
         "L04",
@@ -233,6 +233,7 @@ FIRST_ROWS: Final = (
         SAFETY,
         faults="delay,depose,crash",
         nodes=5,
+        first=12,
     ),
     planted(
         "L06",
@@ -350,7 +351,7 @@ FIRST_ROWS: Final = (
         ],
         frozenset({"log-kept", "epoch-monotonic"}),
         faults="sync-error,crash",
-        first=14,
+        first=15,
     ),
 )
 

@@ -42,6 +42,7 @@ CLIENT_ROWS: Final = (
         STALE,
         faults="crash,snapshot,delay",
         by_command=True,
+        first=6,
     ),
     planted(
         "Q11",
@@ -78,6 +79,7 @@ CLIENT_ROWS: Final = (
         ],
         ONCE,
         by_command=True,
+        first=2,
     ),
     planted(
         "C04",
@@ -102,6 +104,7 @@ CLIENT_ROWS: Final = (
         ],
         ONCE | STALE,
         faults="crash,partition,depose",
+        first=1,
     ),
     planted(
         "C07",

@@ -30,6 +30,7 @@ ELECTION_ROWS: Final = (
         SAFETY,
         faults="delay,depose,crash,hold",
         by_command=True,
+        first=6,
     ),
     planted(
         "R13",
@@ -125,6 +126,7 @@ ELECTION_ROWS: Final = (
         SAFETY | {"commit-in-log", "ack-durable"},
         faults="membership,snapshot,crash",
         by_command=True,
+        first=7,
     ),
     planted(
         "M08",
@@ -150,6 +152,7 @@ ELECTION_ROWS: Final = (
         [(CHANGES, "            if shortfall:\n", "            if False:\n")],
         frozenset({"promoted-ready"}),
         faults="membership,crash",
+        first=3,
     ),
     planted(
         "M10",
@@ -164,6 +167,7 @@ ELECTION_ROWS: Final = (
         frozenset({"promoted-ready"}),
         faults="membership,crash",
         by_command=True,
+        first=3,
     ),
 )
 

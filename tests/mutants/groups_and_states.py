@@ -135,7 +135,7 @@ SNAPSHOT_ROWS: Final = (
         ],
         STATES,
         faults="snapshot,crash,depose",
-        first=180,
+        first=231,
     ),
     planted(
         "S11",
@@ -153,7 +153,7 @@ SNAPSHOT_ROWS: Final = (
         ],
         STATES,
         faults="snapshot,crash",
-        first=11,
+        first=12,
     ),
     planted(
         "L15",

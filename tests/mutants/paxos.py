@@ -77,6 +77,7 @@ PAXOS_ROWS: Final = (
         "P03",
         "a proposer uses its own value",
         [(PREPARATION, "proposal(told) if told is not None else None)\n", "None)\n")],
+        first=3,
     ),
     _row(
         "P04",
@@ -90,6 +91,7 @@ PAXOS_ROWS: Final = (
         ],
         faults="crash,partition,delay,depose,hold",
         nodes=5,
+        first=28,
     ),
     _row(
         "P05",
@@ -107,6 +109,7 @@ PAXOS_ROWS: Final = (
         [(BALLOTS, " or m.epoch != self._state.epoch or preparation is None", " or preparation is None")],
         {"promise-quorum", "promise-kept", "leader-completeness"},
         faults="delay,depose,crash,hold,duplicate",
+        first=17,
     ),
     _row(
         "P08",
@@ -148,6 +151,7 @@ PAXOS_ROWS: Final = (
         ],
         {"slots-in-order", "chosen-stays", "acceptance-durable"},
         faults="loss,crash,partition,hold",
+        first=38,
     ),
     _row(
         "P15",
@@ -188,18 +192,21 @@ PAXOS_ROWS: Final = (
         "the commit index vouches for slots of older ballots",
         [(ACCEPTOR, "min(m.commit, state.vouched))", "min(m.commit, state.log.last_index))")],
         {"chosen-stays", "same-applied", "learned-chosen"},
+        first=3,
     ),
     _row(
         "V02",
         "what a member vouches for outlives the ballot",
         [(STATE, "        self._vouched = self.commit\n", "        pass\n")],
         {"chosen-stays", "acceptance-durable", "slots-in-order", "learned-chosen"},
+        first=10,
     ),
     _row(
         "V03",
         "part of a promise counts as the whole",
         [(PREPARATION, "        if m.through < m.last:\n", "        if m.through < m.last and not m.entries:\n")],
         {"promise-quorum", "leader-completeness", "promise-reports", "later-ballots-agree"},
+        first=3,
     ),
     _row(
         "V04",
@@ -233,6 +240,7 @@ PAXOS_ROWS: Final = (
             )
         ],
         {"chosen-stays", "commit-quorum", "learned-chosen"},
+        first=3,
     ),
     _row(
         "V07",
