@@ -8,6 +8,7 @@ from tests.mutants.clients import CLIENT_ROWS
 from tests.mutants.disks import DISK_ROWS
 from tests.mutants.elections import ELECTION_ROWS, PULL_ROWS
 from tests.mutants.groups_and_states import ROWS
+from tests.mutants.not_applicable import NOT_APPLICABLE
 from tests.mutants.paxos import PAXOS_ROWS
 from tests.mutants.planting import SAFETY, planted
 from tests.mutants.quorum_sizes import QUORUM_ROWS
@@ -131,7 +132,7 @@ FIRST_ROWS: Final = (
         SAFETY,
         faults="delay,depose,crash",
         nodes=5,
-        first=102,
+        first=110,
     ),
     planted(
         "R10",
@@ -258,7 +259,7 @@ FIRST_ROWS: Final = (
         "entries of a deposed leader are taken",
         [(PARTICIPANT, "        if m.epoch < state.epoch:\n", "        if False:\n")],
         SAFETY,
-        first=11,
+        first=20,
     ),
     planted(
         "L21",
@@ -426,7 +427,5 @@ CONTROLS: Final = (
         faults="lease,clock,depose,transfer",
     ),
 )
-
-NOT_APPLICABLE: Final = ()
 
 CATALOGUE: Final = Catalogue(MUTANTS, CONTROLS, NOT_APPLICABLE)

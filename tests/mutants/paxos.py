@@ -1,8 +1,4 @@
-"""Rows of the catalogue's section 11, and what is this Multi-Paxos's own (V): vouching, whole promises, snapshots.
-
-Not planted: P18 (duelling proposers: who canvasses first, and is refused while a leader is heard, does not duel), P22
-(members change without a new ballot: they change in the log alone).
-"""
+"""Rows of the catalogue's section 11, and what is this Multi-Paxos's own (V): vouching, whole promises, snapshots."""
 
 from __future__ import annotations
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.mutants.catalogue import CONTROLS, MUTANTS
+from tests.mutants.catalogue import CATALOGUE, CONTROLS, MUTANTS
+from tests.mutants.not_applicable import PENDING
 
 from coterie.sim.mutants import CONTROL_SEEDS, Budget, Change, Mutant, StaleMutant, hunt, plant
 
@@ -45,3 +46,12 @@ def test_a_mutant_whose_text_is_gone_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("mutant", [m for m in MUTANTS if m.by_command], ids=lambda m: m.row)
 def test_a_mutant_that_the_command_hunts_can_still_be_planted(mutant: Mutant, tmp_path: Path) -> None:
     assert (plant(mutant, tmp_path) / "coterie").is_dir()
+
+
+def test_every_row_is_planted_once_or_not_at_all_with_a_reason() -> None:
+    planted_rows = [mutant.row for mutant in (*CATALOGUE.mutants, *CATALOGUE.controls)]
+    reasons = {row.id: row.why for row in CATALOGUE.not_applicable}
+    rows = [*planted_rows, *reasons, *PENDING]
+    assert len(rows) == len(set(rows))
+    assert all(len(why) > 40 for why in reasons.values())
+    assert all(mutant.killers and mutant.changes for mutant in CATALOGUE.mutants)
