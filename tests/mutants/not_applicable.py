@@ -39,7 +39,7 @@ NOT_APPLICABLE: Final = (
     NotApplicable(
         "S19",
         "a disk that went back in time is refused by the boot that its peers remember (S13 is planted), and a log that "
-        "was cut is told by the durable length in its frames: what a follower acknowledged it has, or it does not start",
+        "was cut is told by the durable length in its frames: what was acknowledged is there, or it does not start",
     ),
     NotApplicable(
         "N06",
