@@ -37,11 +37,6 @@ NOT_APPLICABLE: Final = (
         "covers the length, and tests/storage/test_frame.py offers lengths beyond the bound",
     ),
     NotApplicable(
-        "S19",
-        "a disk that went back in time is refused by the boot that its peers remember (S13 is planted), and a log that "
-        "was cut is told by the durable length in its frames: what was acknowledged is there, or it does not start",
-    ),
-    NotApplicable(
         "N06",
         "the machine has no leases and no users yet; what a snapshot may leave out beside keys are sessions, and N05 "
         "plants that",
