@@ -124,7 +124,7 @@ def test_the_kv_machines_answers_choose_its_model() -> None:
 
 
 @pytest.mark.parametrize("name", OBJECTS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(data=st.data())
 def test_what_is_written_is_read_again(name: str, data: st.DataObject) -> None:
     model, fields = OBJECTS[name]
@@ -197,7 +197,7 @@ def test_bytes_that_are_no_text_and_sizes_beyond_the_limits_are_refused(monkeypa
         read_history((event() + event(type="ok") + event()).encode())
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.text(alphabet='{}[]()"\\#_;:,. \n-+0123456789abfinotruekJn', max_size=60))
 def test_whatever_stands_in_a_file_only_a_history_error_comes_out(text: str) -> None:
     for begins in ("", "{:process 0 ", '{"process":0,', "INFO  jepsen.util - 0\t:invoke\t:read\t"):

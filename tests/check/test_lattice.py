@@ -95,7 +95,7 @@ def test_the_lattice_has_causal_between_sequential_and_all_guarantees() -> None:
     assert "writes-follow-reads" not in weaker_than("pram")
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(data=st.data())
 def test_sequential_consistency_is_that_of_trying_every_order(data: st.DataObject) -> None:
     model, fields = OBJECTS[data.draw(st.sampled_from(sorted(OBJECTS)))]
@@ -104,7 +104,7 @@ def test_sequential_consistency_is_that_of_trying_every_order(data: st.DataObjec
 
 
 @pytest.mark.parametrize("guarantee", Guarantee)
-@settings(max_examples=70, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(data=st.data())
 def test_each_guarantee_is_that_of_its_definition(guarantee: Guarantee, data: st.DataObject) -> None:
     model, fields = OBJECTS[data.draw(st.sampled_from(["register", "cas-register", "set"]))]

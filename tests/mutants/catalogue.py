@@ -8,6 +8,7 @@ from tests.mutants.clients import CLIENT_ROWS
 from tests.mutants.disks import DISK_ROWS
 from tests.mutants.elections import ELECTION_ROWS, PULL_ROWS
 from tests.mutants.groups_and_states import ROWS
+from tests.mutants.not_applicable import NOT_APPLICABLE
 from tests.mutants.paxos import PAXOS_ROWS
 from tests.mutants.planting import SAFETY, planted
 from tests.mutants.quorum_sizes import QUORUM_ROWS
@@ -77,7 +78,7 @@ FIRST_ROWS: Final = (
         faults="delay,depose,crash,hold",
         nodes=3,
         first=29,
-        rare=True,
+        by_command=True,
     ),
     planted(
         "R08",
@@ -116,7 +117,7 @@ FIRST_ROWS: Final = (
         faults="duplicate,partition,loss",
         nodes=5,
         first=41,
-        rare=True,
+        by_command=True,
     ),
     planted(
         "R09",
@@ -131,7 +132,7 @@ FIRST_ROWS: Final = (
         SAFETY,
         faults="delay,depose,crash",
         nodes=5,
-        first=15,
+        first=110,
     ),
     planted(
         "R10",
@@ -191,7 +192,7 @@ FIRST_ROWS: Final = (
         faults="delay,depose,crash",
         nodes=5,
         first=0,
-        rare=True,
+        by_command=True,
     ),
     planted(
         "L03",
@@ -206,7 +207,7 @@ FIRST_ROWS: Final = (
         SAFETY,
         faults="delay,depose,crash",
         nodes=5,
-        first=6,
+        first=12,
     ),
     planted(
         "L04",
@@ -233,6 +234,7 @@ FIRST_ROWS: Final = (
         SAFETY,
         faults="delay,depose,crash",
         nodes=5,
+        first=12,
     ),
     planted(
         "L06",
@@ -257,7 +259,7 @@ FIRST_ROWS: Final = (
         "entries of a deposed leader are taken",
         [(PARTICIPANT, "        if m.epoch < state.epoch:\n", "        if False:\n")],
         SAFETY,
-        first=11,
+        first=20,
     ),
     planted(
         "L21",
@@ -350,7 +352,7 @@ FIRST_ROWS: Final = (
         ],
         frozenset({"log-kept", "epoch-monotonic"}),
         faults="sync-error,crash",
-        first=14,
+        first=15,
     ),
 )
 
@@ -425,7 +427,5 @@ CONTROLS: Final = (
         faults="lease,clock,depose,transfer",
     ),
 )
-
-NOT_APPLICABLE: Final = ()
 
 CATALOGUE: Final = Catalogue(MUTANTS, CONTROLS, NOT_APPLICABLE)

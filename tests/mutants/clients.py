@@ -41,6 +41,8 @@ CLIENT_ROWS: Final = (
         ],
         STALE,
         faults="crash,snapshot,delay",
+        by_command=True,
+        first=6,
     ),
     planted(
         "Q11",
@@ -48,6 +50,7 @@ CLIENT_ROWS: Final = (
         [(INTAKE, "        elif request.mode is ReadMode.LINEARIZABLE:\n", "        elif request.mode is None:\n")],
         STALE,
         faults="partition,depose",
+        by_command=True,
     ),
     planted(
         "Q14",
@@ -65,6 +68,7 @@ CLIENT_ROWS: Final = (
             ),
         ],
         frozenset({"ack-durable", "commit-quorum"}),
+        by_command=True,
     ),
     planted(
         "C01",
@@ -74,6 +78,8 @@ CLIENT_ROWS: Final = (
             (HOST, "        kept = session.replies.get(seq)\n", "        kept = None\n"),
         ],
         ONCE,
+        by_command=True,
+        first=2,
     ),
     planted(
         "C04",
@@ -87,6 +93,7 @@ CLIENT_ROWS: Final = (
         ],
         TOLD | {"applied-once"},
         faults="partition,depose,slow-disk,delay",
+        by_command=True,
     ),
     planted(
         "C05",
@@ -97,6 +104,7 @@ CLIENT_ROWS: Final = (
         ],
         ONCE | STALE,
         faults="crash,partition,depose",
+        first=1,
     ),
     planted(
         "C07",
@@ -113,6 +121,7 @@ CLIENT_ROWS: Final = (
         ],
         STATES,
         faults="clock",
+        by_command=True,
     ),
     planted(
         "C08",
@@ -138,6 +147,7 @@ CLIENT_ROWS: Final = (
         ],
         ONCE,
         faults="duplicate,delay,depose",
+        by_command=True,
     ),
     planted(
         "D01",
@@ -150,6 +160,7 @@ CLIENT_ROWS: Final = (
             )
         ],
         STATES,
+        by_command=True,
     ),
     planted(
         "D03",
@@ -162,6 +173,7 @@ CLIENT_ROWS: Final = (
             )
         ],
         STATES,
+        by_command=True,
     ),
     planted(
         "D05",
@@ -175,5 +187,6 @@ CLIENT_ROWS: Final = (
         ],
         STATES,
         faults="snapshot",
+        by_command=True,
     ),
 )

@@ -23,6 +23,7 @@ DISK_ROWS: Final = (
         [(WRITE, "        self._sync(lambda: files.sync_directory(self._store.directory))\n", "")],
         KEPT,
         faults="crash,snapshot",
+        by_command=True,
     ),
     planted(
         "S09",
@@ -46,6 +47,7 @@ DISK_ROWS: Final = (
         ],
         STATES,
         faults="snapshot,crash,depose",
+        by_command=True,
     ),
     planted(
         "S16",
@@ -66,6 +68,7 @@ DISK_ROWS: Final = (
         ],
         frozenset({"torn-start"}),
         faults="crash",
+        by_command=True,
     ),
     planted(
         "S18",
@@ -95,6 +98,7 @@ DISK_ROWS: Final = (
         ],
         STATES,
         faults="snapshot,full-disk,crash",
+        by_command=True,
     ),
     planted(
         "C02",
@@ -108,5 +112,6 @@ DISK_ROWS: Final = (
         ],
         STATES,
         faults="snapshot,crash",
+        by_command=True,
     ),
 )

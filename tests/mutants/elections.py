@@ -29,6 +29,8 @@ ELECTION_ROWS: Final = (
         ],
         SAFETY,
         faults="delay,depose,crash,hold",
+        by_command=True,
+        first=6,
     ),
     planted(
         "R13",
@@ -46,7 +48,7 @@ ELECTION_ROWS: Final = (
             ),
         ],
         LIVENESS,
-        rare=True,
+        by_command=True,
     ),
     planted(
         "R14",
@@ -63,7 +65,7 @@ ELECTION_ROWS: Final = (
             )
         ],
         LIVENESS,
-        rare=True,
+        by_command=True,
     ),
     planted(
         "R15",
@@ -82,6 +84,7 @@ ELECTION_ROWS: Final = (
         ],
         LIVENESS,
         faults="partition,depose,crash",
+        by_command=True,
     ),
     planted(
         "R17",
@@ -95,7 +98,7 @@ ELECTION_ROWS: Final = (
         ],
         LIVENESS,
         faults="partial,partition",
-        rare=True,
+        by_command=True,
     ),
     planted(
         "R18",
@@ -108,7 +111,7 @@ ELECTION_ROWS: Final = (
             )
         ],
         LIVENESS,
-        rare=True,
+        by_command=True,
     ),
     planted(
         "L14",
@@ -122,6 +125,8 @@ ELECTION_ROWS: Final = (
         ],
         SAFETY | {"commit-in-log", "ack-durable"},
         faults="membership,snapshot,crash",
+        by_command=True,
+        first=7,
     ),
     planted(
         "M08",
@@ -139,7 +144,7 @@ ELECTION_ROWS: Final = (
         ],
         LIVENESS,
         faults="membership,crash,partition,depose",
-        rare=True,
+        by_command=True,
     ),
     planted(
         "M14",
@@ -147,6 +152,7 @@ ELECTION_ROWS: Final = (
         [(CHANGES, "            if shortfall:\n", "            if False:\n")],
         frozenset({"promoted-ready"}),
         faults="membership,crash",
+        first=3,
     ),
     planted(
         "M10",
@@ -160,6 +166,8 @@ ELECTION_ROWS: Final = (
         ],
         frozenset({"promoted-ready"}),
         faults="membership,crash",
+        by_command=True,
+        first=3,
     ),
 )
 
@@ -177,7 +185,7 @@ PULL_ROWS: Final = (
         ],
         SAFETY,
         faults="partial,depose,crash",
-        rare=True,
+        by_command=True,
     ),
     planted(
         "U02",
@@ -192,7 +200,7 @@ PULL_ROWS: Final = (
         ],
         SAFETY,
         faults="partial,depose,crash",
-        rare=True,
+        by_command=True,
     ),
     planted(
         "U03",
@@ -206,7 +214,7 @@ PULL_ROWS: Final = (
         ],
         SAFETY | {"ack-durable"},
         faults="partial,depose,crash,hold,delay",
-        rare=True,
+        by_command=True,
     ),
     planted(
         "U04",
@@ -220,7 +228,7 @@ PULL_ROWS: Final = (
         ],
         SAFETY | {"liveness", "ack-durable"},
         faults="partial,depose,crash,hold,delay",
-        rare=True,
+        by_command=True,
     ),
     planted(
         "U05",
@@ -244,6 +252,6 @@ PULL_ROWS: Final = (
         ],
         SAFETY | {"ack-durable", "commit-in-log"},
         faults="partial,depose,crash,hold,delay",
-        rare=True,
+        by_command=True,
     ),
 )

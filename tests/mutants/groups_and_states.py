@@ -52,7 +52,7 @@ SNAPSHOT_ROWS: Final = (
         faults="snapshot,hold,duplicate,crash,delay",
         nodes=3,
         first=36,
-        rare=True,
+        by_command=True,
     ),
     planted(
         "N03",
@@ -71,7 +71,7 @@ SNAPSHOT_ROWS: Final = (
         ],
         VOTERS | {"quorums-meet"},
         faults="snapshot,membership,crash,partition",
-        rare=True,
+        by_command=True,
     ),
     planted(
         "N05",
@@ -135,7 +135,7 @@ SNAPSHOT_ROWS: Final = (
         ],
         STATES,
         faults="snapshot,crash,depose",
-        first=180,
+        first=231,
     ),
     planted(
         "S11",
@@ -153,7 +153,7 @@ SNAPSHOT_ROWS: Final = (
         ],
         STATES,
         faults="snapshot,crash",
-        first=11,
+        first=12,
     ),
     planted(
         "L15",
@@ -389,7 +389,7 @@ READ_ROWS: Final = (
         ],
         STALE,
         faults="depose,hold,clock,pause,delay",
-        rare=True,
+        by_command=True,
     ),
     planted(
         "Q07",
@@ -403,7 +403,7 @@ READ_ROWS: Final = (
         ],
         STALE,
         faults="lease,clock,depose,pause",
-        rare=True,
+        by_command=True,
     ),
     planted(
         "Q08",
@@ -417,7 +417,7 @@ READ_ROWS: Final = (
         ],
         STALE,
         faults="lease,depose,clock",
-        rare=True,
+        by_command=True,
     ),
     planted(
         "Q09",
@@ -434,7 +434,7 @@ READ_ROWS: Final = (
         ],
         STALE,
         faults="lease,depose,delay,pause,clock",
-        rare=True,
+        by_command=True,
     ),
     planted(
         "Q12",
@@ -467,7 +467,7 @@ READ_ROWS: Final = (
         STALE,
         faults="lease,transfer,depose",
         first=50,
-        rare=True,
+        by_command=True,
     ),
 )
 

@@ -1,8 +1,4 @@
-"""Rows of the catalogue's section 11, and what is this Multi-Paxos's own (V): vouching, whole promises, snapshots.
-
-Not planted: P18 (duelling proposers: who canvasses first, and is refused while a leader is heard, does not duel), P22
-(members change without a new ballot: they change in the log alone).
-"""
+"""Rows of the catalogue's section 11, and what is this Multi-Paxos's own (V): vouching, whole promises, snapshots."""
 
 from __future__ import annotations
 
@@ -33,7 +29,7 @@ def _row(
     faults: str = "",
     nodes: int = 0,
     first: int = 0,
-    rare: bool = False,
+    by_command: bool = False,
 ) -> Mutant:
     return planted(
         row,
@@ -43,7 +39,7 @@ def _row(
         faults=faults,
         nodes=nodes,
         first=first,
-        rare=rare,
+        by_command=by_command,
         protocol="multipaxos",
     )
 
@@ -77,6 +73,7 @@ PAXOS_ROWS: Final = (
         "P03",
         "a proposer uses its own value",
         [(PREPARATION, "proposal(told) if told is not None else None)\n", "None)\n")],
+        first=3,
     ),
     _row(
         "P04",
@@ -90,6 +87,7 @@ PAXOS_ROWS: Final = (
         ],
         faults="crash,partition,delay,depose,hold",
         nodes=5,
+        first=28,
     ),
     _row(
         "P05",
@@ -107,6 +105,7 @@ PAXOS_ROWS: Final = (
         [(BALLOTS, " or m.epoch != self._state.epoch or preparation is None", " or preparation is None")],
         {"promise-quorum", "promise-kept", "leader-completeness"},
         faults="delay,depose,crash,hold,duplicate",
+        first=17,
     ),
     _row(
         "P08",
@@ -148,6 +147,7 @@ PAXOS_ROWS: Final = (
         ],
         {"slots-in-order", "chosen-stays", "acceptance-durable"},
         faults="loss,crash,partition,hold",
+        first=38,
     ),
     _row(
         "P15",
@@ -188,18 +188,21 @@ PAXOS_ROWS: Final = (
         "the commit index vouches for slots of older ballots",
         [(ACCEPTOR, "min(m.commit, state.vouched))", "min(m.commit, state.log.last_index))")],
         {"chosen-stays", "same-applied", "learned-chosen"},
+        first=3,
     ),
     _row(
         "V02",
         "what a member vouches for outlives the ballot",
         [(STATE, "        self._vouched = self.commit\n", "        pass\n")],
         {"chosen-stays", "acceptance-durable", "slots-in-order", "learned-chosen"},
+        first=10,
     ),
     _row(
         "V03",
         "part of a promise counts as the whole",
         [(PREPARATION, "        if m.through < m.last:\n", "        if m.through < m.last and not m.entries:\n")],
         {"promise-quorum", "leader-completeness", "promise-reports", "later-ballots-agree"},
+        first=3,
     ),
     _row(
         "V04",
@@ -220,7 +223,7 @@ PAXOS_ROWS: Final = (
         ],
         {"chosen-stays", "learned-chosen", "same-applied"},
         faults="snapshot,crash,partition,hold",
-        rare=True,
+        by_command=True,
     ),
     _row(
         "V06",
@@ -233,6 +236,7 @@ PAXOS_ROWS: Final = (
             )
         ],
         {"chosen-stays", "commit-quorum", "learned-chosen"},
+        first=3,
     ),
     _row(
         "V07",
@@ -264,6 +268,6 @@ PAXOS_ROWS: Final = (
         [(PREPARATION, "max(self.chosen, self._knew[sender])", "max(self.chosen, m.commit)")],
         {"learned-chosen", "chosen-stays", "later-ballots-agree"},
         faults="snapshot,crash,partition,hold,depose,slow-disk",
-        rare=True,
+        by_command=True,
     ),
 )

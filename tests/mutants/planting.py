@@ -44,7 +44,7 @@ def planted(
     faults: str = "",
     nodes: int = 0,
     first: int = 0,
-    rare: bool = False,
+    by_command: bool = False,
     protocol: str = DEFAULT_PROTOCOL,
 ) -> Mutant:
     """A row; `changes`: file, old text, new text."""
@@ -57,6 +57,6 @@ def planted(
         faults=faults,
         nodes=nodes,
         first=first,
-        rare=rare,
+        by_command=by_command,
         protocol=protocol,
     )

@@ -28,7 +28,7 @@ def _rows(protocol: str, mark: str) -> tuple[Mutant, ...]:
             [(REPAIR, "    return owed is not None and isinstance(message, ASKS_FOR_A_WORD)\n", "    return False\n")],
             SILENCE,
             faults=DAMAGE,
-            rare=not raft,
+            by_command=not raft,
             protocol=protocol,
         ),
         planted(
@@ -37,7 +37,7 @@ def _rows(protocol: str, mark: str) -> tuple[Mutant, ...]:
             [(REPAIR, "    if matched >= owed.until:\n", "    if matched >= min(owed.until, 2):\n")],
             WHOLE,
             faults=DAMAGE,
-            rare=raft,
+            by_command=raft,
             protocol=protocol,
         ),
         planted(
@@ -46,7 +46,7 @@ def _rows(protocol: str, mark: str) -> tuple[Mutant, ...]:
             [(REPAIR, "m.epoch > owed.epoch and m.lag >= 0", "m.lag >= 0")],
             WHOLE,
             faults=DAMAGE,
-            rare=True,
+            by_command=True,
             protocol=protocol,
         ),
         planted(
@@ -55,7 +55,7 @@ def _rows(protocol: str, mark: str) -> tuple[Mutant, ...]:
             [(REPAIR, "m.epoch > owed.epoch and m.lag >= 0 and matched", "m.epoch > owed.epoch and matched")],
             WHOLE,
             faults=DAMAGE,
-            rare=raft,
+            by_command=raft,
             protocol=protocol,
         ),
         planted(
@@ -64,7 +64,7 @@ def _rows(protocol: str, mark: str) -> tuple[Mutant, ...]:
             [(LOG_STORE, "owing = HardState(epoch, vote, Repair(last, epoch))\n", "owing = HardState(epoch, vote)\n")],
             frozenset({"damaged-silent"}),
             faults=DAMAGE,
-            rare=not raft,
+            by_command=not raft,
             protocol=protocol,
         ),
         planted(
@@ -79,7 +79,7 @@ def _rows(protocol: str, mark: str) -> tuple[Mutant, ...]:
             ],
             frozenset({"damaged-keeps-promises", "epoch-monotonic"}),
             faults=DAMAGE,
-            rare=not raft,
+            by_command=not raft,
             protocol=protocol,
         ),
         planted(
@@ -95,7 +95,7 @@ def _rows(protocol: str, mark: str) -> tuple[Mutant, ...]:
             ],
             frozenset({"damaged-keeps-promises"}),
             faults=DAMAGE,
-            rare=raft,
+            by_command=raft,
             protocol=protocol,
         ),
     )

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.mutants.catalogue import CONTROLS, MUTANTS
+from tests.mutants.catalogue import CATALOGUE, CONTROLS, MUTANTS
+from tests.mutants.not_applicable import PENDING
 
 from coterie.sim.mutants import CONTROL_SEEDS, Budget, Change, Mutant, StaleMutant, hunt, plant
 
@@ -15,7 +16,7 @@ PASSED = Budget(seeds=CONTROL_SEEDS, wall_seconds=300.0, simulated_seconds=6.0)
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("mutant", [m for m in MUTANTS if not m.rare], ids=lambda m: m.row)
+@pytest.mark.parametrize("mutant", [m for m in MUTANTS if not m.by_command], ids=lambda m: m.row)
 def test_the_mutant_is_killed_by_a_check_that_names_it(mutant: Mutant, tmp_path: Path) -> None:
     verdict = hunt(mutant, tmp_path, HUNTED)
     assert verdict.killed_by in mutant.killers, (
@@ -42,6 +43,15 @@ def test_a_mutant_whose_text_is_gone_is_refused(tmp_path: Path) -> None:
         plant(stale, tmp_path)
 
 
-@pytest.mark.parametrize("mutant", [m for m in MUTANTS if m.rare], ids=lambda m: m.row)
-def test_a_rare_mutant_can_still_be_planted(mutant: Mutant, tmp_path: Path) -> None:
+@pytest.mark.parametrize("mutant", [m for m in MUTANTS if m.by_command], ids=lambda m: m.row)
+def test_a_mutant_that_the_command_hunts_can_still_be_planted(mutant: Mutant, tmp_path: Path) -> None:
     assert (plant(mutant, tmp_path) / "coterie").is_dir()
+
+
+def test_every_row_is_planted_once_or_not_at_all_with_a_reason() -> None:
+    planted_rows = [mutant.row for mutant in (*CATALOGUE.mutants, *CATALOGUE.controls)]
+    reasons = {row.id: row.why for row in CATALOGUE.not_applicable}
+    rows = [*planted_rows, *reasons, *PENDING]
+    assert len(rows) == len(set(rows))
+    assert all(len(why) > 40 for why in reasons.values())
+    assert all(mutant.killers and mutant.changes for mutant in CATALOGUE.mutants)

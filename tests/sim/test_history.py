@@ -58,6 +58,13 @@ def a_stale_linearizable_read(made: History) -> None:
     made.got(made.begin(1, "get", b"k", b"", 6), 9, answer(2, b"a", 2), 0, 0)
 
 
+def a_transaction_that_succeeds_against_its_comparison(made: History) -> None:
+    guard = kv.Compare(b"k", kv.Target.MOD, kv.Relation.EQUAL, number=1)
+    txn = kv.Txn((guard,), (kv.Put(b"k", b"c"),))
+    reply = kv.TxnReply(4, True, ())
+    made.applied(KeyValue(), Batch(9, 0, [0], [kv.encoder.encode(txn)]), [kv.encoder.encode(reply)])
+
+
 def a_session_read_older_than_asked(made: History) -> None:
     made.got(made.begin(1, "session", b"k", b"", 6), 9, answer(2, b"a", 2), 0, 3)
 
@@ -83,6 +90,7 @@ def a_promise_of_what_did_not_happen(made: History) -> None:
         ("read-true", a_read_of_another_state),
         ("read-fresh", a_stale_linearizable_read),
         ("read-fresh", a_session_read_older_than_asked),
+        ("compare-true", a_transaction_that_succeeds_against_its_comparison),
         ("read-age", a_stale_read_older_than_it_says),
         ("said-no", a_refusal_of_what_happened),
         ("said-yes", a_promise_of_what_did_not_happen),

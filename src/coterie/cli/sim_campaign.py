@@ -17,7 +17,7 @@ from coterie.sim.verdict import Result
 if TYPE_CHECKING:
     from distributed import Client
 
-DASK_TIMEOUT_S: Final = 10.0
+DASK_TIMEOUT_S: Final = 5.0
 
 
 class Cluster(NamedTuple):

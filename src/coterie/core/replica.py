@@ -362,6 +362,11 @@ class Replica(ABC):
         """Of the first entry that the log still holds (one past the base if it holds none)."""
 
     @abstractmethod
+    def leads_to(self, meta: SnapshotMeta) -> bool:
+        """Whether the log, as it was found, holds what this member applied up to the state at `meta`. It need not: what
+        is committed may be applied before it is on the own disk, which may hold something else in its place."""
+
+    @abstractmethod
     def progress(self, now: Nanos) -> tuple[MemberProgress, ...]:
         """What a leader knows of the other members; empty if this member does not lead."""
 

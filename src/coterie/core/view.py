@@ -8,7 +8,7 @@ from coterie.core.leading.leadership import Leadership
 from coterie.core.replica import MemberProgress, Replica
 from coterie.core.settings import Settings
 from coterie.core.state import State
-from coterie.core.types import Epoch, Index, MemberId, Membership, Nanos, Repair, Role
+from coterie.core.types import Epoch, Index, MemberId, Membership, Nanos, Repair, Role, SnapshotMeta
 
 
 class MemberView(Replica):
@@ -33,6 +33,11 @@ class MemberView(Replica):
     def first_index(self) -> Index:
         """See `Replica.first_index`."""
         return self._state.log.base_index + 1
+
+    def leads_to(self, meta: SnapshotMeta) -> bool:
+        """See `Replica.leads_to`. Records reach the disk in order: if the last entry did in the epoch in which it was
+        applied, all that had been written before it did, too."""
+        return self._state.log.epoch_at(meta.index) == meta.epoch
 
     def progress(self, now: Nanos) -> tuple[MemberProgress, ...]:
         """See `Replica.progress`."""

@@ -140,7 +140,7 @@ class Snapshots:
         if kept:
             self._last_index, self._last_size = kept[0][0].index, 0 if self._durable else kept[0][1]
             tell = kept[0]
-            if not self._durable and len(kept) > 1 and self._log_spans(kept[1][0].index, kept[0][0].index):
+            if not self._durable and len(kept) > 1 and self._log_spans(kept[1][0].index, kept[0][0]):
                 tell, self._held_back = kept[1], kept[0]
             if tell[0].index <= host.applied or self._is_whole(tell[0]):
                 self._replica.snapshot_taken(now, *tell)
@@ -148,9 +148,9 @@ class Snapshots:
             self._last_index = host.applied
             self._replica.snapshot_taken(now, host.meta(), 0)
 
-    def _log_spans(self, older: Index, newer: Index) -> bool:
-        """Whether the log holds what lies between two snapshots."""
-        return older >= self._replica.first_index - 1 and newer <= self._replica.last_index
+    def _log_spans(self, older: Index, newer: SnapshotMeta) -> bool:
+        """Whether the log holds what lies between two snapshots: else it has to give way to the newer one at once."""
+        return older >= self._replica.first_index - 1 and self._replica.leads_to(newer)
 
     def _is_whole(self, meta: SnapshotMeta) -> bool:
         """Looked at before the log is reset to it and it is installed."""

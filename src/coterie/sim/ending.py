@@ -6,8 +6,9 @@ import random
 from typing import TYPE_CHECKING, Final
 
 from coterie.core.config import MILLISECOND
-from coterie.core.types import Epoch, MemberId, Role
-from coterie.sim.configurations import decides
+from coterie.core.types import Epoch, MemberId, Membership, Role
+from coterie.sim.chance import stream
+from coterie.sim.configurations import commits, decides, elects
 from coterie.sim.verdict import Violation
 
 if TYPE_CHECKING:
@@ -48,11 +49,30 @@ class Ending:
         # They count for nothing until the others have repaired them, which is looked for, too.
         nodes = self._world.nodes.values()
         self._survivors = sorted([*self._survivors, *(node.id for node in nodes if node.repairing and not node.lost)])
+        nuisances = self._nuisances(memberships)
         for node in self._world.nodes.values():
-            if node.id not in self._survivors:
+            if node.id not in self._survivors and node.id not in nuisances:
                 node.bury()
         for client in self._world.clients:
             client.stay_within(self.core())
+
+    def _nuisances(self, memberships: list[Membership]) -> list[MemberId]:
+        """In half of the worlds those outside of the core are not dead: each is cut off from all but one of the core,
+        with whom it is no quorum. They may not disturb it (6.2; 4.2.3; catalogue R17, R18)."""
+        rng = stream(self._world.options.seed, "nuisances")
+        if rng.getrandbits(1):
+            return []
+        found = []
+        for node in self._world.nodes.values():
+            door = rng.choice(self._survivors)
+            pair = [node.id, door]
+            enough = any(elects(membership, pair) or commits(membership, pair) for membership in memberships)
+            if node.id in self._survivors or node.gone or not node.sound or enough:
+                continue
+            found.append(node.id)
+            others = [other for other in self._world.nodes if other not in pair]
+            self._world.network.cut([(node.id, other) for other in others] + [(other, node.id) for other in others])
+        return found
 
     def core(self) -> list[MemberId]:
         """The survivors that belong to the group."""

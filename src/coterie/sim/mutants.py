@@ -66,8 +66,8 @@ class Mutant(msgspec.Struct, frozen=True, kw_only=True):
     """Cluster size; 0: each seed chooses."""
     first: int = 0
     """Seed to begin with: near one that is known to kill it."""
-    rare: bool = False
-    """It takes hundreds of seeds: hunted by the command, not in the test suite."""
+    by_command: bool = False
+    """Hunted by the command, not in the test suite: it takes many seeds, or is named by a check that others show."""
     protocol: str = DEFAULT_PROTOCOL
     """What the members of its worlds run."""
 

@@ -9,7 +9,7 @@ import pytest
 from tests.contract.engine.cluster import Cluster, Node
 from tests.contract.engine.test_administration import Office
 
-from coterie.core.types import MemberId
+from coterie.core.types import Entry, EntryKind, MemberId
 from coterie.engine.admin_requests import ChangeSetting
 from coterie.engine.protocol import Answer, Failure, FailureCode, Happened, Submit
 from coterie.engine.snapshots import RETRY_INTERVAL, NoState
@@ -252,3 +252,29 @@ def test_a_member_that_joins_an_old_cluster_begins_with_a_snapshot() -> None:
     assert msgspec.msgpack.encode(office.cluster.nodes[joined].ledger.lines) == msgspec.msgpack.encode(
         office.cluster.nodes[office.leader].ledger.lines
     )
+
+
+def test_a_log_that_holds_something_else_than_was_applied_gives_way_to_the_newest_snapshot() -> None:
+    """What a quorum has committed may be applied, and snapshotted, before it is on the own disk; where the process ends
+    then, the disk still holds what an older leader wrote there."""
+    work = Workplace(keep=50)
+    work.write(60)
+    member, cluster = work.others[0], work.cluster
+    work.node(member).hangs = True
+    cluster.crash(work.leader)
+    cluster.restart(work.leader)
+    cluster.run(10_000, until=lambda: any(leader != member for leader in cluster.leaders()))
+    work.leader = next(leader for leader in cluster.leaders() if leader != member)
+    work.write(60)
+    cluster.run(500)
+    cluster.crash(member)
+    disk = cluster.disks[member]
+    (newest, _), (older, _) = disk.snapshots().kept()[:2]
+    while disk.last_index <= newest.index:
+        disk.log.append(Entry(disk.last_index + 1, disk.log[-1].epoch, EntryKind.COMMANDS, 0, b"of an older leader"))
+    assert disk.base.index <= older.index, "the log spans both"
+    node = cluster.restart(member)
+    assert node.engine.host.applied == newest.index
+    assert node.engine.replica.first_index == newest.index + 1
+    work.write(5)
+    work.agree()

@@ -172,18 +172,15 @@ class SnapshotReceiver:
 
         At the start it may be one that the log on disk does not lead to: the process ended after a received
         snapshot was durable and before the log was reset to it, or before entries that the machine had
-        applied were on this disk. All that it holds was chosen, so the log gives way. (Where logs need not match, a
-        slot may have been accepted anew, in a higher ballot, since the state was looked at: the value is the same.)
+        applied were on this disk. All that it holds was chosen, so the log gives way.
         """
         state, meta = self._state, snapshot.meta
         if meta.index < state.log.base_index:
             # The log does not go on where it ends: nobody can be brought up to date by it (catalogue N09).
             return False
         starting = state.outbox.last_mark == 0
-        base = state.log.base_index
-        sure = not starting or meta.index == base or state.log.epoch_at(meta.index) == meta.epoch
-        if not (sure and state.holds(meta)):
-            if not starting or meta.index == base:
+        if state.log.epoch_at(meta.index) != meta.epoch:
+            if not starting or meta.index == state.log.base_index:
                 raise ValueError(
                     f"a snapshot at {meta.index} of epoch {meta.epoch}, but the log has epoch "
                     f"{state.log.epoch_at(meta.index)} there"
@@ -191,7 +188,7 @@ class SnapshotReceiver:
             self._reset(meta)
         elif meta.index > state.commit and not starting:
             raise ValueError(f"a snapshot at {meta.index}, but no more than {state.commit} is committed")
-        elif msgspec.structs.replace(state.meta_at(meta.index), epoch=meta.epoch) != meta:
+        elif meta != state.meta_at(meta.index):
             raise ValueError(f"a snapshot at {meta.index} whose membership or settings are not those in force there")
         state.commit = max(state.commit, meta.index)
         self._remember(snapshot)
