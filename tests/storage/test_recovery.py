@@ -369,6 +369,15 @@ def test_a_segment_of_another_owner_or_format_is_refused(
     assert caught.value.advice
 
 
+def test_a_log_of_an_earlier_format_is_no_damage() -> None:
+    files = sample()[0].durable_files()
+    for number in (1, 2, 3):
+        overwrite(files, number, 0, b"\xe1")
+    with pytest.raises(WrongLog, match="has format version 1; this program reads 2") as caught:
+        LogStore.open(files, DIRECTORY, OWNER)
+    assert "version of the program that wrote it" in caught.value.advice
+
+
 def test_a_header_of_an_unknown_shape_is_refused() -> None:
     files = sample()[0].durable_files()
     overwrite(files, 1, 0, encode_frame(msgspec.msgpack.encode([9, "later"]), 1, 0, 0, PLEDGE))

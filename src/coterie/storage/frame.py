@@ -32,7 +32,10 @@ from coterie.core.types import NO_EPOCH, NOBODY, Epoch, HardState, Index, Member
 ALIGNMENT = 64
 SECTOR = 512
 MAX_PAYLOAD_BYTES = 128 * 1024 * 1024
-MAGIC = 0xC07E41E1
+FORMAT_VERSION = 2
+"""Of frames and of what is in them. 1 had no pledges."""
+_FAMILY = 0xC07E41E0
+MAGIC = _FAMILY | FORMAT_VERSION
 """Its first byte on disk is a mark, too: a header that begins with zero was never begun, or was trimmed away."""
 MARK = b"\xff"
 _FIELDS = struct.Struct("<IIQIQQQQ")
@@ -59,6 +62,12 @@ class Pledge(NamedTuple):
     def of(cls, state: HardState, last: Index) -> Pledge:
         """The pledge of a log with this hard state and this end."""
         return cls(state.epoch, state.vote, max(last, state.repair.until if state.repair is not None else 0))
+
+
+def earlier_format(data: bytes) -> int | None:
+    """The format's version, if `data` begins with a frame of an earlier one. (No single flipped bit makes one.)"""
+    magic = int.from_bytes(data[: len(_NEEDLE)], "little")
+    return magic - _FAMILY if _FAMILY < magic < MAGIC else None
 
 
 class FrameHeader(NamedTuple):

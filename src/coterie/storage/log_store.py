@@ -16,6 +16,7 @@ from coterie.storage.bounds import Bounds
 from coterie.storage.errors import LogDamaged, StorageError
 from coterie.storage.files import File, Files
 from coterie.storage.frame import (
+    FORMAT_VERSION,
     HEADER_BYTES,
     MAX_PAYLOAD_BYTES,
     SECTOR,
@@ -30,7 +31,6 @@ from coterie.storage.log_index import LogIndex, Point
 from coterie.storage.record_codec import ENTRY_OVERHEAD_BYTES, Malformed, decode_records, encode_record
 from coterie.storage.recovery import Recovery
 from coterie.storage.segment import (
-    FORMAT_VERSION,
     MAX_SEGMENT_BYTES,
     ZERO_CHUNK_BYTES,
     LogHeader,

@@ -12,6 +12,7 @@ from coterie.core.types import HardState, Index, SnapshotMeta
 from coterie.storage.errors import LogDamaged, WrongLog
 from coterie.storage.files import File
 from coterie.storage.frame import (
+    FORMAT_VERSION,
     HEADER_BYTES,
     MAX_PAYLOAD_BYTES,
     SECTOR,
@@ -19,10 +20,10 @@ from coterie.storage.frame import (
     Pledge,
     decode_body,
     decode_header,
+    earlier_format,
     encode_frame,
 )
 
-FORMAT_VERSION = 1
 SUFFIX = ".log"
 DAMAGED_SUFFIX = ".damaged"
 """Of a segment that was set aside: evidence, and never read again. (Its number is not used again either.)"""
@@ -135,7 +136,8 @@ def read_header(data: bytes, name: str, number: int, owner: LogHeader) -> tuple[
     """
     frame = decode_header(data[:SECTOR], number, 0)
     if isinstance(frame, Broken):
-        raise LogDamaged(name, 0, frame.value)
+        earlier = earlier_format(data)
+        raise LogDamaged(name, 0, frame.value) if earlier is None else _other_format(name, earlier)
     if frame.span > MAX_HEADER_BYTES:
         raise LogDamaged(name, 0, f"its header claims {frame.span} bytes, the limit is {MAX_HEADER_BYTES}")
     if frame.durable_bytes > len(data):
@@ -157,12 +159,16 @@ def cut_short(name: str, size: int, durable_bytes: int) -> LogDamaged:
     return LogDamaged(name, size, f"the file was cut here: it had {durable_bytes} durable bytes")
 
 
+def _other_format(name: str, version: int) -> WrongLog:
+    return WrongLog(
+        f"log segment {name} has format version {version}; this program reads {FORMAT_VERSION}",
+        advice="Run the version of the program that wrote it; or let this member join anew (remove it, then add it).",
+    )
+
+
 def _check_owner(header: SegmentHeader, name: str, number: int, owner: LogHeader) -> None:
     if header.format != FORMAT_VERSION:
-        raise WrongLog(
-            f"log segment {name} has format version {header.format}; this program reads {FORMAT_VERSION}",
-            advice="Run the version of the program that wrote it, or a later one.",
-        )
+        raise _other_format(name, header.format)
     if header.number != number:
         raise LogDamaged(name, 0, f"its header says that it is segment {segment_name(header.number)}")
     found = header.owner
