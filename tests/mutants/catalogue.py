@@ -352,7 +352,7 @@ FIRST_ROWS: Final = (
         ],
         frozenset({"log-kept", "epoch-monotonic"}),
         faults="sync-error,crash",
-        first=15,
+        first=28,
     ),
 )
 

@@ -133,7 +133,7 @@ SNAPSHOT_ROWS: Final = (
                 "            if not receiver.complete:\n                return False\n            receiver.abandon()\n",
             )
         ],
-        STATES,
+        STATES | {"torn-start"},
         faults="snapshot,crash,depose",
         first=231,
     ),

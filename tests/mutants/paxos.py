@@ -73,7 +73,7 @@ PAXOS_ROWS: Final = (
         "P03",
         "a proposer uses its own value",
         [(PREPARATION, "proposal(told) if told is not None else None)\n", "None)\n")],
-        first=3,
+        first=24,
     ),
     _row(
         "P04",
@@ -87,7 +87,7 @@ PAXOS_ROWS: Final = (
         ],
         faults="crash,partition,delay,depose,hold",
         nodes=5,
-        first=28,
+        first=40,
     ),
     _row(
         "P05",
@@ -147,7 +147,7 @@ PAXOS_ROWS: Final = (
         ],
         {"slots-in-order", "chosen-stays", "acceptance-durable"},
         faults="loss,crash,partition,hold",
-        first=38,
+        first=52,
     ),
     _row(
         "P15",
