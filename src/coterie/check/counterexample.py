@@ -11,6 +11,7 @@ halves, then smaller pieces, down to single ones, as long as what is left is wro
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Final
 
 import msgspec
 
@@ -22,6 +23,10 @@ Groups = Callable[[Sequence[Operation]], list[tuple[int, ...]]]
 """Groups of operations, by position, each of which may be taken out soundly."""
 Wrong = Callable[[Sequence[Operation]], bool]
 """Whether these operations alone are wrong already."""
+
+
+MOST_QUESTIONS: Final = 40
+"""Asked whether to keep going before a looser model is given up; each stands for some thousands of steps."""
 
 
 class Counterexample(msgspec.Struct, frozen=True):
@@ -47,8 +52,8 @@ def minimised(found: Linearizability, model: Model, keep_going: KeepGoing = alwa
     but wrong."""
     looser = model.looser()
     if looser is not None:
-        still = linearizable(found.operations, looser, keep_going)
-        if still.holds is False:
+        still = _loosely(found, looser, keep_going)
+        if still is not None:
             return minimised(still, looser, keep_going)
 
     def wrong(operations: Sequence[Operation]) -> bool:
@@ -72,6 +77,23 @@ def minimised(found: Linearizability, model: Model, keep_going: KeepGoing = alwa
     if last.holds is not False:
         last = found
     return Counterexample("linearizable", tuple(small), last.culprit, last.reason)
+
+
+def _loosely(found: Linearizability, looser: Model, keep_going: KeepGoing) -> Linearizability | None:
+    """The operations as the looser model sees them, if it finds them wrong, too, and before long: those of the
+    culprit's key alone, or all."""
+    questions = iter(range(MOST_QUESTIONS))
+
+    def soon() -> bool:
+        return next(questions, None) is not None and keep_going()
+
+    culprit = found.culprit
+    same_key = [o for o in found.operations if culprit is not None and o.key == culprit.key]
+    for operations in (same_key, found.operations):
+        still = linearizable(operations, looser, soon)
+        if still.holds is False:
+            return still
+    return None
 
 
 def _weaken(operations: Sequence[Operation], model: Model, wrong: Wrong) -> list[Operation] | None:

@@ -63,7 +63,8 @@ class Model(ABC):
         return None
 
     def looser(self) -> Model | None:
-        """A model that allows all that this one allows, and more, of which more may be taken out."""
+        """A model that allows all that this one allows, and more, of which more may be taken out: also all operations
+        of a key, whatever the others are."""
         return None
 
     @abstractmethod
