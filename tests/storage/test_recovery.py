@@ -349,7 +349,7 @@ def protocol(header: SegmentHeader) -> SegmentHeader:
 
 
 def format_version(header: SegmentHeader) -> SegmentHeader:
-    return msgspec.structs.replace(header, format=2)
+    return msgspec.structs.replace(header, format=3)
 
 
 @pytest.mark.parametrize("change", [cluster, member, protocol, format_version])

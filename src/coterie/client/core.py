@@ -31,7 +31,7 @@ from coterie.client.ledger import Ledger
 from coterie.client.requests import COMMAND, NEVER, OPEN_SESSION, QUERY, Drained, Kind, OnDone, Outcome, Request
 from coterie.client.routing import Routes
 from coterie.client.session import Session
-from coterie.core.types import MemberId, Nanos
+from coterie.core.types import Nanos
 from coterie.engine.admin_requests import AdminRequest
 from coterie.engine.protocol import (
     Answer,
@@ -214,11 +214,6 @@ class ClientCore:
         if self._completions:
             drained.completions, self._completions = self._completions, []
         return drained
-
-    @property
-    def leader(self) -> MemberId:
-        """The leader that members told last; 0 if none is known."""
-        return self._routes.leader
 
     @property
     def under_way(self) -> int:
@@ -407,9 +402,8 @@ class ClientCore:
         """Send what waits too long for its answer to another member, too; give up a silent connection."""
         config = self._config
         quiet = now - connection.quiet_since
-        late = connection.late(
-            now - (config.quiet_timeout if quiet >= config.quiet_timeout else config.attempt_timeout)
-        )
+        limit = config.quiet_timeout if quiet >= config.quiet_timeout else config.attempt_timeout
+        late = connection.late(now - limit)
         if connection.suspect and quiet >= config.silent_timeout:
             self._abandon(now, connection, "it answers nothing")
             return

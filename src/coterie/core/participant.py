@@ -113,7 +113,7 @@ class Participant(MemberView):
 
     def _receive_shared(self, now: Nanos, sender: MemberId, message: Message) -> None:
         if isinstance(message, ReadIndex):
-            if self._leadership is None or not self._leadership.read(sender, message.token):
+            if self._leadership is None or not self._leadership.reads.add(sender, message.token):
                 self._state.outbox.post(sender, ReadIndexReply(self._state.epoch, message.token, 0))
         elif isinstance(message, ReadIndexReply):
             self._relay.answered(message)
@@ -152,7 +152,7 @@ class Participant(MemberView):
         self._settled = False
         state = self._state
         if self._leadership is not None:
-            if not self._leadership.read(NOBODY, token):
+            if not self._leadership.reads.add(NOBODY, token):
                 state.outbox.outcomes.append(Refused(token, Refusal.OVERLOADED, state.own))
         elif state.leader == NOBODY:
             state.refuse(token)

@@ -276,27 +276,13 @@ class Leadership(ABC):
             if size and waits and now - progress.heard_at <= timeout:
                 progress.become_probe()
                 self.snapshots.begin(member, progress)
-        return self.needs(now), self.snapshots.ends(now, self.progress)
-
-    def needs(self, now: Nanos) -> list[Index]:
-        """For each follower that lives, the index after which it needs entries: the log should not be
-        compacted past it. One that is silent for an election timeout holds nothing back."""
-        timeout = self._state.config.election_timeout
-        return [
-            max(p.match, self.snapshots.follows_from(member) or 0)
-            for member, p in self.progress.items()
-            if now - p.heard_at <= timeout
-        ]
+        return self.snapshots.needs(now, self.progress), self.snapshots.ends(now, self.progress)
 
     def known(self, now: Nanos) -> tuple[MemberProgress, ...]:
         """See `Replica.progress`."""
         return self.roster.known(now, self.snapshots.offset)
 
     # -- reads -------------------------------------------------------------------------------
-
-    def read(self, member: MemberId, token: Token) -> bool:
-        """Queue a read for the next round; False if too many wait."""
-        return self.reads.add(member, token)
 
     def _confirm(self) -> bool:
         if not self.confirmation.update(self.progress, self._state.phase_2):

@@ -125,6 +125,13 @@ class SnapshotSender:
                     progress[member].become_probe()
                     self.begin(member, progress[member])
 
+    def needs(self, now: Nanos, progress: Mapping[MemberId, Progress]) -> list[Index]:
+        """For each follower that lives, the index after which it needs entries: the log should not be compacted past
+        it. One that is silent for an election timeout holds nothing back."""
+        timeout = self._state.config.election_timeout
+        living = [(member, p) for member, p in progress.items() if now - p.heard_at <= timeout]
+        return [max(p.match, self.follows_from(member) or 0) for member, p in living]
+
     def _send_piece(
         self, now: Nanos, member: MemberId, transfer: Outgoing, piece: tuple[int, int], round_number: int
     ) -> bool:
