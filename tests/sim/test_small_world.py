@@ -10,9 +10,11 @@ from pathlib import Path
 import msgspec
 import pytest
 from tests.mutants.catalogue import MUTANTS
+from typer.testing import CliRunner
 
+from coterie.cli.explore import Report
+from coterie.cli.sim import app
 from coterie.core.types import Role
-from coterie.sim.explore import Report, main
 from coterie.sim.explorer import explore
 from coterie.sim.mutants import plant
 from coterie.sim.small_world import Bounds, SmallWorld, State, explore_small_world
@@ -73,7 +75,18 @@ def test_a_planted_bug_is_found_by_the_shortest_way(row: str, tmp_path: Path) ->
     mutant = next(m for m in MUTANTS if m.row == row)
     environment = {**os.environ, "PYTHONPATH": str(plant(mutant, tmp_path)), "PYTHONDONTWRITEBYTECODE": "1"}
     arguments, steps, reason = PLANTED[row]
-    command = [sys.executable, "-m", "coterie.sim.explore", "--json", "--protocol", mutant.protocol, "--depth", "9"]
+    command = [
+        sys.executable,
+        "-m",
+        "coterie",
+        "sim",
+        "explore",
+        "--json",
+        "--protocol",
+        mutant.protocol,
+        "--depth",
+        "9",
+    ]
     command += arguments.split()
     found = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, check=False)
     assert found.returncode == 1, found.stderr.decode()
@@ -82,8 +95,10 @@ def test_a_planted_bug_is_found_by_the_shortest_way(row: str, tmp_path: Path) ->
     assert reason in report.counterexample[-1]
 
 
-def test_the_command_tells_the_number_of_states_and_a_limit_that_is_too_low(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--depth", "6"]) == 0
-    assert "states" in capsys.readouterr().out
-    assert main(["--depth", "9", "--limit", "5"]) == 2
-    assert "more than 5 distinct states" in capsys.readouterr().err
+def test_the_command_tells_the_number_of_states_and_a_limit_that_is_too_low() -> None:
+    whole = CliRunner().invoke(app, ["explore", "--depth", "6"])
+    assert whole.exit_code == 0
+    assert "states" in whole.stdout
+    cut = CliRunner().invoke(app, ["explore", "--depth", "9", "--limit", "5"])
+    assert cut.exit_code == 2
+    assert "more than 5 distinct states" in cut.stderr

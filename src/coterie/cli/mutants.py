@@ -35,7 +35,7 @@ def mutants(
         bool, typer.Option("--untuned", help="Each seed chooses faults and members, from seed 0 on.")
     ] = False,
     jobs: Annotated[
-        int, typer.Option(min=1, max=1024, help="Hunted at a time [default: one a core].", show_default=False)
+        int, typer.Option(min=1, max=1024, help="Hunted at a time (default: one a core).", show_default=False)
     ] = (os.cpu_count() or 1),
     as_json: JsonOption = False,
 ) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated, Final
 
 import typer
 
+from coterie.cli.explore import explore
 from coterie.cli.groups import group
 from coterie.cli.mutants import mutants
 from coterie.cli.outcome import Exit, JsonOption, fail_usage, print_json
@@ -26,6 +27,7 @@ CORES: Final = os.cpu_count() or 1
 
 app = group("Prove it: whole clusters of the shipped code in a simulated world.", "coterie sim --seeds 0..199")
 app.command("mutants")(mutants)
+app.command("explore")(explore)
 
 
 @app.callback(invoke_without_command=True, no_args_is_help=True)
