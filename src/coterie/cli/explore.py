@@ -59,12 +59,12 @@ def explore(
     )
     began = time.monotonic()
     with Console(stderr=True, quiet=as_json).status("exploring") as progress:
+
+        def watch(deep: int, states: int) -> None:
+            progress.update(f"{states:,} states, {deep} events deep")
+
         try:
-            seen = explore_small_world(
-                bounds,
-                limit=limit,
-                watch=lambda deep, states: progress.update(f"{states:,} states, {deep} events deep"),
-            )
+            seen = explore_small_world(bounds, limit=limit, watch=watch)
         except TooManyStates as error:
             fail_usage(f"{error}. {error.advice}")
     seconds = round(time.monotonic() - began, 1)
