@@ -2,6 +2,8 @@
 
 # PORT (first client port) and PROTOCOL are settled when the cluster in .coterie is made: 2379 and raft, unless set.
 WORKERS ?= 2
+# Tests of real processes wait more than they work.
+PROCESS_WORKERS ?= 3
 PEER ?= etcd
 WORK ?= put
 
@@ -74,7 +76,7 @@ lint: $(VENV)/.developing  ## format, lint, types, import rules
 test: lint  ## everything that must hold: `make lint`, then the tests, with the coverage of core/ and engine/
 	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal $(PURE) -m "not slow" --cov --cov-report=term
 	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal $(PURE) -m slow
-	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal $(addprefix --ignore=,$(PURE))
+	@$(BIN)/python -m pytest -q -n $(PROCESS_WORKERS) --dist worksteal $(addprefix --ignore=,$(PURE))
 
 test-protocols: $(VENV)/.developing  ## every test of the contract for every protocol, also what no protocol should change
 	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal --every-protocol tests/contract tests/runtime tests/cli

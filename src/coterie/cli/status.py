@@ -53,6 +53,7 @@ def _json(found: Survey) -> dict[str, object]:
 
 def _member(member: Seen) -> dict[str, object]:
     said = member.status
+    repairing = said.repairing_until if said is not None else None
     return {
         "name": member.name,
         "id": f"{member.id:016x}" if member.id else None,
@@ -64,7 +65,7 @@ def _member(member: Seen) -> dict[str, object]:
         "peer": member.peer,
         "client": member.client,
         "healthy": member.healthy,
-        "repairing_until": said.repairing_until if said is not None else None,
+        **({"repairing_until": repairing} if repairing is not None else {}),
     }
 
 

@@ -17,7 +17,7 @@ from coterie.core.multipaxos.replica import MultiPaxos
 from coterie.core.multipaxos.state import PaxosState
 from coterie.core.records import Recovered
 from coterie.core.settings import Settings
-from coterie.core.types import NO_EPOCH, Entry, EntryKind, Epoch, HardState, Index
+from coterie.core.types import NO_EPOCH, Entry, EntryKind, Epoch, HardState, Index, SnapshotMeta
 
 OWN = 1
 OLD, NEWER, BALLOT = Epoch(1, 2), Epoch(2, 3), Epoch(3, OWN)
@@ -59,6 +59,9 @@ class Phase1:
         self.preparation = Preparation(0, self.state, Reports(self.state), transfer=False)
         self.preparation.ask(0)
 
+    def complete(self) -> bool:
+        return self.preparation.complete
+
     def values(self) -> list[tuple[Index, Epoch, bytes]]:
         return [(e.index, e.epoch, e.payload) for e in self.preparation.recover().entries]
 
@@ -85,6 +88,18 @@ def test_what_a_member_learned_between_two_parts_of_its_promise_says_nothing_of_
     assert phase.preparation.take(2, promise((command(3, b"b"),), first=3, through=3, last=3, commit=2))
     assert phase.preparation.recover().chosen == 1
     assert phase.values() == [(2, BALLOT, b"stale"), (3, BALLOT, b"b")]
+
+
+def test_promises_count_by_the_membership_that_a_snapshot_brought_since() -> None:
+    phase = Phase1()
+    phase.preparation.whole.add(OWN)
+    assert phase.preparation.take(2, promise((), through=1, last=1))
+    assert phase.complete()
+    larger = msgspec.structs.replace(THREE, phase_1=3, phase_2=1, serial=THREE.serial + 1)
+    phase.state.reset(SnapshotMeta(5, OLD, larger, Settings()))
+    assert not phase.complete()
+    assert phase.preparation.take(3, promise((), through=1, last=1))
+    assert phase.complete()
 
 
 @pytest.mark.parametrize(

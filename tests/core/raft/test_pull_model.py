@@ -27,12 +27,12 @@ def test_what_is_committed_stays_and_no_log_is_newer_than_its_epoch() -> None:
 
 
 @pytest.mark.slow
-def test_it_stays_over_a_crash_at_any_moment_and_in_the_middle_of_a_batch() -> None:
-    for start in (BEHIND, SAME):
-        group = Group(start, rounds=3, length=3, requests=1, crashes=1)
-        seen = explore(group.initial, group.successors, group.laws)
-        assert seen.counterexample is None, str(seen)
-        assert seen.states > 10_000
+@pytest.mark.parametrize("start", [BEHIND, SAME], ids=["behind", "same"])
+def test_it_stays_over_a_crash_at_any_moment_and_in_the_middle_of_a_batch(start: tuple[Start, ...]) -> None:
+    group = Group(start, rounds=3, length=3, requests=1, crashes=1)
+    seen = explore(group.initial, group.successors, group.laws)
+    assert seen.counterexample is None, str(seen)
+    assert seen.states > 10_000
 
 
 def test_who_pulled_leads_and_commits_what_it_pulled() -> None:

@@ -220,7 +220,6 @@ class Preparation:
         self._reports = reports
         self._transfer = transfer
         self._first = state.commit + 1
-        self._start = state.membership
         self._next: dict[MemberId, Index] = {}
         """The first slot that each of those asked has not told of yet."""
         self._knew: dict[MemberId, Index] = {}
@@ -233,8 +232,10 @@ class Preparation:
         reports.forget(state.commit)
 
     def memberships(self) -> list[Membership]:
-        """All that may be in force in some slot from here on."""
-        return [self._start, *self._reports.memberships()]
+        """All that may be in force in some slot from here on: our own as it is now, for a snapshot may have been
+        installed since this phase began. (What breaks without: quorums of other sizes, or of other members, commit
+        without any of those that promised.)"""
+        return [self._state.membership, *self._reports.memberships()]
 
     def ask(self, now: Nanos) -> None:
         """Ask who has not been asked yet, and again whose answer may be lost: from where it left off."""
