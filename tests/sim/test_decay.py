@@ -62,6 +62,16 @@ def test_what_it_does_is_noticed_and_what_binds_the_member_is_known(decay: Decay
     assert found > SEEDS * 2 // 3
 
 
+@pytest.mark.parametrize("decay", [flip, misdirect, lose_name])
+def test_a_disk_decays_whatever_is_about_to_fail_on_it(decay: Decay) -> None:
+    one, other = sound()[0], sound()[0]
+    other.errors.failing_syncs = other.errors.failing_reads = 1
+    decay(one, DIRECTORY, Random(1))
+    decay(other, DIRECTORY, Random(1))
+    assert images(one) == images(other)
+    assert (other.errors.failing_syncs, other.errors.failing_reads) == (1, 1)
+
+
 def test_an_empty_directory_cannot_decay() -> None:
     for decay in (flip, misdirect, lose_name):
         files = SimulatedFiles()

@@ -70,4 +70,4 @@ def lose_name(disk: SimulatedFiles, log: str, rng: Random) -> None:
         disk.remove(f"{log}/{segment_name(number)}")
     else:
         disk.rename(f"{log}/{segment_name(number)}", f"{log}/{new_segment_name(number)}")
-    disk.sync_directory(log)
+    disk.sync_all()
