@@ -165,7 +165,13 @@ PAXOS_ROWS: Final = (
     _row(
         "P20",
         "a membership that a promise reveals is not asked",
-        [(PREPARATION, "return [self._start, *self._reports.memberships()]", "return [self._start]")],
+        [
+            (
+                PREPARATION,
+                "return [self._state.membership, *self._reports.memberships()]",
+                "return [self._state.membership]",
+            )
+        ],
         {"promise-quorum", "quorums-meet", "leader-completeness"},
         faults="membership,partition,crash,depose",
         nodes=3,
