@@ -8,6 +8,7 @@ import time
 import msgspec
 
 import coterie
+from coterie.client.frames import PREFIX_BYTES, frame
 from coterie.engine.protocol import (
     CLIENT_MAGIC,
     MAX_FRAME_BYTES,
@@ -16,7 +17,6 @@ from coterie.engine.protocol import (
     AskStatus,
     Hello,
     NodeStatus,
-    encoder,
     response_decoder,
 )
 from coterie.runtime.addresses import AddressError, split_address
@@ -33,10 +33,10 @@ def ask_status(address: str, timeout: float = STATUS_TIMEOUT_S) -> NodeStatus | 
     try:
         with socket.create_connection(split_address(address), timeout) as link:
             hello, ask = Hello(PROTOCOL_VERSION, f"coterie status {coterie.__version__}"), AskStatus(1)
-            link.sendall(CLIENT_MAGIC + _frame(hello) + _frame(ask))
+            link.sendall(CLIENT_MAGIC + frame(hello) + frame(ask))
             while True:
                 link.settimeout(max(0.001, deadline - time.monotonic()))
-                length = int.from_bytes(_exactly(link, 4, deadline), "big")
+                length = int.from_bytes(_exactly(link, PREFIX_BYTES, deadline), "big")
                 if length > MAX_FRAME_BYTES:
                     return None
                 response = response_decoder.decode(_exactly(link, length, deadline))
@@ -44,11 +44,6 @@ def ask_status(address: str, timeout: float = STATUS_TIMEOUT_S) -> NodeStatus | 
                     return msgspec.msgpack.decode(response.body, type=NodeStatus)
     except (OSError, EOFError, AddressError, msgspec.DecodeError):
         return None
-
-
-def _frame(request: Hello | AskStatus) -> bytes:
-    body = encoder.encode(request)
-    return len(body).to_bytes(4, "big") + body
 
 
 def _exactly(link: socket.socket, count: int, deadline: float) -> bytes:

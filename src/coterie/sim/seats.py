@@ -265,10 +265,7 @@ class Seat:
 
     def constants(self) -> dict[int, Any]:
         """What a copy may share, for it never changes: most of it."""
-        memo: dict[int, Any] = {id(each): each for each in (CONFIG, DICE, TIMER)}
-        copy.deepcopy(self, memo)
-        parts = [each for each in memo[id(memo)] if _is_constant(each)]
-        return {id(each): each for each in (*parts, CONFIG, DICE, TIMER)}
+        return constants_of(self, (CONFIG, DICE, TIMER))
 
 
 def name_of(member: MemberId) -> str:
@@ -283,7 +280,18 @@ def message_key(sent: Sent, renaming: Renaming) -> Hashable:
     return look.at(sender), look.at(to), look.at(message)
 
 
+def constants_of(value: object, known: Sequence[object] = ()) -> dict[int, Any]:
+    """What copies of a value may share with it, for it never changes: most of a member never does, and copying takes
+    most of the time. By identity, as `copy.deepcopy` wants to be told. `known`: what need not be looked at."""
+    memo: dict[int, Any] = {id(each): each for each in known}
+    copy.deepcopy(value, memo)
+    # What was met on the way is kept alive under the memo's own identity.
+    parts = [each for each in memo[id(memo)] if _is_constant(each)]
+    return {id(each): each for each in (*parts, *known)}
+
+
 def _is_constant(value: object) -> bool:
+    """A value that can be hashed by what it holds holds nothing that changes."""
     if not isinstance(value, (msgspec.Struct, tuple)):
         return False
     try:

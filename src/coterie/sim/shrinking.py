@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import msgspec
 
 from coterie.core.config import MILLISECOND
+from coterie.core.errors import CoterieError
 from coterie.core.types import Nanos
 from coterie.sim.campaign import EXCEPTION
 from coterie.sim.options import Options, with_faults
@@ -40,7 +41,7 @@ def shrink(
     return _Shrinking(options, result, run, may_go_on).whole()
 
 
-class _OutOfTime(Exception):
+class _OutOfTime(CoterieError):
     """The caller ends it."""
 
 
@@ -77,7 +78,7 @@ class _Shrinking:
         if candidate in self._tried:
             return candidate == self._best
         if not self._may_go_on(self._best, self._attempts):
-            raise _OutOfTime
+            raise _OutOfTime("the time for making it smaller is over")
         self._tried.add(candidate)
         self._attempts += 1
         result = self._run(candidate)

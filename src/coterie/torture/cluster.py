@@ -18,6 +18,7 @@ from typing import Protocol
 
 import msgspec
 
+from coterie.core.errors import CoterieError, Effect
 from coterie.torture.errors import ClusterFailed
 from coterie.torture.hosts import Host, wait_until
 
@@ -40,8 +41,10 @@ class View(msgspec.Struct, frozen=True):
     applied: int
 
 
-class WriteFailed(Exception):
+class WriteFailed(CoterieError):
     """The write was refused, or its outcome is unknown."""
+
+    effect = Effect.UNKNOWN
 
 
 class Writer(Protocol):

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Protocol
 
+from coterie.torture.errors import Missing
 from coterie.torture.hosts import Host, free_port_block, local_hosts
 from coterie.torture.namespaces import Network, NoNamespaces, network
 from coterie.torture.relays import Wires
@@ -100,13 +101,13 @@ class Unjoined:
         self.lacks = dict.fromkeys(NETWORK_FAULTS, reason)
 
     def cut(self, i: int) -> None:
-        raise NotImplementedError(self.lacks["cut"])
+        raise Missing(self.lacks["cut"])
 
     def mend(self, i: int) -> None:
         return
 
     def impair(self, i: int, *, delay_ms: int, loss_percent: int) -> None:
-        raise NotImplementedError(self.lacks["slow"])
+        raise Missing(self.lacks["slow"])
 
 
 @contextmanager

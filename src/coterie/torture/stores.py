@@ -16,12 +16,14 @@ TIMEOUT_S = 5.0
 """Of one operation, over all attempts."""
 
 
-class Refused(Exception):
+class Refused(CoterieError):
     """It did not happen, and never will."""
 
 
-class Unsure(Exception):
+class Unsure(CoterieError):
     """It may have happened, or may happen yet."""
+
+    effect = Effect.UNKNOWN
 
 
 class Store(Protocol):
@@ -63,7 +65,7 @@ class CoterieStore:
         try:
             item = await self._client.get(key, timeout=TIMEOUT_S)
         except CoterieError as error:
-            raise Refused from error
+            raise Refused(str(error)) from error
         return item.value.decode() if item is not None else None
 
     async def write(self, key: str, value: str) -> None:
@@ -90,7 +92,7 @@ class CoterieStore:
 
 
 def _outcome(error: CoterieError) -> Refused | Unsure:
-    return Refused() if error.effect is Effect.NO else Unsure()
+    return Refused(str(error)) if error.effect is Effect.NO else Unsure(str(error))
 
 
 class EtcdStore:
@@ -105,9 +107,9 @@ class EtcdStore:
         try:
             return await asyncio.to_thread(ask, self._host, path, body, TIMEOUT_S)
         except ConnectionRefusedError as error:
-            raise Refused from error
+            raise Refused(str(error)) from error
         except (OSError, http.client.HTTPException, ValueError) as error:
-            raise Unsure from error
+            raise Unsure(str(error)) from error
 
     async def read(self, key: str) -> str | None:
         said = await self._ask("/v3/kv/range", {"key": _text(key)})

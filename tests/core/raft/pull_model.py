@@ -43,6 +43,7 @@ from coterie.core.messages import (
 from coterie.core.quorum import majority
 from coterie.core.raft.replica import Raft
 from coterie.core.types import NO_EPOCH, NOBODY, Entry, EntryKind, Epoch, HardState, MemberId
+from coterie.sim.seats import constants_of
 
 VOTING = (PreVote, PreVoteReply, RequestVote, VoteReply)
 FRAIL: MemberId = 2
@@ -163,17 +164,6 @@ def likeness(value: Any, seen: dict[int, int]) -> Hashable:
     )
 
 
-def _is_constant(value: object) -> bool:
-    """A value that can be hashed by what it holds holds nothing that changes."""
-    if not isinstance(value, (msgspec.Struct, tuple)):
-        return False
-    try:
-        hash(value)
-    except TypeError:
-        return False
-    return isinstance(value, tuple) or value.__struct_config__.frozen
-
-
 class State(NamedTuple):
     """Numbers of the members and of the set of messages; what is committed, and how many crashes are left."""
 
@@ -248,11 +238,7 @@ class Group:
         return copy.deepcopy(self.seat(number), dict(self._constant(number)))
 
     def _find_constant(self, number: Number) -> dict[int, object]:
-        """What a copy of the member may share with it, for it never changes: most of it is, and copying takes most of
-        the time. By identity, as `copy.deepcopy` wants to be told."""
-        memo: dict[int, Any] = {}
-        copy.deepcopy(self.seat(number), memo)
-        return {id(each): each for each in memo[id(memo)] if _is_constant(each)}
+        return constants_of(self.seat(number))
 
     def _sent(self, seat: Seat) -> frozenset[Number]:
         newest = {(to, type(m)) if isinstance(m, Append | AppendReply) else m: (own, to, m) for own, to, m in seat.sent}
