@@ -55,7 +55,7 @@ def result(seed: int, **figures: int) -> Result:
     return Result(seed=seed, figures=Figures(**figures), trace="ab")
 
 
-BUSY = {"completed": 300, "elections": 3, "crashes": 2, "snapshots_taken": 10}
+BUSY = {"completed": 300, "elections": 3, "crashes": 2, "compactions": 15}
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ BUSY = {"completed": 300, "elections": 3, "crashes": 2, "snapshots_taken": 10}
         ("completed", "operations"),
         ("elections", "elections"),
         ("crashes", "crashes"),
-        ("snapshots_taken", "snapshots taken"),
+        ("compactions", "compactions"),
     ],
 )
 def test_a_median_just_below_its_bound_is_idle(figure: str, said: str) -> None:

@@ -142,9 +142,9 @@ def _died(seed: int, plan: Plan, why: str) -> Result:
 
 def idleness(results: Iterable[Result], plan: Plan) -> list[Idle]:
     """Medians that are too low for the results to prove anything: under 300 operations, 3 elections, or, of the seeds
-    that have the class, 2 crashes or 10 snapshots, in 30 simulated seconds;
-    in proportion for shorter runs. Where the caller chose the classes, only those that crash members promise more than
-    operations."""
+    that have the class, 2 crashes or 15 compactions (a snapshot, or a store that was flushed, stands for the log before
+    it), in 30 simulated seconds; in proportion for shorter runs. Where the caller chose the classes, only these promise
+    more than operations."""
     share = plan.duration / (30 * SECOND)
     runs = [(result.figures, plan.options(result.seed)) for result in results if result.trace]
     busy = [figures for figures, options in runs if options.faults or plan.faults is not None]
@@ -155,7 +155,7 @@ def idleness(results: Iterable[Result], plan: Plan) -> list[Idle]:
     found = [Idle("operations", median([f.completed for f in busy] or [0]), 300 * share)]
     if plan.faults is None:
         found.append(Idle("elections", median([f.elections for f in busy] or [0]), 3 * share))
-    for fault, figure, needed in (("crash", "crashes", 2), ("snapshot", "snapshots_taken", 10)):
+    for fault, figure, needed in (("crash", "crashes", 2), ("snapshot", "compactions", 15)):
         if plan.faults is None or fault in plan.faults:
             found.append(Idle(figure.replace("_", " "), of(fault, figure), needed * share))
     return [idle for idle in found if idle.median < idle.needed]

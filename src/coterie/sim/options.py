@@ -168,7 +168,7 @@ def choose(
 
 def _settings(rng: random.Random, faults: tuple[str, ...], timeout: Nanos) -> Settings:
     """What the cluster begins with."""
-    tiny = (rng.choice((400, 1500, 4000)), rng.choice((0, 0, 1)), rng.choice((0, 2, 10)))
+    tiny = (rng.choice((250, 600, 2000)), int(rng.randrange(10) == 0), rng.choice((0, 2, 10)))
     lease = timeout // MILLISECOND * rng.choice((1, 2, 4)) // 2
     settings = Settings(
         divergence_check_ms=rng.choice((50, 300, 2000)),
