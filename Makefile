@@ -34,11 +34,11 @@ $(VENV)/bin/python:
 	else echo "Coterie needs Python 3.11 or newer, and there is none on the PATH: install one, or name it with PYTHON=" >&2; fi; \
 	exit 1
 
-# What `make up` and every command of the README need. The extra is for bench/ alone, so its absence stops nothing else.
+# What `make up` and every command of the README need. The extras are for bench/ and the lab's figures alone, so their absence stops nothing else.
 $(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
 	@echo "Installing into $(VENV) ..."
-	@$(PIP) install --editable '.[bench]' || { \
-	  echo "The benchmarks' peers cannot be installed here; going on without them." >&2; $(PIP) install --editable .; }
+	@$(PIP) install --editable '.[bench,lab]' || { \
+	  echo "What benchmarks and figures need cannot be installed here; going on without." >&2; $(PIP) install --editable .; }
 	@touch $@
 
 $(VENV)/.developing: pyproject.toml $(VENV)/.installed

@@ -33,7 +33,7 @@ COMMANDS = (
     "torture",
 )
 """Each is a module of this package with a function, or a `typer.Typer` named `app`, under the same name."""
-MODULES = {"range": "scan"}
+MODULES = {"range": "scan", "lab": "lab.application"}
 """Where the module's name differs from the command's."""
 
 

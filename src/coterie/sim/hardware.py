@@ -16,6 +16,7 @@ from coterie.sim.disk import SimulatedFiles
 from coterie.sim.frail import FrailFiles
 from coterie.sim.options import SECOND, Options
 from coterie.sim.schedule import Schedule
+from coterie.sim.terrain import Terrain
 
 DIRECTORY: Final = "data"
 LOG: Final = f"{DIRECTORY}/log"
@@ -26,8 +27,10 @@ SEGMENT_BYTES: Final = (4096, 40_000, 1 << 26)
 class Hardware:
     """Outlives every process on it. `frailty`: the files, as a process sees them."""
 
-    def __init__(self, options: Options, schedule: Schedule, member: MemberId) -> None:
+    def __init__(self, options: Options, schedule: Schedule, member: MemberId, terrain: Terrain | None = None) -> None:
         self._schedule = schedule
+        self._member = member
+        self._terrain = terrain
         rng = self._rng = stream(options.seed, f"node {member}")
         self._drift = options.drift_ppm if options.has("clock") else 50
         drift = rng.randrange(-self._drift, self._drift + 1)
@@ -61,6 +64,8 @@ class Hardware:
         """How long the next write takes, sync included."""
         if self._schedule.now < self._slow_until:
             return self._slow_latency
+        if self._terrain is not None:
+            return self._terrain.sync(self._member)
         latency = 50_000 + exponential(self._rng, self._sync_mean)
         return latency * 30 if self._spikes and happens(self._rng, 20) else latency
 

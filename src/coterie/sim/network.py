@@ -21,6 +21,7 @@ from coterie.runtime.handshake import PeerIdentity
 from coterie.sim.chance import exponential, happens, stream
 from coterie.sim.options import SECOND, Options
 from coterie.sim.schedule import Schedule
+from coterie.sim.terrain import Terrain
 from coterie.sim.witness import Witness
 
 MAX_HELD: Final = 2000
@@ -59,8 +60,16 @@ Deliver = Callable[[Sender, MemberId, Message], None]
 class Network:
     """Carries encoded messages; what arrives was decoded anew, as on a wire."""
 
-    def __init__(self, options: Options, schedule: Schedule, deliver: Deliver, witness: Witness | None = None) -> None:
+    def __init__(
+        self,
+        options: Options,
+        schedule: Schedule,
+        deliver: Deliver,
+        witness: Witness | None = None,
+        terrain: Terrain | None = None,
+    ) -> None:
         self._options = options
+        self._terrain = terrain
         self._schedule = schedule
         self._deliver = deliver
         self._witness = witness if witness is not None else Witness()
@@ -73,6 +82,8 @@ class Network:
         self.faulty = True
         """False once the world is healed: messages are no longer lost, doubled or held."""
         self.messages = 0
+        self.bytes = 0
+        """Of all messages that members sent, without what a transport adds."""
 
     # -- what the fault injector does ---------------------------------------------------------
 
@@ -114,6 +125,7 @@ class Network:
         """Take a message; it may arrive once, twice or never."""
         self.messages += 1
         data = encode(message)
+        self.bytes += len(data)
         self._schedule.record(data)
         pair = (sender.member, target)
         if pair in self._cut:
@@ -129,8 +141,8 @@ class Network:
                 if rng.getrandbits(1):
                     return
             if options.duplicate_permille and happens(rng, options.duplicate_permille):
-                self._travel(sender, target, message, data, self._delay(pair) * rng.randrange(1, 20))
-        arrival = self._schedule.now + self._delay(pair)
+                self._travel(sender, target, message, data, self._delay(pair, len(data)) * rng.randrange(1, 20))
+        arrival = self._schedule.now + self._delay(pair, len(data))
         if not (self.faulty and options.reorder_permille and happens(rng, options.reorder_permille)):
             arrival = max(arrival, self._newest.get(pair, 0))
             self._newest[pair] = arrival
@@ -141,7 +153,9 @@ class Network:
         vote = isinstance(message, ELECTING)
         return self._options.hold_permille * (VOTES_HELD_MORE_OFTEN if vote else 1)
 
-    def _delay(self, pair: tuple[MemberId, MemberId]) -> Nanos:
+    def _delay(self, pair: tuple[MemberId, MemberId], size: int) -> Nanos:
+        if self._terrain is not None:
+            return self._terrain.message(*pair, size) * self._slow.get(pair, 1)
         mean = self._options.delay_mean
         if not self.faulty:
             mean = min(mean, self._options.election_timeout // HEALED_SHARE)

@@ -58,7 +58,7 @@ class Node:
         self.whims = world.whims_of(member.id)
         self.config = self.whims.limit(config)
         self.world = world
-        self.hardware = Hardware(world.options, world.schedule, member.id)
+        self.hardware = Hardware(world.options, world.schedule, member.id, world.terrain)
         if self.whims.has(Quirk.TINY_SEGMENTS):
             self.hardware.segment_bytes = 1
         self.frailty = self.hardware.frailty

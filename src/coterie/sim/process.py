@@ -29,6 +29,7 @@ from coterie.sim.schedule import Schedule
 from coterie.sim.sectors import SECTOR_BYTES
 from coterie.sim.shadow import ShadowLog, membership_of, slot_of
 from coterie.sim.subject import Subject
+from coterie.sim.terrain import Terrain
 from coterie.sim.verdict import Figures
 from coterie.sim.whims import MemberWhims, Quirk
 from coterie.sim.witness import Witness
@@ -57,6 +58,8 @@ class Surroundings(Protocol):
     subject: Subject
     figures: Figures
     witness: Witness
+    terrain: Terrain | None
+    """How far apart everybody is, if that is not drawn."""
 
     def current(self, sender: Sender) -> bool:
         """Whether this life of the sender goes on."""

@@ -43,6 +43,7 @@ from coterie.sim.operator import Operator
 from coterie.sim.options import Options
 from coterie.sim.schedule import Schedule
 from coterie.sim.subject import Subject
+from coterie.sim.terrain import Terrain
 from coterie.sim.verdict import Result, Violation
 from coterie.sim.whims import MemberWhims
 from coterie.sim.witness import Witness
@@ -75,9 +76,19 @@ class Connection(msgspec.Struct):
 class World:
     """Builds the cluster that the options describe, and runs it."""
 
-    def __init__(self, options: Options, subject: Subject | None = None, witness: Witness | None = None) -> None:
-        """`subject`: what it is about; the key-value machine unless it is said. `witness`: who watches."""
+    def __init__(
+        self,
+        options: Options,
+        subject: Subject | None = None,
+        witness: Witness | None = None,
+        *,
+        terrain: Terrain | None = None,
+        config: EngineConfig | None = None,
+    ) -> None:
+        """`subject`: what it is about; the key-value machine unless it is said. `witness`: who watches. `terrain`, and
+        the members' `config`: where they are not to be drawn."""
         self.options = options
+        self.terrain = terrain
         self.subject = subject if subject is not None else KeyValueSubject()
         self.witness = witness if witness is not None else Witness()
         self.schedule = Schedule()
@@ -87,30 +98,16 @@ class World:
             Member(number, f"n{number}", f"n{number}:1", f"n{number}:2") for number in range(1, options.nodes + 1)
         )
         self.laws: Laws = judge(options.protocol, [m.id for m in members], self.figures)
-        self.network = Network(options, self.schedule, self._arrive, self.witness)
+        self.network = Network(options, self.schedule, self._arrive, self.witness, terrain)
         self._rng = stream(options.seed, "world")
         self._connections: dict[int, Connection] = {}
         self._made = 0
-        config = EngineConfig(
-            replica=ReplicaConfig(
-                election_timeout=options.election_timeout,
-                heartbeat_interval=options.heartbeat_interval,
-                max_append_bytes=self._rng.choice((1, 2_000, 1 << 20)),
-                max_inflight_messages=self._rng.choice((1, 3, 256)),
-                max_inflight_bytes=self._rng.choice((30_000, 1 << 24)),
-                max_committed_bytes=self._rng.choice((2_000, 1 << 22)),
-                max_cached_bytes=self._rng.choice((1_000, 50_000, 1 << 25)),
-                max_uncommitted_bytes=self._rng.choice((60_000, 1 << 26)),
-                max_snapshot_chunk_bytes=options.chunk_bytes,
-                max_snapshot_bytes_per_s=options.snapshot_rate,
-            ),
-            request_timeout=options.election_timeout * 10,
-            max_batch_commands=self._rng.choice((2, 8192)),
-        )
+        if config is None:
+            config = self._drawn_config()
         first = [first_entry(members)]
         self._cluster = cluster_id(first[0])
         self._config = config
-        if options.faults:
+        if options.faults or terrain is not None:
             payload = msgspec.msgpack.encode(msgspec.structs.replace(options.settings, serial=1))
             first.append(Entry(2, NO_EPOCH, EntryKind.SETTINGS, 0, payload))
         self.nodes = {m.id: Node(m, self._cluster, config, self, first) for m in members}
@@ -132,6 +129,25 @@ class World:
             self.subject.judge,
         )
         self.operators = [Operator(options, self, number) for number in range(OPERATORS)]
+
+    def _drawn_config(self) -> EngineConfig:
+        options = self.options
+        return EngineConfig(
+            replica=ReplicaConfig(
+                election_timeout=options.election_timeout,
+                heartbeat_interval=options.heartbeat_interval,
+                max_append_bytes=self._rng.choice((1, 2_000, 1 << 20)),
+                max_inflight_messages=self._rng.choice((1, 3, 256)),
+                max_inflight_bytes=self._rng.choice((30_000, 1 << 24)),
+                max_committed_bytes=self._rng.choice((2_000, 1 << 22)),
+                max_cached_bytes=self._rng.choice((1_000, 50_000, 1 << 25)),
+                max_uncommitted_bytes=self._rng.choice((60_000, 1 << 26)),
+                max_snapshot_chunk_bytes=options.chunk_bytes,
+                max_snapshot_bytes_per_s=options.snapshot_rate,
+            ),
+            request_timeout=options.election_timeout * 10,
+            max_batch_commands=self._rng.choice((2, 8192)),
+        )
 
     def add_clients(self, numbers: Iterable[int], members: list[MemberId]) -> None:
         """More clients, with these numbers, that know these members; the list may grow."""
@@ -278,13 +294,28 @@ class World:
         for number, connection in list(self._connections.items()):
             if connection.member == member and connection.is_open:
                 connection.is_open = False
-                delay = exponential(self._rng, CLIENT_DELAY)
+                delay = self._far_from_client(connection)
                 self.schedule.after(delay, "closed", partial(self._closed, number, connection))
         for other in self.nodes:
-            if other != member and self._rng.getrandbits(1) and self.network.linked(member, other):
-                refused = self._rng.randrange(4) > 0
-                delay = exponential(self._rng, self.options.delay_mean)
+            if other != member and self._hears_of_end(other, member) and self.network.linked(member, other):
+                refused = self.terrain is not None or self._rng.randrange(4) > 0
+                delay = self._far(other, member)
                 self.schedule.after(delay, "peer closed", partial(self.nodes[other].peer_closed, member, refused))
+
+    def _hears_of_end(self, member: MemberId, ended: MemberId) -> bool:
+        if self.terrain is not None:
+            return self.terrain.hears_of_end(member, ended)
+        return self._rng.getrandbits(1) == 1
+
+    def _far(self, member: MemberId, other: MemberId) -> Nanos:
+        if self.terrain is not None:
+            return self.terrain.message(other, member, 0)
+        return exponential(self._rng, self.options.delay_mean)
+
+    def _far_from_client(self, connection: Connection) -> Nanos:
+        if self.terrain is not None:
+            return self.terrain.request(connection.client, connection.member)
+        return exponential(self._rng, CLIENT_DELAY)
 
     # -- between clients and members: connections keep the order and lose nothing but their end ----
 
@@ -325,7 +356,7 @@ class World:
         data = encoder.encode(request)
         self.schedule.record(data)
         node = self.nodes[found.member]
-        arrival = max(found.to_member, self.schedule.now + exponential(self._rng, CLIENT_DELAY))
+        arrival = max(found.to_member, self.schedule.now + self._far_from_client(found))
         found.to_member = arrival
 
         def arrive() -> None:
@@ -352,7 +383,7 @@ class World:
             return
         data = encoder.encode(response)
         self.schedule.record(data)
-        arrival = max(found.to_client, self.schedule.now + exponential(self._rng, CLIENT_DELAY))
+        arrival = max(found.to_client, self.schedule.now + self._far_from_client(found))
         found.to_client = arrival
 
         def arrive() -> None:

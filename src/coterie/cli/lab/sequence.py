@@ -1,4 +1,4 @@
-"""`coterie lab`: see for yourself how the protocols work."""
+"""`coterie lab sequence`: see for yourself how the protocols work."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from coterie.cli.groups import group
 from coterie.cli.outcome import Exit, JsonOption, fail, fail_usage, print_json
 from coterie.cli.tables import plain_table, table_console
 from coterie.core.errors import ConfigurationError, CoterieError
@@ -19,16 +18,7 @@ from coterie.lab.drawing.text import draw_text
 from coterie.lab.recording import Recording
 from coterie.lab.scenarios import DEFAULT_SEED, SCENARIOS, play
 
-app = group("See for yourself how the protocols work.", "coterie lab sequence failover --protocol multipaxos")
 
-
-@app.callback()
-def lab() -> None:
-    """See for yourself how the protocols work."""
-    # With a callback typer keeps `sequence` a command of its own, though there is no other yet.
-
-
-@app.command()
 def sequence(
     scenario: Annotated[str | None, typer.Argument(metavar="SCENARIO", help="Left out: a list of them.")] = None,
     protocol: Annotated[str, typer.Option(metavar="NAME", help=f"{' or '.join(PROTOCOLS)}.")] = PROTOCOLS[0],

@@ -1,0 +1,1 @@
+"""`coterie lab`: theorems as experiments, protocols compared, advice for a network. One file a command."""

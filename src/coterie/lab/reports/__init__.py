@@ -1,0 +1,1 @@
+"""How what an experiment found is shown: a page, tables, figures."""
