@@ -199,3 +199,16 @@ def test_messages_without_the_field_are_of_members_that_owe_nothing() -> None:
     data = msgspec.msgpack.encode([6, TWO, True, 3, 0, NO_EPOCH, 1, 0])
     assert msgspec.msgpack.decode(data, type=AppendReply) == answer(3, repairing=False)
     assert isinstance(reply(OneMember((first(),)).receive(PreVote(TWO, 9, ONE))), PreVoteReply)
+
+
+def test_a_yes_before_an_election_waits_until_the_end_of_a_repair_is_durable() -> None:
+    """A crash before that would leave a member that owes a repair, and has spoken."""
+    member = OneMember((first(), *commands(2, 1)), repair=Repair(9, ONE), epoch=TWO)
+    member.replica.receive(member.now, 1, Append(TWO, 2, ONE, (), 2, 1, 0, 5))
+    member.drain()
+    assert member.replica.repair is None
+    member.now += 10**10
+    member.replica.receive(member.now, 1, PreVote(THREE_, 9, TWO))
+    effects = member.drain()
+    assert [m for _, m in effects.send if isinstance(m, PreVoteReply)] == []
+    assert [m.granted for _, _, m in effects.send_after if isinstance(m, PreVoteReply)] == [True]

@@ -60,7 +60,8 @@ class Outbox:
     def affirm(self, to: MemberId, message: Message) -> None:
         """Send what acknowledges the leader of the present epoch and nothing that is not durable: at once, unless the
         epoch itself is still being written. A member that forgets it in a crash would let the leader of an older one
-        take back what it acknowledged."""
+        take back what it acknowledged. So it is with a yes before an election, and with asking for one: they commit to
+        nothing, but are the word of a member whose log is whole, and that, too, may still be being written."""
         if self._epoch_mark <= self.stored_mark:
             self.send.append((to, message))
         else:

@@ -291,7 +291,8 @@ class State(ABC):
         """Have it written; what depends on it must be sent with `Outbox.promise`."""
 
     def repaired(self) -> None:
-        """The log is whole again. Whatever rests on that leaves only when it is durable, behind what was given back."""
+        """The log is whole again. Whatever rests on that leaves only when it is durable, behind what was given back:
+        by `Outbox.promise` or `affirm`."""
         self.repair = None
         self.save_hard_state()
 

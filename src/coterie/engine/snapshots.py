@@ -33,8 +33,10 @@ from coterie.machine.host import Host
 from coterie.storage.snapshots import SnapshotDirectory
 
 NEVER: Nanos = 1 << 62
-RETRY_INTERVAL: Nanos = 10_000 * MILLISECOND
-"""After a snapshot or a flush found no space."""
+RETRY_INTERVAL: Nanos = 1000 * MILLISECOND
+"""At least so long after a snapshot or a flush found no space: an election may wait for it ..."""
+RETRY_SHARE = 4
+"""... and so many times what the attempt took: a large snapshot that never fits keeps the disk a fifth of the time."""
 ENTRY_OVERHEAD_BYTES = 48
 """What an entry takes in the log beside its payload, about."""
 
@@ -131,6 +133,7 @@ class Snapshots:
         self._again_at: Nanos = NEVER
         """... then."""
         self._retry_take_at: Nanos = 0
+        self._take_began: Nanos = 0
 
     def begin(self, now: Nanos) -> None:
         """Tell the replica of the newest snapshot on disk, and of what the store holds. The log may not lead there:
@@ -255,7 +258,7 @@ class Snapshots:
 
     def deadline(self) -> Nanos:
         """When something is due without any input."""
-        if self._retry_take_at and self._taking is None and self.grown >= self._limit:
+        if self._retry_take_at and self._taking is None and (self._asked_for or self.grown >= self._limit):
             return min(self._again_at, self._retry_take_at)
         return self._again_at
 
@@ -309,6 +312,7 @@ class Snapshots:
             view.close()
             return False
         assert self._directory is not None
+        self._take_began = now
         self._taking = TakeJob(self._directory, view, asked_for)
         self._ports.work(self._taking)
         return False
@@ -334,7 +338,7 @@ class Snapshots:
     def _take_failed(self, now: Nanos, meta: SnapshotMeta, problem: Exception) -> None:
         if not lacks_space(problem):
             raise problem
-        self._retry_take_at = now + RETRY_INTERVAL
+        self._retry_take_at = now + max(RETRY_INTERVAL, RETRY_SHARE * (now - self._take_began))
         self.grown += self._limit
         text = f"no space for a snapshot at entry {meta.index}: free some; the log grows until one succeeds"
         self._ports.event(Event("snapshot-no-space", text, {"index": meta.index}))

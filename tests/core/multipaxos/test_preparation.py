@@ -11,7 +11,7 @@ from tests.core.one_member import EMPTY, THREE, first
 
 from coterie.core.config import ReplicaConfig
 from coterie.core.errors import SafetyViolation
-from coterie.core.messages import Canvass, CanvassReply, Prepare, Promise
+from coterie.core.messages import Canvass, CanvassReply, Nack, Prepare, Promise
 from coterie.core.multipaxos.preparation import Preparation, Reports, Unreadable
 from coterie.core.multipaxos.replica import MultiPaxos
 from coterie.core.multipaxos.state import PaxosState
@@ -175,3 +175,29 @@ def test_a_replica_that_is_promised_what_it_cannot_read_raises_an_alarm_and_no_e
     alarm = replica.drain(now).alarm
     assert alarm is not None
     assert alarm.rule == "Every member understands every entry"
+
+
+def test_who_cannot_tell_what_a_proposer_asks_for_does_not_promise_and_goes_on_from_its_ballot() -> None:
+    """Else the member that is furthest would always canvass for a round that the others have passed."""
+    base = SnapshotMeta(5, OLD, THREE, Settings())
+    replica = MultiPaxos(
+        own=OWN,
+        config=ReplicaConfig(),
+        recovered=Recovered(hard_state=HardState(OLD), base=base, last_index=5, epochs=(), memberships=()),
+        reader=NoLog(),
+        snapshots=None,
+        applied=5,
+        rng=random.Random(1),
+        now=0,
+    )
+    due = replica.drain(0).deadline
+    ballot = Epoch(7, 2)
+    replica.receive(due - 1, 2, Prepare(ballot, 2, (), 1))
+    effects = replica.drain(due - 1)
+    answers = [m for _, m in effects.send] + [m for _, _, m in effects.send_after]
+    assert answers == [Nack(ballot)]
+    assert effects.deadline == due, "its own election is not put off (catalogue R14)"
+    assert effects.store is not None
+    replica.stored(due, effects.store.mark)
+    replica.wake(due)
+    assert {m.round for _, m in replica.drain(due).send if isinstance(m, Canvass)} == {8}

@@ -39,7 +39,7 @@ class Ballots(Election):
     def _canvass(self, round_: int) -> None:
         self._preparation = None
         for member in self._state.electors:
-            self._state.outbox.post(member, Canvass(round_, self._state.commit))
+            self._state.outbox.affirm(member, Canvass(round_, self._state.commit))
 
     def handle_canvass(self, now: Nanos, sender: MemberId, m: Canvass) -> None:
         """Yes, if we miss a leader, and can tell the asker all that it needs; if we miss one and cannot, we lend it a
@@ -53,7 +53,8 @@ class Ballots(Election):
             if state.membership.member(sender) is not None:
                 self._loans.ask(now, sender)
             granted = False
-        state.outbox.post(sender, CanvassReply(state.epoch, m.round, granted))
+        say = state.outbox.affirm if granted else state.outbox.post
+        say(sender, CanvassReply(state.epoch, m.round, granted))
 
     def handle_canvass_reply(self, now: Nanos, sender: MemberId, m: CanvassReply) -> None:
         """Count those that say yes; then prepare."""
@@ -78,16 +79,23 @@ class Ballots(Election):
         """Phase 1b: promise, unless a higher ballot was promised, or a leader is heard (stickiness, as in Raft).
 
         Learners promise when asked, too: the asker may know of their promotion before they do.
+
+        Who is asked for what its log does not have any more cannot tell all that it accepted, and so does not promise;
+        but it goes on from that ballot. Else, being the furthest, and alone able to complete phase 1 perhaps, it would
+        always canvass for a round that the others have passed.
         """
         state = self._state
         if m.epoch.node != sender:
             return  # A ballot belongs to one member, or two could use it (2.2).
         sticky = m.epoch > state.epoch and self._leader_is_alive(now) and not m.transfer
-        if sticky or not may_promise(state.epoch, m.epoch) or m.first <= state.log.base_index:
+        if sticky or not may_promise(state.epoch, m.epoch):
             state.outbox.post(sender, Nack(state.epoch))
             return
         if m.epoch > state.epoch:
             self.step_down(now, m.epoch, f"{state.name(sender)} prepares a higher ballot")
+        if m.first <= state.log.base_index:
+            state.outbox.post(sender, Nack(state.epoch))
+            return
         self._wait_whole(now)
         self._acceptor.promise(sender, m)
 

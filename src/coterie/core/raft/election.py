@@ -31,7 +31,7 @@ class RaftElection(Election):
         self._stop_pulling()
         log = self._state.log
         for member in self._state.electors:
-            self._state.outbox.post(member, PreVote(Epoch(round_, 0), log.last_index, log.last_epoch))
+            self._state.outbox.affirm(member, PreVote(Epoch(round_, 0), log.last_index, log.last_epoch))
 
     def _campaign(self, now: Nanos, *, transfer: bool = False) -> bool:
         """Start an election in an epoch of one's own (Raft 5.2); `transfer`: the leader itself asked for it.
@@ -66,7 +66,8 @@ class RaftElection(Election):
                 self.follow(now, NOBODY, f"{state.name(sender)} calls an election, too, and goes first")
                 self._wait_whole(now)
                 self._insists = True
-            state.outbox.post(sender, PreVoteReply(state.epoch, m.epoch, granted))
+            say = state.outbox.affirm if granted else state.outbox.post
+            say(sender, PreVoteReply(state.epoch, m.epoch, granted))
             return
         behind = not self._leader_is_alive(now)
         last = (log.last_index, log.last_epoch) if behind else (0, NO_EPOCH)
