@@ -447,8 +447,8 @@ READ_ROWS: Final = (
             ),
             (
                 MEMBER,
-                "self.log.entries(self.handed_out + 1, self.commit, self.config",
-                "self.log.entries(self.handed_out + 1, self.log.last_index, self.config",
+                "last = min(self.commit, self.handed_out",
+                "last = min(self.log.last_index, self.handed_out",
             ),
         ],
         frozenset({"applied-committed"}),

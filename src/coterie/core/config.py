@@ -31,8 +31,11 @@ class ReplicaConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Payload bytes sent to one follower and not yet answered."""
     max_append_bytes: int = 1 * MIB
     """Payload bytes in one `Append` (one entry may exceed it and then travels alone)."""
-    max_committed_bytes: int = 4 * MIB
-    """Payload bytes of committed entries handed out in one `Effects`."""
+    max_committed_bytes: int = 256 * KIB
+    """Payload bytes of committed entries handed out in one `Effects` ..."""
+    max_committed_entries: int = 256
+    """... and how many: they are applied before the next message is read, so a backlog of them keeps nobody waiting
+    for longer than these take (about 10 ms)."""
     max_cached_bytes: int = 32 * MIB
     """Payload bytes of durable entries kept in memory; older ones are read from the log store."""
     max_pending_reads: int = 65536

@@ -21,7 +21,9 @@ A replica decides; its driver acts. Both protocols (Raft, Multi-Paxos) stand beh
        acknowledgements, and everything said in an epoch of one's own before it is on disk.
        Messages to one peer leave in the order given.
     e. `committed`: apply these entries in order, exactly once. Bounded; `more` says that a
-       further `drain` will hand out further ones.
+       further `drain` will hand out further ones: call it soon, but let other inputs come in between. A member
+       that applies for longer than an election timeout without a break answers nobody meanwhile: nobody can be
+       elected with its vote, and if it leads it is deposed.
     f. `reads`: (token, index): the read may be answered once the machine has applied `index`.
     g. `outcomes`: what became of proposals and reads.
     h. `role`: leader, epoch or membership changed, and why: for people and for clients.

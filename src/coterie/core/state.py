@@ -273,7 +273,8 @@ class State(ABC):
         """Committed entries that were not handed out yet, in order, bounded."""
         if self.handed_out >= self.commit:
             return ()
-        entries = self.log.entries(self.handed_out + 1, self.commit, self.config.max_committed_bytes)
+        last = min(self.commit, self.handed_out + self.config.max_committed_entries)
+        entries = self.log.entries(self.handed_out + 1, last, self.config.max_committed_bytes)
         self.handed_out = entries[-1].index
         return entries
 

@@ -17,6 +17,7 @@ from coterie.core.records import Recovered
 from coterie.core.replica import Accepted, Effects, LogReader, ReadReady, RoleChange
 from coterie.core.types import NOBODY, Entry, EntryKind, Mark, MemberId, Nanos, Role, SnapshotMeta, Token
 from coterie.engine.administration import Administration
+from coterie.engine.backlog import Backlog
 from coterie.engine.config import EngineConfig as EngineConfig
 from coterie.engine.config import Identity as Identity
 from coterie.engine.divergence import DivergenceCheck
@@ -24,9 +25,10 @@ from coterie.engine.findings import Findings
 from coterie.engine.group import Group
 from coterie.engine.history import History, memberships_up_to
 from coterie.engine.intake import Intake
+from coterie.engine.node_status import status_of
 from coterie.engine.ports import Event, Ports
 from coterie.engine.proposals import Proposals
-from coterie.engine.protocol import FailureCode, Happened, MemberStatus, NodeStatus, Request, View
+from coterie.engine.protocol import FailureCode, Happened, NodeStatus, Request, View
 from coterie.engine.queries import Queries
 from coterie.engine.snapshots import ENTRY_OVERHEAD_BYTES, Snapshots, restore_newest
 from coterie.engine.submissions import Submissions
@@ -105,8 +107,10 @@ class Engine:
             log_bytes=log_bytes,
         )
         self._snapshots.begin(now)
-        self._entries: deque[Entry] = deque()
-        """Committed entries that wait while the machine's state is replaced."""
+        self._backlog = Backlog(config.replica)
+        self.behind = False
+        """After `flush`: there is more to apply, so it is to be called again at once, after whatever inputs have
+        come. (Replaying a long log must not keep a member from consensus.)"""
         self._version_token: Token = 0
         self._administration = Administration(
             cluster=identity.cluster,
@@ -230,7 +234,8 @@ class Engine:
     # -- flush -------------------------------------------------------------------------------
 
     def flush(self, now: Nanos) -> Nanos:
-        """Do what the inputs since the last flush led to, through the ports; returns the deadline.
+        """Do what the inputs since the last flush led to, through the ports; returns the deadline: `now` if it is
+        `behind`.
 
         Raises `SafetyViolation` when a safety rule was seen broken: stop, keep the evidence.
         """
@@ -248,7 +253,13 @@ class Engine:
             self._proposals.dispatch(now, self._session_expiry_due())
             effects = self.replica.drain(now)
             again = self._perform(now, effects)
-            if not (again or effects.more or self._look_at_group(now) or self._snapshots.flush(now)):
+            self.behind = effects.more or (bool(self._backlog) and not self._snapshots.busy)
+            if self.behind:
+                self._look_at_group(now)
+                self._snapshots.flush(now)
+                self._look_at = self._deadline(effects.deadline)
+                return now
+            if not (again or self._look_at_group(now) or self._snapshots.flush(now)):
                 self._look_at = self._deadline(effects.deadline)
                 return self._look_at
 
@@ -288,11 +299,13 @@ class Engine:
             self._snapshots.want()
         if effects.install is not None:
             self._snapshots.install(effects.install)
-            self._entries.clear()  # All of them are in the snapshot.
-        if effects.committed and self._snapshots.busy:
-            self._entries.extend(effects.committed)
-        elif effects.committed:
-            self._apply(now, effects.committed)
+            self._backlog.forget(effects.install.index)
+        committed = effects.committed
+        if self._backlog or (committed and self._snapshots.busy):
+            self._backlog.add(committed)
+            committed = () if self._snapshots.busy else self._backlog.take()
+        if committed:
+            self._apply(now, committed)
             again = again or self._proposals.waiting or self._administration.queued
         for ready in effects.reads:
             self._read_ready(ready)
@@ -325,8 +338,7 @@ class Engine:
         self._submissions.fail_sent(FailureCode.LEADER_LOST, Happened.UNKNOWN, text)
         self._group.restored(meta.membership, meta.settings)
         self._administration.restored()
-        entries, self._entries = self._entries, deque()
-        self._apply(now, [entry for entry in entries if entry.index > meta.index])
+        self._backlog.forget(meta.index)
 
     # -- reads -------------------------------------------------------------------------------
 
@@ -412,37 +424,4 @@ class Engine:
 
     def status(self) -> NodeStatus:
         """What this node says of itself."""
-        replica, identity = self.replica, self.identity
-        membership = replica.membership
-        return NodeStatus(
-            cluster=identity.cluster,
-            protocol=self.protocol,
-            member=identity.member,
-            name=identity.name,
-            version=identity.version,
-            pid=identity.pid,
-            boot=identity.boot,
-            role=_ROLE_NAMES[replica.role],
-            leader=replica.leader,
-            epoch_round=replica.epoch.round,
-            epoch_node=replica.epoch.node,
-            commit=replica.commit,
-            applied=self.host.applied,
-            last_index=replica.last_index,
-            revision=self.host.revision(),
-            machine=self._machine_name,
-            members=tuple(
-                MemberStatus(m.id, m.name, m.peer, m.client, m.id in membership.voters) for m in membership.members
-            ),
-            last_elections=tuple(self._elections),
-            repairing_until=replica.repair.until if replica.repair is not None else None,
-        )
-
-
-_ROLE_NAMES = {
-    Role.FOLLOWER: "follower",
-    Role.PRE_CANDIDATE: "candidate",
-    Role.CANDIDATE: "candidate",
-    Role.LEADER: "leader",
-    Role.LEARNER: "learner",
-}
+        return status_of(self.identity, self.protocol, self.replica, self.host, self._elections)

@@ -108,7 +108,7 @@ class NodeLoop:
 
     async def quiet(self) -> None:
         """Wait until no request is under way, every input has been flushed, and nothing is on its way to the store."""
-        while self._alive and (self._flush_due or self.engine.flushing or not self.engine.idle):
+        while self._alive and (self._flush_due or self.engine.behind or self.engine.flushing or not self.engine.idle):
             if self._quiet is None:
                 self._quiet = self._loop.create_future()
             await self._quiet
@@ -291,11 +291,19 @@ class NodeLoop:
         except Exception as error:
             self._fail(error)
             return
-        self._arm(deadline)
-        if self._quiet is not None and engine.idle and not engine.flushing:
+        if engine.behind:
+            # What has come meanwhile goes first, other members' messages above all.
+            self._loop.call_soon(self._go_on)
+        else:
+            self._arm(deadline)
+        if self._quiet is not None and engine.idle and not (engine.flushing or engine.behind):
             self._tell_quiet()
         if self._handed_over is not None:
             self._look_handed_over()
+
+    def _go_on(self) -> None:
+        """Apply more, and look at what is due: no timer is set meanwhile."""
+        self._input(lambda engine, now: engine.wake(now))
 
     def _write_out(self) -> None:
         """Hand to the sockets what is queued for them."""
