@@ -18,7 +18,7 @@ from coterie.core.messages import AnyCommand, Command, SessionClose, SessionOpen
 from coterie.core.settings import Settings
 from coterie.core.types import Entry, EntryKind, Epoch, Member, Membership
 from coterie.machine.host import Host
-from coterie.machine.host_state import FLUSH_BYTES
+from coterie.machine.host_state import FLUSH_BYTES, FLUSH_ENTRIES
 from coterie.machine.interface import Rejected
 from coterie.machine.kv import KeyValue, filling
 from coterie.machine.kv.protocol import Compact, DeleteRange, Put, Range, encoder
@@ -291,6 +291,20 @@ def test_a_flush_is_due_when_enough_has_gathered_and_not_while_one_is_under_way(
     begun = host.begin_flush()
     assert begun is not None
     assert not host.flush_due
+
+
+def test_a_flush_is_due_after_many_small_entries_so_that_a_restart_has_few_to_apply_again() -> None:
+    host = Host(KeyValue(), store=MemoryStore())
+    for index in range(1, FLUSH_ENTRIES + 1):
+        assert not host.flush_due
+        host.apply(noop(index), A, 1)
+    assert host.flush_due
+    begun = host.begin_flush()
+    assert begun is not None
+    host.apply(noop(FLUSH_ENTRIES + 1), A, 1)
+    begun.perform()
+    host.finish_flush(begun)
+    assert (host.persisted, host.flush_due) == (FLUSH_ENTRIES, False)
 
 
 def test_a_machine_in_memory_takes_its_chunks_at_once_and_needs_no_store(tmp_path: Path) -> None:

@@ -34,7 +34,10 @@ from coterie.machine.stores.interface import OrderedStore, StoreFailed
 
 FLUSH_ITEMS = 32_768
 FLUSH_BYTES = 32 * 1024 * 1024
-"""A flush is due when the machine has gathered so many items, or the log brought so many bytes."""
+FLUSH_ENTRIES = 4096
+"""A flush is due when the machine has gathered so many items, or the log brought so many bytes or entries. A restart
+applies again what was not flushed, and a small entry costs nearly as much as a large one: without the last bound, a
+cluster with little to do would have the longest recovery."""
 CHAIN_BYTES = 16
 NO_CHAIN = bytes(CHAIN_BYTES)
 """The chain of an empty log."""
@@ -143,7 +146,11 @@ class HostState:
         return (
             self._durable is not None
             and self._flush is None
-            and (self._unflushed_bytes >= FLUSH_BYTES or self._durable.unflushed_items >= FLUSH_ITEMS)
+            and (
+                self._unflushed_bytes >= FLUSH_BYTES
+                or self.applied - self.persisted >= FLUSH_ENTRIES
+                or self._durable.unflushed_items >= FLUSH_ITEMS
+            )
         )
 
     def begin_flush(self) -> Flush | None:
