@@ -50,11 +50,15 @@ class Ballots(Election):
         state = self._state
         granted = m.round > state.epoch.round and not self._leader_is_alive(now)
         if granted and m.commit < state.log.base_index:
-            if state.membership.member(sender) is not None:
-                self._loans.ask(now, sender)
+            self._lend(now, sender)
             granted = False
         say = state.outbox.affirm if granted else state.outbox.post
         say(sender, CanvassReply(state.epoch, m.round, granted))
+
+    def _lend(self, now: Nanos, member: MemberId) -> None:
+        """What the member needs in order to lead is compacted away here: a snapshot, if it is one of the group."""
+        if self._state.membership.member(member) is not None:
+            self._loans.ask(now, member)
 
     def handle_canvass_reply(self, now: Nanos, sender: MemberId, m: CanvassReply) -> None:
         """Count those that say yes; then prepare."""
@@ -94,6 +98,8 @@ class Ballots(Election):
         if m.epoch > state.epoch:
             self.step_down(now, m.epoch, f"{state.name(sender)} prepares a higher ballot")
         if m.first <= state.log.base_index:
+            # Others may have helped it here, so that it does not canvass any more: it would ask for ever.
+            self._lend(now, sender)
             state.outbox.post(sender, Nack(state.epoch))
             return
         self._wait_whole(now)
