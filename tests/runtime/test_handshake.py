@@ -325,6 +325,27 @@ def test_a_dead_peer_is_told_of_at_once_and_found_again(lines: Callable[[], list
     run(work)
 
 
+def test_a_peer_that_comes_back_and_calls_is_dialled_at_once(lines: Callable[[], list[str]]) -> None:
+    async def work() -> None:
+        patient = LinkLimits(first_delay_s=3600.0, max_delay_s=3600.0)
+        (listener,) = listen("127.0.0.1:0", "test")
+        address = bound_address(listener)
+        listener.close()
+        a, b = Side(A, patient), Side(B)
+        await a.serve()
+        a.port.open(A, a.inbox, Boots(), acquaintance=a.transport)
+        a.transport.members([(2, "b", address)])
+        await until(lambda: any(line.startswith("peer-unreachable node=a") for line in lines()))
+        await b.serve(address)
+        b.transport.members([(1, "a", a.address)])
+        await until(lambda: b.connected(1))
+        await until(lambda: a.connected(2))
+        a.end()
+        b.end()
+
+    run(work)
+
+
 def test_a_closed_stream_to_a_living_peer_is_no_refusal() -> None:
     async def work() -> None:
         a, b = Side(A), Side(B)

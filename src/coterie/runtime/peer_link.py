@@ -199,6 +199,7 @@ class PeerLink:
         self._queue: list[bytes] = []
         self._queue_bytes = 0
         self._last_problem = ""
+        self._called = asyncio.Event()
         self._task = self._loop.create_task(self._keep_connected())
 
     @property
@@ -210,6 +211,20 @@ class PeerLink:
     def queued_bytes(self) -> int:
         """Bytes waiting for a slow peer."""
         return self._queue_bytes
+
+    def called(self) -> None:
+        """The peer has opened a stream to this member: it runs, so if there is none to it, it is dialled at once. (What
+        breaks without: a member that was down for a while hears nothing for up to `max_delay_s` more.)"""
+        self._called.set()
+
+    async def _rest(self, seconds: float) -> bool:
+        """Wait before the next attempt; whether the peer called meanwhile."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._called.wait()
+        except TimeoutError:
+            return False
+        return True
 
     def put(self, body: bytes) -> None:
         """Queue a message's bytes for the next `flush`, or drop them."""
@@ -273,6 +288,7 @@ class PeerLink:
         while True:
             problem: Exception | None = None
             was_open = False
+            self._called.clear()
             try:
                 stream = await self._connect()
                 was_open = True
@@ -297,8 +313,8 @@ class PeerLink:
                 self._on_expelled(str(problem))
             if isinstance(problem, HandshakeRefused) and problem.code == RefusalCode.OLD_BOOT:
                 self._on_copied(str(problem))
-            await asyncio.sleep(delay * self._rng.randint(500, 1000) / 1000)
-            delay = min(delay * 2, self._limits.max_delay_s)
+            called = await self._rest(delay * self._rng.randint(500, 1000) / 1000)
+            delay = self._limits.first_delay_s if called else min(delay * 2, self._limits.max_delay_s)
 
     def _tell(self, problem: Exception | None) -> None:
         text = str(problem) or type(problem).__name__

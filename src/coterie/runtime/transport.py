@@ -91,6 +91,8 @@ class Transport:
     def meet(self, member: MemberId, name: str, address: str) -> None:
         """A member opened a stream to this one. If the log does not say where it is (this member has just joined, or
         is behind), the member itself does: it must be answered."""
+        if member in self._links:
+            self._links[member].called()
         if member in self._wanted or member in self._links or member == self._own.member or not address:
             return
         if len(self._met) < MAX_MET:
