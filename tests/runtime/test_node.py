@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+import msgspec
 import pytest
 from examples.bank import Bank, balance, deposit, open_account, read_balance, read_receipt, transfer
 from tests.protocol import protocol_under_test
@@ -40,6 +41,36 @@ def configurations(directory: Path, count: int) -> list[coterie.NodeConfiguratio
         )
         for i, (name, peer) in enumerate(members)
     ]
+
+
+@pytest.mark.any_protocol
+def test_a_member_that_joined_once_starts_without_waiting_for_who_it_joined_by(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("coterie.runtime.joining.LOOK_TIMEOUT_S", 3600.0)
+    asked: list[asyncio.BaseTransport] = []
+
+    class Silent(asyncio.Protocol):
+        """As a member is that is stopped, or has not started itself."""
+
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            asked.append(transport)
+
+    async def work() -> None:
+        (config,) = configurations(tmp_path, 1)
+        async with coterie.Node(config, machine=Bank()):
+            pass
+        server = await asyncio.get_running_loop().create_server(Silent, "127.0.0.1", 0)
+        host, port = server.sockets[0].getsockname()
+        again = msgspec.structs.replace(config, initial_members=(), join=f"{host}:{port}")
+        async with coterie.Node(again, machine=Bank()) as node:
+            await until(lambda: asked)
+            await node.submit(open_account("alice"))
+            assert not any(connection.is_closing() for connection in asked), "the answer is still waited for"
+        server.close()
+        await until(lambda: all(connection.is_closing() for connection in asked))
+
+    run(work)
 
 
 def test_a_command_given_to_any_member_is_seen_by_all(tmp_path: Path) -> None:

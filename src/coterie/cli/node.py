@@ -15,7 +15,7 @@ import typer
 from coterie.core.errors import ConfigurationError, CoterieError
 from coterie.core.protocols import DEFAULT_PROTOCOL, PROTOCOLS
 from coterie.runtime.configuration import KEYS, NodeConfiguration, configure
-from coterie.runtime.errors import DirectoryCopied
+from coterie.runtime.errors import DirectoryCopied, StartFailed
 from coterie.runtime.event_loop import new_event_loop
 from coterie.runtime.log_lines import log_to
 from coterie.runtime.node import Node
@@ -115,7 +115,7 @@ async def _serve(configuration: NodeConfiguration) -> int:
     await asyncio.wait([ended, stopped], return_when=asyncio.FIRST_COMPLETED)
     stopped.cancel()
     if ended.done() and (problem := ended.exception()) is not None:
-        if isinstance(problem, DirectoryCopied):
+        if isinstance(problem, DirectoryCopied | StartFailed):
             raise _failure(problem, EXIT_NOT_STARTED)
         return EXIT_FAILED
     await member.stop()

@@ -34,7 +34,7 @@ class NodeStopped(CoterieError):
 
 
 class StartFailed(CoterieError):
-    """The node could not start; nothing of it runs."""
+    """The node could not start, or should not have been started so; nothing of it runs."""
 
 
 class DirectoryCopied(CoterieError):

@@ -199,15 +199,17 @@ def _claim_bits() -> int:
     return claim
 
 
-async def confirm_place(
-    config: NodeConfiguration, place: Place, lines: Lines, rng: random.Random, *, joined: bool
-) -> None:
-    """Before the node starts. A directory that has not joined yet claims its id; of one that has, it is only
-    checked that --join names its own cluster, if anybody answers. Raises `StartFailed`."""
+async def check_endpoints(config: NodeConfiguration, cluster: int, lines: Lines, rng: random.Random) -> None:
+    """Of a directory that has joined its cluster it is only checked that --join names that one, if anybody answers.
+    While the node runs: a node that waited for the answer would wait for members that do the same, and a whole cluster
+    that starts again would stand still for as long as each of them is patient. Raises `StartFailed`."""
     at = ClusterAt(config.join_endpoints, config.name, lines, rng)
-    if joined:
-        check_cluster(config.data, place.cluster, await at.look() if at.endpoints else 0)
-        return
+    check_cluster(config.data, cluster, await at.look())
+
+
+async def claim_place(config: NodeConfiguration, place: Place, lines: Lines, rng: random.Random) -> None:
+    """Before the node starts for the first time: its directory claims its id. Raises `StartFailed`."""
+    at = ClusterAt(config.join_endpoints, config.name, lines, rng)
     if not at.endpoints:
         raise StartFailed(
             f"the data directory {config.data} has not joined its cluster yet",

@@ -23,10 +23,10 @@ from coterie.runtime.addresses import listen
 from coterie.runtime.client_port import ClientPort
 from coterie.runtime.configuration import NodeConfiguration
 from coterie.runtime.disk import OpenDisk, Place
-from coterie.runtime.errors import DirectoryCopied, NodeStopped
+from coterie.runtime.errors import DirectoryCopied, NodeStopped, StartFailed
 from coterie.runtime.first_start import agree_on_first_members, not_started, started_answer
 from coterie.runtime.handshake import PeerIdentity
-from coterie.runtime.joining import confirm_place, find_place
+from coterie.runtime.joining import check_endpoints, claim_place, find_place
 from coterie.runtime.local_client import LocalClient
 from coterie.runtime.log_lines import Lines
 from coterie.runtime.node_loop import NodeLoop
@@ -65,6 +65,7 @@ class Node:
         self.removed = ""
         """Why the node ended by itself, if it was removed from the cluster."""
         self._ending: asyncio.Task[None] | None = None
+        self._checking: asyncio.Task[None] | None = None
         self._running = False
         self._stopping = False
         self._failure: BaseException | None = None
@@ -125,15 +126,14 @@ class Node:
             peers.answer_introduction = started_answer(disk.member, disk.directory.first_members)
         log = disk.open_log(cluster)
         self._tell_notices(log)
-        if config.join or disk.claim:
-            await confirm_place(
-                config,
-                Place(cluster, disk.member, disk.claim, disk.protocol),
-                self._lines,
-                self._rng,
-                joined=not disk.claim or log.recovered.last_index > 0 or log.recovered.hard_state.repair is not None,
-            )
+        joined = not disk.claim or log.recovered.last_index > 0 or log.recovered.hard_state.repair is not None
+        if not joined:
+            own_place = Place(cluster, disk.member, disk.claim, disk.protocol)
+            await claim_place(config, own_place, self._lines, self._rng)
         await self._begin(disk, log, cluster, machine, peers, client_sockets)
+        if joined and config.join:
+            self._checking = loop.create_task(self._check_endpoints(cluster))
+            self._open.callback(self._checking.cancel)
 
     async def _begin(
         self,
@@ -207,6 +207,15 @@ class Node:
             peer=config.peer,
             client=config.client,
         )
+
+    async def _check_endpoints(self, cluster: int) -> None:
+        """Who gave the endpoints of another cluster meant another directory: the node ends."""
+        try:
+            await check_endpoints(self.config, cluster, self._lines, self._rng)
+        except StartFailed as error:
+            if self._running and not self._stopping:
+                self._lines.error("other-cluster", text=error)
+                self._failed(error)
 
     def _make_engine(
         self, disk: OpenDisk, log: LogStore, cluster: int, machine: StateMachine, shell: NodeLoop
