@@ -8,6 +8,7 @@ from tests.mutants.clients import CLIENT_ROWS
 from tests.mutants.disks import DISK_ROWS
 from tests.mutants.elections import ELECTION_ROWS, PULL_ROWS
 from tests.mutants.groups_and_states import ROWS
+from tests.mutants.laws import LAW_ROWS
 from tests.mutants.not_applicable import NOT_APPLICABLE
 from tests.mutants.paxos import PAXOS_ROWS
 from tests.mutants.planting import SAFETY, planted
@@ -357,7 +358,8 @@ FIRST_ROWS: Final = (
 )
 
 MUTANTS: Final = (
-    FIRST_ROWS + ELECTION_ROWS + DISK_ROWS + ROWS + QUORUM_ROWS + CLIENT_ROWS + PAXOS_ROWS + PULL_ROWS + REPAIR_ROWS
+    *(FIRST_ROWS + ELECTION_ROWS + DISK_ROWS + ROWS + QUORUM_ROWS + CLIENT_ROWS + PAXOS_ROWS + PULL_ROWS + REPAIR_ROWS),
+    *LAW_ROWS,
 )
 
 CONTROLS: Final = (

@@ -23,7 +23,9 @@ PERSISTENCE = "machine/persistence.py"
 HANDSHAKE = "runtime/handshake.py"
 SNAPSHOTS = "storage/snapshots.py"
 
-STATES: Final = frozenset({"same-state", "same-applied", "applied-in-order", "applied-once", "state-kept", "alarm"})
+STATES: Final = frozenset(
+    {"same-state", "state-replayed", "same-time", "same-revision", "same-applied", "applied-in-order", "applied-once"}
+) | {"state-kept", "alarm"}
 """Checks that name a state that is not what the log says."""
 STALE: Final = frozenset({"read-fresh", "linearizable"})
 VOTERS: Final = frozenset({"commit-quorum", "vote-quorum", "one-leader", "leader-completeness", "chosen-stays"})

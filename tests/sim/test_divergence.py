@@ -47,7 +47,7 @@ def world(seed: int, period_ms: int) -> World:
     """Three members, of which one lies, and is not judged: nobody but the members themselves can find it. Clients keep
     to the two others."""
     made = World(calm(seed, period_ms), KeyValueSubject(machine_of))
-    made.laws.unjudged.add(LIAR)
+    made.laws.machines.unjudged.add(LIAR)
     return made
 
 

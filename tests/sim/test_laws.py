@@ -21,6 +21,7 @@ from coterie.core.types import (
     SnapshotMeta,
 )
 from coterie.machine.interface import Batch
+from coterie.sim.applied import Standing
 from coterie.sim.configurations import quorums_meet
 from coterie.sim.raft_laws import RaftLaws
 from coterie.sim.shadow import ShadowLog, slot_of
@@ -115,7 +116,7 @@ def test_a_whole_round_of_replication_breaks_no_law() -> None:
     scene.store(3, Reset(snapshot(1)))
     scene.laws.sent(3, 1, InstallSnapshotReply(ONE, 1, 10, True, 1, 0))
     scene.laws.observe(3, ONE, 1, Role.FOLLOWER)
-    scene.laws.resumed(3, 1, b"state")
+    scene.laws.machines.resumed(3, Standing(1, 0, 1), b"state")
 
 
 def test_an_entry_is_overwritten_only_after_it_was_truncated() -> None:
@@ -342,35 +343,35 @@ def a_snapshot_that_is_not_there(scene: Scene) -> None:
 
 
 def states_that_differ(scene: Scene) -> None:
-    scene.laws.state(1, 1, b"a")
-    scene.laws.resumed(2, 1, b"b")
+    scene.laws.machines.state(1, 1, b"a")
+    scene.laws.machines.resumed(2, Standing(1, 0, 1), b"b")
 
 
 def a_batch_left_out(scene: Scene) -> None:
-    scene.laws.applied(1, Batch(1, 0, (0,), (b"one",)), [b"yes"])
-    scene.laws.applied(1, Batch(2, 0, (0,), (b"two",)), [b"yes"])
-    scene.laws.applied(2, Batch(2, 0, (0,), (b"two",)), [b"yes"])
+    scene.laws.machines.applied(1, Batch(1, 0, (0,), (b"one",)), [b"yes"])
+    scene.laws.machines.applied(1, Batch(2, 0, (0,), (b"two",)), [b"yes"])
+    scene.laws.machines.applied(2, Batch(2, 0, (0,), (b"two",)), [b"yes"])
 
 
 def a_batch_that_a_snapshot_held_already(scene: Scene) -> None:
-    scene.laws.applied(1, Batch(1, 0, (0,), (b"one",)), [b"yes"])
-    scene.laws.resumed(2, 1, b"state")
-    scene.laws.applied(2, Batch(1, 0, (0,), (b"one",)), [b"yes"])
+    scene.laws.machines.applied(1, Batch(1, 0, (0,), (b"one",)), [b"yes"])
+    scene.laws.machines.resumed(2, Standing(1, 0, 1), b"state")
+    scene.laws.machines.applied(2, Batch(1, 0, (0,), (b"one",)), [b"yes"])
 
 
 def replies_that_differ(scene: Scene) -> None:
     batch = Batch(1, 0, (0,), (b"command",))
-    scene.laws.applied(1, batch, [b"yes"])
-    scene.laws.applied(2, batch, [b"no"])
+    scene.laws.machines.applied(1, batch, [b"yes"])
+    scene.laws.machines.applied(2, batch, [b"no"])
 
 
 def a_command_that_runs_twice(scene: Scene) -> None:
-    scene.laws.applied(1, Batch(1, 0, (0,), (b"command",)), [b"yes"])
-    scene.laws.applied(1, Batch(2, 0, (0,), (b"command",)), [b"yes"])
+    scene.laws.machines.applied(1, Batch(1, 0, (0,), (b"command",)), [b"yes"])
+    scene.laws.machines.applied(1, Batch(2, 0, (0,), (b"command",)), [b"yes"])
 
 
 def an_uncommitted_entry_applied(scene: Scene) -> None:
-    scene.laws.applied(1, Batch(1, 0, (0,), (b"command",)), [b"yes"])
+    scene.laws.machines.applied(1, Batch(1, 0, (0,), (b"command",)), [b"yes"])
     scene.laws.observe(1, ONE, 0, Role.FOLLOWER)
 
 

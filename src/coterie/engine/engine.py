@@ -34,7 +34,7 @@ from coterie.engine.snapshots import ENTRY_OVERHEAD_BYTES, Snapshots, restore_ne
 from coterie.engine.submissions import Submissions
 from coterie.engine.work import Job
 from coterie.machine.durable import DurableMachine
-from coterie.machine.host import Host
+from coterie.machine.host import Host, MakeHost
 from coterie.machine.interface import StateMachine
 from coterie.machine.loading import machine_name
 from coterie.machine.stores.interface import OrderedStore
@@ -62,9 +62,10 @@ class Engine:
         store: OrderedStore | None = None,
         snapshots: SnapshotDirectory | None = None,
         log_bytes: int = 0,
+        make_host: MakeHost = Host.over,
     ) -> None:
         """`store`: where a durable machine keeps its state; None: in memory. `snapshots`: None: none are taken, and
-        the log keeps everything. `log_bytes`: of the log as it was found.
+        the log keeps everything. `log_bytes`: of the log as it was found. `make_host`: another one is watched.
 
         Raises `NoState` if neither store nor snapshot holds what the log begins after, `ProgramTooOld`, and what
         store and directory raise.
@@ -72,7 +73,7 @@ class Engine:
         self.identity = identity
         self.config = config
         self.protocol = protocol
-        self.host = Host(machine, store=store)
+        self.host = make_host(machine, store)
         found = restore_newest(self.host, snapshots, recovered)
         self._machine_name = machine_name(machine)
         self._ports = ports

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from hashlib import blake2b
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -26,7 +26,7 @@ from coterie.core.messages import AnyCommand, Command, SessionClose, SessionOpen
 from coterie.core.settings import Settings
 from coterie.core.types import Entry, EntryKind, MemberId, Membership, Nanos
 from coterie.machine.host_state import CHAIN_BYTES, HostState
-from coterie.machine.interface import Batch, Rejected
+from coterie.machine.interface import Batch, Rejected, StateMachine
 from coterie.machine.loading import machine_name
 from coterie.machine.outcomes import SKIPPED, Done, Failed, FailedCode, MachineFailed, Result, Skipped
 from coterie.machine.sessions import (
@@ -39,9 +39,9 @@ from coterie.machine.sessions import (
     reply_sizes,
     session_id,
 )
-from coterie.machine.stores.interface import StoreFailed
+from coterie.machine.stores.interface import OrderedStore, StoreFailed
 
-__all__ = ["SKIPPED", "Done", "Failed", "FailedCode", "Host", "MachineFailed", "Result", "Skipped"]
+__all__ = ["SKIPPED", "Done", "Failed", "FailedCode", "Host", "MachineFailed", "MakeHost", "Result", "Skipped"]
 
 DONE: bytes = b""
 """The reply to a session command that has nothing to tell."""
@@ -336,7 +336,7 @@ class Host(HostState):
     def query(self, question: bytes) -> bytes | Rejected:
         """Ask the machine. What it raises is told to the asker only: a question changes nothing, and
         one that stopped the node could be asked of every member in turn."""
-        if self._restoration is not None:
+        if self.restoring:
             return _RESTORING
         try:
             answer = self.machine.query(question)
@@ -347,6 +347,10 @@ class Host(HostState):
         if type(answer) is bytes or type(answer) is Rejected:
             return answer
         return Rejected(f"machine {machine_name(self.machine)} answered with {type(answer).__name__}, not bytes")
+
+
+MakeHost: TypeAlias = Callable[[StateMachine, OrderedStore | None], Host]
+"""As `Host.over`."""
 
 
 def _names(kinds: set[type]) -> str:

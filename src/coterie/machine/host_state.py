@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from hashlib import blake2b
+from typing import Self
 
 import msgspec
 
@@ -88,6 +89,11 @@ class HostState:
         if store is not None:
             self._open(store)
 
+    @classmethod
+    def over(cls, machine: StateMachine, store: OrderedStore | None) -> Self:
+        """A host of this machine, as its driver makes it."""
+        return cls(machine, store=store)
+
     # What others may look at
 
     def revision(self) -> int:
@@ -108,6 +114,11 @@ class HostState:
     def kept_reply_bytes(self) -> int:
         """Bytes of replies that all sessions keep."""
         return self._table.reply_bytes
+
+    @property
+    def restoring(self) -> bool:
+        """Whether a snapshot is being installed: until then the state is neither the old one nor the new one."""
+        return self._restoration is not None
 
     # The store: `durable.py` says in which order
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from typing import NamedTuple
 
-from coterie.core.types import Index, MemberId
+from coterie.core.types import Index, MemberId, Nanos
 from coterie.machine.interface import Batch, Rejected
 from coterie.sim.verdict import Violation
 
@@ -19,6 +19,15 @@ class _Place(NamedTuple):
     ordinal: int
 
 
+class Standing(NamedTuple):
+    """How far a machine is, after one entry."""
+
+    entry: Index
+    time: Nanos
+    """Cluster time."""
+    revision: int
+
+
 class _Replica:
     """How far one replica's machine is."""
 
@@ -26,6 +35,7 @@ class _Replica:
         self.index: Index = 0
         self.position = 0
         """Batches that lie behind it."""
+        self.standing = Standing(0, 0, 0)
 
 
 class AppliedLaws:
@@ -39,6 +49,14 @@ class AppliedLaws:
         """Hash of each batch, its replies, and all batches before it."""
         self._bodies: dict[bytes, _Place] = {}
         self._states: dict[Index, tuple[MemberId, bytes]] = {}
+        self._standings: dict[Index, Standing] = {}
+        """After each entry."""
+        self._ended: dict[MemberId, dict[Index, bytes]] = {}
+        """The states in which a member's processes ended, and which later ones have not reached yet."""
+        self.unjudged: set[MemberId] = set()
+        """Members whose machines lie, as a test wants it: what they apply is not judged here."""
+        self.replays = 0
+        """How often such a state was reached again."""
 
     def index_of(self, member: MemberId) -> Index:
         """The entry of the newest batch that the member applied, or that its state began with."""
@@ -48,16 +66,67 @@ class AppliedLaws:
         """The member's machine begins with nothing."""
         self._replicas[member] = _Replica()
 
-    def resumed(self, member: MemberId, index: Index, digest: bytes) -> None:
-        """The member's machine has the state after entry `index`: from a snapshot, or from its store."""
-        replica = self._replicas[member]
-        replica.index = index
+    def resumed(self, member: MemberId, standing: Standing, digest: bytes) -> None:
+        """The member's machine has a state that it was given: from a snapshot, or from its store."""
+        if member in self.unjudged:
+            return
+        replica, index = self._replicas[member], standing.entry
+        self._compare(member, standing)
+        replica.index, replica.standing = index, standing
         replica.position = bisect_right(self._places, _Place(index, 1 << 62))
         self.state(member, index, digest)
+        owed = self._ended.get(member, {})
+        for passed in [at for at in owed if at <= index]:
+            del owed[passed]  # that at the index itself was just compared
+
+    def ended(self, member: MemberId, index: Index, digest: bytes) -> None:
+        """The member's process ends with this state after entry `index`: what it leaves must lead there again."""
+        if index and member not in self.unjudged:
+            self._ended.setdefault(member, {})[index] = digest
+            self.state(member, index, digest)
+
+    def lost(self, member: MemberId) -> None:
+        """What the member's processes left is gone, or of another time."""
+        self._ended.pop(member, None)
+
+    def reached(self, member: MemberId, standing: Standing, digest: Callable[[], bytes]) -> None:
+        """The member has just applied an entry, commands or not. (A digest costs as much as some ten entries: it is
+        taken where there is one to compare it with.)"""
+        if member in self.unjudged:
+            return
+        replica, index = self._replicas[member], standing.entry
+        before, replica.standing = replica.standing, standing
+        if standing.time < before.time:
+            raise Violation("time-monotonic", f"{member} goes from {before} to {standing}")
+        self._compare(member, standing)
+        if standing.revision < before.revision:
+            raise Violation("revision-monotonic", f"{member} goes from {before} to {standing}")
+        if index in self._states:
+            state = digest()
+            self._check_replay(member, index, state)
+            self.state(member, index, state)
+
+    def _compare(self, member: MemberId, standing: Standing) -> None:
+        known = self._standings.setdefault(standing.entry, standing)
+        if known != standing:
+            law = "same-time" if known.time != standing.time else "same-revision"
+            raise Violation(law, f"{member} has {standing}, another {known}")
+
+    def _check_replay(self, member: MemberId, index: Index, digest: bytes) -> None:
+        before = self._ended.get(member, {}).pop(index, None)
+        if before is None:
+            return
+        self.replays += 1
+        if before != digest:
+            raise Violation(
+                "state-replayed",
+                f"{member} had state {before.hex()[:16]} after entry {index} when it ended; from what that left it "
+                f"comes to {digest.hex()[:16]}",
+            )
 
     def state(self, member: MemberId, index: Index, digest: bytes) -> None:
         """The hash of the member's state after entry `index`, machine, sessions, members and all."""
-        if not index:
+        if not index or member in self.unjudged:
             return
         first, known = self._states.setdefault(index, (member, digest))
         if known != digest:

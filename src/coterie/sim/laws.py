@@ -9,7 +9,7 @@ is in `raft_laws.py` and `paxos_laws.py`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import ClassVar
 
 from coterie.core.messages import (
@@ -30,7 +30,6 @@ from coterie.core.messages import (
 )
 from coterie.core.records import Compact, Put, Record, Reset, SaveHardState, StoreBatch, Truncate
 from coterie.core.types import NOBODY, Entry, Epoch, HardState, Index, MemberId, Membership, Role, SnapshotMeta
-from coterie.machine.interface import Batch, Rejected
 from coterie.sim.applied import AppliedLaws
 from coterie.sim.configurations import ConfigurationLaws, counting, decides
 from coterie.sim.shadow import ShadowLog, Slot, membership_of, slot_of
@@ -48,9 +47,8 @@ class Laws(ABC):
         self._members = {m: MemberLaws() for m in members}
         self._figures = figures
         self.configurations = ConfigurationLaws(electors_meet=self.electors_meet)
-        self._applied = AppliedLaws()
-        self.unjudged: set[MemberId] = set()
-        """Members whose machines lie, as a test wants it: what they apply is not judged here."""
+        self.machines = AppliedLaws()
+        """What members apply."""
         self.leaders: dict[Epoch, tuple[MemberId, int]] = {}
         """Who led each epoch, and in which of its lives."""
         self._chosen: dict[Index, Slot] = {}
@@ -167,6 +165,7 @@ class Laws(ABC):
         laws = self._members[member]
         laws.exiled = True
         laws.written = ShadowLog()
+        self.machines.lost(member)
         laws.pending.clear()
         laws.role = Role.FOLLOWER
 
@@ -217,7 +216,7 @@ class Laws(ABC):
     def started(self, member: MemberId, boot: int, found: ShadowLog) -> None:
         """The member's process begins its life number `boot` with what was found on its disk."""
         laws = self._members[member]
-        self._applied.started(member)
+        self.machines.started(member)
         if laws.exiled:
             return
         was = laws.durable
@@ -366,7 +365,7 @@ class Laws(ABC):
         if begins:
             self._took_over(member, laws, epoch)
         laws.in_force = [laws.written.membership]
-        applied = self._applied.index_of(member)
+        applied = self.machines.index_of(member)
         if applied > commit:
             raise Violation("applied-committed", f"{member} applied {applied}, its commit index is {commit}")
 
@@ -401,26 +400,6 @@ class Laws(ABC):
         for member, laws in self._members.items():
             if laws.role is Role.LEADER and laws.epoch > committer.epoch and committer.role is Role.LEADER:
                 self._complete(member, laws, laws.epoch, first)
-
-    # -- the machine ---------------------------------------------------------------------------
-
-    def applied_by(self, member: MemberId) -> Index:
-        """See `AppliedLaws.index_of`."""
-        return self._applied.index_of(member)
-
-    def resumed(self, member: MemberId, index: Index, digest: bytes) -> None:
-        """See `AppliedLaws.resumed`."""
-        if member not in self.unjudged:
-            self._applied.resumed(member, index, digest)
-
-    def state(self, member: MemberId, index: Index, digest: bytes) -> None:
-        """See `AppliedLaws.state`."""
-        if member not in self.unjudged:
-            self._applied.state(member, index, digest)
-
-    def applied(self, member: MemberId, batch: Batch, replies: Sequence[bytes | Rejected]) -> None:
-        """See `AppliedLaws.applied`."""
-        self._applied.applied(member, batch, replies)
 
     def removed(self, member: MemberId, teller: MemberId, commit: Index = 0) -> None:
         """`teller`, whose commit index this is, treats `member` as removed. It may have committed that in this very

@@ -5,11 +5,15 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterable, Iterator, Sequence
 
-from coterie.core.types import MemberId
+from coterie.core.types import Entry, MemberId
 from coterie.machine.durable import DurableMachine, MachineFlush
+from coterie.machine.host import Host
+from coterie.machine.host_state import HostState
 from coterie.machine.interface import Batch, Rejected, StateMachine
+from coterie.machine.outcomes import Done
 from coterie.machine.stores.interface import Change, OrderedStore, Reading
 from coterie.machine.stores.memory import MemoryStore
+from coterie.sim.applied import Standing
 from coterie.sim.frail import Frailty
 from coterie.sim.laws import Laws
 from coterie.sim.subject import Judge, Subject
@@ -35,10 +39,10 @@ class ObservedMachine(StateMachine):
         except Exception as error:
             self._judge.raised(batch, error)
             raise
-        if self._member in self._laws.unjudged:
+        if self._member in self._laws.machines.unjudged:
             return replies
         try:
-            self._laws.applied(self._member, batch, replies)
+            self._laws.machines.applied(self._member, batch, replies)
             self._judge.applied(self._machine, batch, replies)
         except Violation as violation:
             self.accusation = self.accusation or violation
@@ -54,9 +58,9 @@ class ObservedMachine(StateMachine):
         return answer
 
     def _show(self, question: bytes, answer: bytes | Rejected) -> None:
-        if self._member not in self._laws.unjudged:
+        if self._member not in self._laws.machines.unjudged:
             try:
-                self._judge.queried(self._laws.applied_by(self._member), question, answer)
+                self._judge.queried(self._laws.machines.index_of(self._member), question, answer)
             except Violation as violation:
                 self.accusation = self.accusation or violation
 
@@ -120,6 +124,28 @@ class ObservedDurableMachine(ObservedMachine, DurableMachine):
     def detach(self) -> None:
         """As the machine does."""
         self._durable.detach()
+
+
+def standing(host: HostState) -> Standing:
+    """How far the host is."""
+    return Standing(host.applied, host.time, host.revision())
+
+
+class ObservedHost(Host):
+    """A host, with the judges looking over its shoulder."""
+
+    def __init__(self, machine: StateMachine, *, store: OrderedStore | None, member: MemberId, laws: Laws) -> None:
+        super().__init__(machine, store=store)
+        self._member = member
+        self._laws = laws
+
+    def apply(self, entry: Entry, own: MemberId, boot: int) -> Sequence[Done]:
+        """Apply, and show it to the judges; what one said of the machine comes first."""
+        done = super().apply(entry, own, boot)
+        if isinstance(self.machine, ObservedMachine) and self.machine.accusation is not None:
+            raise self.machine.accusation
+        self._laws.machines.reached(self._member, standing(self), self.digest)
+        return done
 
 
 def observed(member: MemberId, subject: Subject, laws: Laws) -> ObservedMachine:

@@ -208,6 +208,8 @@ class Node:
     def _end(self, *, power: bool) -> None:
         """The process is gone, and with it all that it knew; the disk keeps what was synced."""
         self.world.witness.ended(self.world.schedule.now, self.id)
+        if self._process is not None:
+            self._process.note_end()
         self._process = None
         self._led = False
         self._inbox.clear()

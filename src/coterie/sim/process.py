@@ -16,13 +16,16 @@ from coterie.engine.protocol import Response, View
 from coterie.engine.snapshot_jobs import FlushJob, TakeJob
 from coterie.engine.snapshots import NoState
 from coterie.engine.work import Job, Lane, lacks_space
+from coterie.machine.host import Host
+from coterie.machine.interface import StateMachine
+from coterie.machine.stores.interface import OrderedStore
 from coterie.runtime.handshake import PeerIdentity, RefusalCode
 from coterie.sim.admission import Admission
 from coterie.sim.ambush import Moment
 from coterie.sim.chance import exponential, stream
 from coterie.sim.frail import Death
 from coterie.sim.laws import Laws
-from coterie.sim.machine import FrailStore, observed
+from coterie.sim.machine import FrailStore, ObservedHost, observed, standing
 from coterie.sim.network import Network, Sender
 from coterie.sim.options import Options
 from coterie.sim.schedule import Schedule
@@ -119,7 +122,7 @@ class Process:
             self.store_of_log = node.directory.begin_log_anew(self.store_of_log, lost)
             self._tell_judges()
             self.engine = self._make_engine(directory.boot, now, directory.snapshot_directory)
-        laws.resumed(node.id, self.engine.host.applied, self.engine.host.digest())
+        self._resumed()
         self._queue: list[StoreBatch] = []
         self._writing = False
         self._write: tuple[Write, Mark] | None = None
@@ -155,7 +158,16 @@ class Process:
             store=FrailStore(node.hardware.store, node.frailty) if node.hardware.store is not None else None,
             snapshots=SnapshotDirectory(node.frailty, snapshots, node.directory.header.cluster),
             log_bytes=self.store_of_log.bytes,
+            make_host=self._make_host,
         )
+
+    def _resumed(self) -> None:
+        """The machine has a state that it was given."""
+        host = self.engine.host
+        self._world.laws.machines.resumed(self._node.id, standing(host), host.digest())
+
+    def _make_host(self, machine: StateMachine, store: OrderedStore | None) -> Host:
+        return ObservedHost(machine, store=store, member=self._node.id, laws=self._world.laws)
 
     # -- ports: each call may be the last ------------------------------------------------------
 
@@ -206,8 +218,7 @@ class Process:
             figures.snapshots_taken += 1
         elif event.kind == "snapshot-installed":
             figures.snapshots_installed += 1
-            host = self.engine.host
-            self._world.laws.resumed(self._node.id, host.applied, host.digest())
+            self._resumed()
 
     def work(self, job: Job) -> None:
         """See `Ports.work`."""
@@ -223,7 +234,7 @@ class Process:
         host = self.engine.host
         index = job.meta.index if isinstance(job, TakeJob) else job.flush.index if isinstance(job, FlushJob) else 0
         if index == host.applied:
-            self._world.laws.state(self._node.id, index, host.digest())
+            self._world.laws.machines.state(self._node.id, index, host.digest())
 
     def removed(self, member: Member) -> None:
         """See `Ports.removed`."""
@@ -303,6 +314,12 @@ class Process:
         self._writing = bool(self._queue)
         if self._writing:
             self._begin_write()
+
+    def note_end(self) -> None:
+        """The process ends: what it leaves must lead to this state again. (One that is just being replaced is none.)"""
+        host = self.engine.host
+        if not host.restoring:
+            self._world.laws.machines.ended(self._node.id, host.applied, host.digest())
 
     def die_writing(self) -> None:
         """Do what the disk gets done of the write under way before the process ends."""

@@ -58,6 +58,8 @@ class Figures(msgspec.Struct, kw_only=True):
     """Leaderships that were handed over as an operator wished."""
     ambushes: int = 0
     """Faults that struck at a moment that mattered: see `sim.ambush`."""
+    replays: int = 0
+    """States in which a process ended, and which a later one reached again from what it had left."""
     read_errors: int = 0
     """Processes that ended because their disk could not be read."""
 

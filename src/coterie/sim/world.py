@@ -179,6 +179,7 @@ class World:
         self.figures.events = self.schedule.events
         self.figures.membership_changes = self.laws.configurations.changes
         self.figures.quorum_changes = self.laws.configurations.resized
+        self.figures.replays = self.laws.machines.replays
         return Result(
             seed=self.options.seed,
             figures=self.figures,
