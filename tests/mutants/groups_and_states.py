@@ -27,7 +27,7 @@ STATES: Final = frozenset(
     {"same-state", "state-replayed", "same-time", "same-revision", "same-applied", "applied-in-order", "applied-once"}
 ) | {"state-kept", "alarm"}
 """Checks that name a state that is not what the log says."""
-STALE: Final = frozenset({"read-fresh", "linearizable"})
+STALE: Final = frozenset({"read-fresh", "linearizable", "one-lease"})
 VOTERS: Final = frozenset({"commit-quorum", "vote-quorum", "one-leader", "leader-completeness", "chosen-stays"})
 """Checks that name a quorum that is none."""
 

@@ -464,9 +464,29 @@ def a_repair_that_ends_without_what_was_committed(scene: Scene) -> None:
     scene.store(2, SaveHardState(HardState(TWO, 0)))
 
 
+def test_a_lease_is_right_until_somebody_is_elected_after_it() -> None:
+    scene = Scene()
+    scene.leader(1, ONE)
+    scene.laws.leased(1, ONE, [(1, ONE)])
+
+
+def a_lease_beside_a_new_leader(scene: Scene) -> None:
+    scene.leader(1, ONE)
+    scene.leader(2, TWO)
+    scene.laws.leased(2, TWO, [(1, ONE)])
+
+
+def a_lease_that_is_earned_after_another_was_elected(scene: Scene) -> None:
+    scene.leader(1, ONE)
+    scene.leader(2, TWO)
+    scene.laws.leased(1, ONE, [(1, ONE)])
+
+
 @pytest.mark.parametrize(
     ("law", "crime"),
     [
+        ("one-lease", a_lease_beside_a_new_leader),
+        ("one-lease", a_lease_that_is_earned_after_another_was_elected),
         ("damaged-silent", a_damaged_member_that_votes),
         ("damaged-silent", a_damaged_member_that_campaigns),
         ("damaged-silent", a_damaged_member_that_acknowledges),

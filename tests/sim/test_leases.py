@@ -48,12 +48,25 @@ def test_no_read_is_stale_while_clocks_keep_to_the_bound(seed: int) -> None:
     assert figures.completed > 100
 
 
-def test_a_stale_read_is_found_when_clocks_are_worse_than_the_bound() -> None:
+def found_with_clocks_worse_than_the_bound(*, judges_leases: bool) -> list[str]:
     found = []
     for seed in SEEDS:
+        made = world(seed, 300_000, 300_000, 0)
+        made.laws.judges_leases = judges_leases
         try:
-            world(seed, 300_000, 300_000, 0).run()
+            made.run()
         except Violation as violation:
             found.append(violation.check)
+    return found
+
+
+def test_a_lease_that_outlives_an_election_is_found_when_clocks_are_worse_than_the_bound() -> None:
+    found = found_with_clocks_worse_than_the_bound(judges_leases=True)
+    assert "one-lease" in found
+    assert set(found) <= {"one-lease", "read-fresh", "linearizable"}
+
+
+def test_clients_see_that_a_read_is_stale_whatever_the_lease_says_of_itself() -> None:
+    found = found_with_clocks_worse_than_the_bound(judges_leases=False)
     assert "read-fresh" in found
     assert set(found) <= {"read-fresh", "linearizable"}

@@ -383,5 +383,9 @@ class Replica(ABC):
         nanoseconds ago; -1 if no bound is known."""
 
     @abstractmethod
+    def leased(self, now: Nanos) -> bool:
+        """Whether this member leads and may answer reads alone now: nobody else can have committed anything."""
+
+    @abstractmethod
     def confirmed_elapsed(self) -> Nanos:
         """Cluster time that a leader could add to the log now, beyond its last entry's; 0 if not leader."""

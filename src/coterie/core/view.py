@@ -89,6 +89,10 @@ class MemberView(Replica):
             return self._stream.age_bound(now, applied)
         return self._leadership.age_bound(now, applied)
 
+    def leased(self, now: Nanos) -> bool:
+        """See `Replica.leased`."""
+        return self._leadership is not None and self._leadership.leased(now)
+
     def confirmed_elapsed(self) -> Nanos:
         """See `Replica.confirmed_elapsed`."""
         return self._leadership.confirmation.credit if self._leadership is not None else 0

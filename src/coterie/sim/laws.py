@@ -13,25 +13,26 @@ from collections.abc import Iterable
 from typing import ClassVar
 
 from coterie.core.messages import (
-    Accept,
     Accepted,
-    Append,
     AppendReply,
-    Canvass,
-    CanvassReply,
     InstallSnapshotReply,
     Message,
-    Prepare,
-    PreVote,
-    PreVoteReply,
-    Promise,
-    RequestVote,
-    VoteReply,
 )
 from coterie.core.records import Compact, Put, Record, Reset, SaveHardState, StoreBatch, Truncate
-from coterie.core.types import NOBODY, Entry, Epoch, HardState, Index, MemberId, Membership, Role, SnapshotMeta
+from coterie.core.types import (
+    NO_EPOCH,
+    Entry,
+    Epoch,
+    HardState,
+    Index,
+    MemberId,
+    Membership,
+    Role,
+    SnapshotMeta,
+)
 from coterie.sim.applied import AppliedLaws
 from coterie.sim.configurations import ConfigurationLaws, counting, decides
+from coterie.sim.repair_laws import check_begun_anew, check_whole, counts
 from coterie.sim.shadow import ShadowLog, Slot, membership_of, slot_of
 from coterie.sim.statute import MemberLaws
 from coterie.sim.verdict import Figures, Violation
@@ -51,6 +52,10 @@ class Laws(ABC):
         """What members apply."""
         self.leaders: dict[Epoch, tuple[MemberId, int]] = {}
         """Who led each epoch, and in which of its lives."""
+        self.judges_leases = True
+        """False where a test wants to know what clients see of two leases at a time."""
+        self._newest = NO_EPOCH
+        """The last of them."""
         self._chosen: dict[Index, Slot] = {}
         self._top: Index = 0
 
@@ -174,44 +179,12 @@ class Laws(ABC):
         laws = self._members[member]
         if laws.exiled:
             return
-        was, state = laws.durable, found.hard_state
-        if state.repair is None:
-            raise Violation("damaged-silent", f"{member} lost its log and starts as if nothing were: {state}")
-        last = max(was.last_index, was.hard_state.repair.until if was.hard_state.repair is not None else 0)
-        old = was.hard_state
-        forgot = state.epoch < old.epoch or (state.epoch == old.epoch and old.vote not in (NOBODY, state.vote))
-        if forgot or state.repair.epoch < old.epoch or state.repair.until < last:
-            raise Violation(
-                "damaged-keeps-promises",
-                f"{member} had {old} and entries up to {last} on disk; its log was damaged, and now it has {state}",
-            )
+        was = laws.durable
+        check_begun_anew(member, was, found.hard_state)
         laws.forgot.append(was)
         laws.written, laws.durable = found.copy(), found.copy()
         laws.pending.clear()
         self._forgot(member)
-
-    def _check_whole(self, member: MemberId, laws: MemberLaws, until: Index, epoch: Epoch) -> None:
-        """The member is about to say that its log is whole again. (In the epoch that it had reached, what it
-        acknowledged last may be committed by that any time.)"""
-        log = laws.written
-        if log.hard_state.epoch <= epoch and log.last_index < until:
-            raise Violation(
-                "repaired-whole", f"{member} ends its repair in {epoch} with {log.last_index} of {until} entries"
-            )
-        for was in laws.forgot:
-            for index, slot in enumerate(was.slots, was.base + 1):
-                known = self._chosen.get(index)
-                if known is not None and self._same(known, slot) and not self._has(log, index, known):
-                    raise Violation(
-                        "repaired-whole",
-                        f"{member} ends its repair without entry {index} of {known.epoch}, which it held and which is "
-                        f"committed; it holds {log.base + 1} to {log.last_index}, and there {log.slot(index)}",
-                    )
-
-    def _has(self, log: ShadowLog, index: Index, chosen: Slot) -> bool:
-        """Whether the log holds this, or begins after it."""
-        held = log.slot(index)
-        return index <= log.base or (held is not None and self._same(held, chosen))
 
     def started(self, member: MemberId, boot: int, found: ShadowLog) -> None:
         """The member's process begins its life number `boot` with what was found on its disk."""
@@ -292,7 +265,7 @@ class Laws(ABC):
                 if state.epoch < old.epoch:
                     raise Violation("epoch-monotonic", f"{member} goes from {old.epoch} back to {state.epoch}")
                 if old.repair is not None and state.repair is None:
-                    self._check_whole(member, laws, old.repair.until, old.repair.epoch)
+                    check_whole(member, laws, old.repair, self._chosen, self._same)
                 self._hard_state(member, laws, state)
             case Compact(base):
                 self._figures.compactions += 1
@@ -326,7 +299,7 @@ class Laws(ABC):
             return
         if appended is not None and laws.in_force[-1:] != [appended]:
             laws.in_force.append(appended)
-        if laws.durable.hard_state.repair is not None and _counts(message):
+        if laws.durable.hard_state.repair is not None and counts(message):
             raise Violation("damaged-silent", f"{member} owes {laws.durable.hard_state.repair} and says {message}")
         match message:
             case AppendReply(epoch=epoch, accepted=True) | Accepted(epoch=epoch, accepted=True):
@@ -339,6 +312,7 @@ class Laws(ABC):
         leader = self.leaders.get(epoch)
         if leader is None:
             self.leaders[epoch] = (member, laws.boot)
+            self._newest = max(self._newest, epoch)
             self._figures.elections += 1
             self._elected(member, laws, epoch)
         elif leader != (member, laws.boot):
@@ -346,6 +320,15 @@ class Laws(ABC):
                 "one-leader",
                 f"{member} (life {laws.boot}) leads {epoch}, which {leader[0]} (life {leader[1]}) led before",
             )
+
+    def leased(self, leader: MemberId, epoch: Epoch, holders: Iterable[tuple[MemberId, Epoch]]) -> None:
+        """The member leads the epoch, and these, in theirs, may answer reads alone by their own clocks."""
+        for holder, since in holders:
+            if self.judges_leases and (since < self._newest or since < epoch):
+                raise Violation(
+                    "one-lease",
+                    f"{holder} has a lease in {since}; {leader} leads {epoch}, and {self._newest} was led already",
+                )
 
     # -- state ---------------------------------------------------------------------------------
 
@@ -408,14 +391,3 @@ class Laws(ABC):
         if not laws.exiled:
             self._commit(teller, laws, max(laws.commit, min(commit, laws.written.last_index)))
             self.configurations.check_removed(member, teller)
-
-
-def _counts(message: Message) -> bool:
-    """Whether the message is a vote, a promise, an acknowledgement, or asks for one: the word of a whole member."""
-    match message:
-        case AppendReply(accepted=True) | Accepted(accepted=True) | InstallSnapshotReply(installed=True):
-            return not message.repairing
-        case PreVoteReply() | VoteReply() | CanvassReply():
-            return message.granted
-        case _:
-            return isinstance(message, Promise | PreVote | RequestVote | Canvass | Prepare | Append | Accept)

@@ -369,12 +369,24 @@ class Node:
             engine.flush_store(now)
         deadline = engine.flush(now)
         replica = engine.replica
+        led = self._led
         self._note_moment(replica.role, bool(replica.membership.outgoing))
         self.world.witness.stepped(self.world.schedule.now, self.id, replica)
         self.world.laws.observe(self.id, replica.epoch, replica.commit, replica.role)
+        if self._led:
+            self._check_leases(elected=not led, now=now)
         if self._process.machine.accusation is not None:
             raise self._process.machine.accusation
         self._schedule_wake(deadline, now)
+
+    def _check_leases(self, *, elected: bool, now: Nanos) -> None:
+        """When one is elected nobody else may have a lease, and it itself only while nobody is elected after it."""
+        replica = self.living.replica
+        if elected:
+            holders = self.world.leased()
+        else:
+            holders = [(self.id, replica.epoch)] if self.copied_at is None and replica.leased(now) else []
+        self.world.laws.leased(self.id, replica.epoch, holders)
 
     def _note_moment(self, role: Role, joint: bool) -> None:
         led, self._led = self._led, role is Role.LEADER

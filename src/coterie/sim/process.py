@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from coterie.core.config import MILLISECOND
 from coterie.core.messages import InstallSnapshot, Message, TimeoutNow
 from coterie.core.records import StoreBatch
-from coterie.core.types import Mark, Member, MemberId, Nanos
+from coterie.core.types import Epoch, Mark, Member, MemberId, Nanos
 from coterie.engine.engine import Engine, Identity
 from coterie.engine.ports import Event
 from coterie.engine.protocol import Response, View
@@ -94,6 +94,10 @@ class Surroundings(Protocol):
 
     def moment(self, member: MemberId, moment: Moment) -> None:
         """The member has just done this; a fault may strike it for that."""
+        ...
+
+    def leased(self) -> list[tuple[MemberId, Epoch]]:
+        """Who may answer reads alone now, and in which epoch."""
         ...
 
     def member_died(self, member: MemberId) -> None:

@@ -13,6 +13,7 @@ SHARED: Final = {
     "leader-completeness": "who leads an epoch holds all that was chosen in earlier ones (Raft 5.4; P2c)",
     "chosen-stays": "no two members ever commit different entries at one index (State Machine Safety)",
     "commit-quorum": "an entry is committed only when a phase-2 quorum of the configuration in force has it on disk",
+    "one-lease": "while a leader may answer reads alone, by its own clock, nobody is elected after it (6.4.1)",
     "voter-leads": "only a voter asks for votes or promises: no learner, no removed member (4.2)",
     "quorums-meet": "quorums that elect meet those that commit, of one configuration and of the one before it (4.3)",
     "one-change": "a membership is changed only when the one before is committed (4.1, 4.3)",

@@ -12,7 +12,7 @@ import msgspec
 from coterie.core.config import ReplicaConfig
 from coterie.core.errors import SafetyViolation
 from coterie.core.messages import Message
-from coterie.core.types import NO_EPOCH, NOBODY, Entry, EntryKind, Member, MemberId, Membership, Nanos, Role
+from coterie.core.types import NO_EPOCH, NOBODY, Entry, EntryKind, Epoch, Member, MemberId, Membership, Nanos, Role
 from coterie.engine.admin_requests import AddedMember, ClaimMember
 from coterie.engine.engine import EngineConfig
 from coterie.engine.protocol import (
@@ -290,6 +290,11 @@ class World:
             node.retire()
         elif code is RefusalCode.OLD_BOOT:
             node.bury()
+
+    def leased(self) -> list[tuple[MemberId, Epoch]]:
+        """See `Surroundings`. A member whose disk is another's answers nobody."""
+        living = [(node, node.engine.replica) for node in self.nodes.values() if node.engine and node.copied_at is None]
+        return [(node.id, replica.epoch) for node, replica in living if replica.leased(node.now())]
 
     def member_died(self, member: MemberId) -> None:
         """Its connections close: clients notice, peers sometimes do at once."""

@@ -297,12 +297,12 @@ class Leadership(ABC):
         if not (reads.asked or reads.waiting):
             return ()
         answered = [(read.member, read.token, index) for read in reads.answered(self.confirmation.confirmed_round)]
-        if reads.waiting and self._leased(now):
+        if reads.waiting and self.leased(now):
             commit = self._state.commit
             answered.extend((read.member, read.token, commit) for read in reads.take_waiting())
         return answered
 
-    def _leased(self, now: Nanos) -> bool:
+    def leased(self, now: Nanos) -> bool:
         """Whether reads need no round. Only when an entry of this epoch is committed is the commit index as new
         as what earlier leaders committed (catalogue Q02)."""
         return self.has_committed and self.lease.holds(now)
