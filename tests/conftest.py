@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import Phase, settings
 from tests.protocol import running
 
 from coterie.core.protocols import PROTOCOLS
 
+# For those who only want to know whether a test fails: nobody reads what it failed with.
+settings.register_profile("no-shrink", phases=[Phase.explicit, Phase.generate], database=None)
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--every-protocol", action="store_true", help="heed no `any_protocol` mark")
+    parser.addoption("--every-mutant", action="store_true", help="try all wrong changes of the checker, not a few")
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.check.histories import OBJECTS, histories
 
-from coterie.check import HistoryError, linearizable, model_for, read_history, write_json_lines
+from coterie.check import HistoryError, Operation, linearizable, model_for, read_history, write_json_lines
 from coterie.check.formats import edn, limits
 
 LOG = """\
@@ -132,6 +132,16 @@ def test_what_is_written_is_read_again(name: str, data: st.DataObject) -> None:
     again = read_history("\n".join(write_json_lines(history)).encode())
     assert sorted((o.process, o.f, o.known) for o in again) == sorted((o.process, o.f, o.known) for o in history)
     assert linearizable(again, model).holds is linearizable(history, model).holds
+
+
+def test_what_was_concurrent_is_so_when_it_is_read_again() -> None:
+    ends_as_another_begins = [
+        Operation(process=0, f="write", argument=1, start=0, end=4),
+        Operation(process=1, f="read", start=4, end=5),
+    ]
+    again = read_history("\n".join(write_json_lines(ends_as_another_begins)).encode())
+    assert again[1].start < again[0].end
+    assert linearizable(again, model_for(again)).holds is True
 
 
 def event(**fields: object) -> str:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.check import brute
 from tests.check.histories import OBJECTS, histories
 
-from coterie.check import FOREVER, KEY_VALUE, LOCK, REGISTER, Operation, Verdict, judge, linearizable
+from coterie.check import FOREVER, KEY_VALUE, LOCK, REGISTER, HistoryError, Operation, Verdict, judge, linearizable
 from coterie.check.lattice import STRONGEST_FIRST, weaker_than
 from coterie.check.sequential import sequential
 from coterie.check.views import Guarantee
@@ -132,6 +132,26 @@ def test_a_write_of_unknown_outcome_binds_nobody_who_has_not_seen_it() -> None:
     back = Operation(process=0, f="read", key="x", start=6, end=7)
     assert judge([lost, misses, sees], REGISTER).verdict is Verdict.LINEARIZABLE
     assert "monotonic-reads" in judge([lost, misses, sees, back], REGISTER).fails
+
+
+def test_a_write_that_follows_a_read_is_ordered_after_what_was_read() -> None:
+    calls: list[Call] = [(0, W, "x", 1), (1, R, "x", 1), (1, W, "x", 2), (2, R, "x", 2), (2, R, "x", 1)]
+    assert "writes-follow-reads" in judge(one_by_one(*calls), REGISTER).fails
+
+
+def test_nobody_reads_what_he_writes_later() -> None:
+    assert set(judge(one_by_one((0, R, "x", 1), (0, W, "x", 1)), REGISTER).fails) == ALL
+
+
+def test_two_calls_of_one_process_at_a_time_are_refused() -> None:
+    two = [
+        Operation(process=0, f="write", argument=1, start=0, end=3),
+        Operation(process=0, f="read", result=2, start=2, end=5),
+    ]
+    with pytest.raises(
+        HistoryError, match="process 0 calls read at 2, before its write that began at 0 has ended at 3"
+    ):
+        judge(two, REGISTER)
 
 
 def test_models_that_are_not_defined_for_an_object_stay_open_and_a_budget_that_is_used_up_too() -> None:

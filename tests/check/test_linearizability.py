@@ -26,7 +26,7 @@ from coterie.check import (
     record,
     smallest,
 )
-from coterie.check.linearizability import parts
+from coterie.check.linearizability import cut, parts
 from coterie.check.search import search
 
 
@@ -205,6 +205,43 @@ def _mixed(values: int | None) -> Callable[[random.Random, int], Fields]:
         return {"f": f, "argument": arguments[f]}
 
     return call
+
+
+def test_each_key_is_looked_at() -> None:
+    well = [op("write", 0, 1, key="x", argument=1)]
+    stale = [
+        op("write", 0, 1, key="y", argument=1, process=1),
+        op("write", 2, 3, key="y", argument=2, process=1),
+        op("read", 4, 5, key="y", result=1, process=1),
+    ]
+    assert linearizable([*well, *stale], REGISTER).holds is False
+
+
+def test_the_beginning_of_a_right_history_is_right() -> None:
+    for seed in range(8):
+        history = recorded(seed, 40, 5, _mixed(3), unknown=0.1)
+        for moment in range(0, 160, 7):
+            assert linearizable(cut(history, CAS_REGISTER, moment), CAS_REGISTER).holds is True, (seed, moment)
+
+
+def test_a_recorded_history_with_one_lie_is_made_small() -> None:
+    found = 0
+    for seed in range(40):
+        history = recorded(seed, 30, 4, _mixed(3))
+        reads = [place for place, operation in enumerate(history) if operation.f == "read"]
+        place = reads[len(reads) // 2]
+        history[place] = msgspec.structs.replace(history[place], result=seed % 3)
+        small = smallest(history, CAS_REGISTER)
+        if small is None:
+            continue  # It was no lie.
+        found += 1
+        kept = list(small.operations)
+        assert not brute.linearizable(kept, CAS_REGISTER), "it shows nothing"
+        assert small.culprit in kept
+        for one, action in enumerate(CAS_REGISTER.actions(kept)):
+            if action.effect is None:
+                assert brute.linearizable([*kept[:one], *kept[one + 1 :]], CAS_REGISTER), "a look that is not needed"
+    assert found > 10
 
 
 @pytest.mark.parametrize("wrong", [False, True])

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import ClassVar
 
-from coterie.check.history import Operation, show
+import msgspec
+
+from coterie.check.history import FOREVER, Operation, show
 from coterie.check.models.cells import Access
 from coterie.check.models.model import IMPOSSIBLE, Action, Model, State, same
 from coterie.check.zones import Touch
@@ -78,7 +80,16 @@ class KeyValue(Model):
             if str(f) == "append" and not isinstance(value, str):
                 self.refuse(operation, "value", value, "a string to append")
             parts.append((str(f), key, self.blank if value is None else value))
+        if operation.known and isinstance(operation.argument, tuple):
+            self._check_called(operation, parts)
         return parts
+
+    def _check_called(self, operation: Operation, answered: Sequence[tuple[str, Hashable, Hashable]]) -> None:
+        """The answer repeats the call, but for what was read."""
+        called = self._transaction_parts(msgspec.structs.replace(operation, result=None, end=FOREVER))
+        same = [(f, key, f == "r" or value) for f, key, value in called]
+        if same != [(f, key, f == "r" or value) for f, key, value in answered]:
+            self.refuse(operation, "value", operation.result, "as the answer to a txn the parts that were called")
 
     def removals(self, history: Sequence[Operation]) -> Iterator[tuple[int, ...]]:
         """What a put or an append wrote, and no read of the key has within its value, was there for no read."""
