@@ -62,7 +62,7 @@ def queue() -> Answer:
 
 
 def whole_set() -> Answer:
-    elements: set[int] = set()
+    elements: set[Any] = set()
 
     def answer(call: Fields, process: int) -> Any:
         f, element = call["f"], call.get("argument")
@@ -212,8 +212,8 @@ def _of_revisions(dice: random.Random, call: Fields, answer: Any) -> Any:
     fields = dict(answer)
     # Of a key that is not there `mod` says nothing.
     name = dice.choice(sorted(name for name in fields if name != "mod" or fields["value"] is not None))
-    others = {"value": [None, "a", "b"], "succeeded": [True, False], "deleted": [0, 1]}.get(name, range(8))
-    return record(**(fields | {name: _one_of(list(others))(dice, call, fields[name])}))
+    others: dict[str, list[Any]] = {"value": [None, "a", "b"], "succeeded": [True, False], "deleted": [0, 1]}
+    return record(**(fields | {name: _one_of(others.get(name, [*range(8)]))(dice, call, fields[name])}))
 
 
 OBJECTS = {

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from coterie.check import CAS_REGISTER, FOREVER, REGISTER, Operation, linearizable
+from coterie.check import (
+    CAS_REGISTER,
+    FOREVER,
+    KEY_VALUE,
+    KV_REVISIONS,
+    REGISTER,
+    SET,
+    Model,
+    Operation,
+    judge,
+    linearizable,
+    record,
+)
 from coterie.check.linearizability import plain
 from coterie.check.sequential import sequential
 
@@ -15,7 +27,7 @@ Line = tuple[int, str, object, object, int, int | None]
 
 def history(*lines: Line) -> list[Operation]:
     return [
-        Operation(process=p, f=f, argument=a, result=r, start=s, end=FOREVER if e is None else e)  # type: ignore[arg-type]
+        Operation(process=p, f=f, argument=a, result=r, start=s, end=FOREVER if e is None else e)
         for p, f, a, r, s, e in lines
     ]
 
@@ -120,6 +132,64 @@ SEQUENCES: dict[str, tuple[bool, list[Line]]] = {
         [(2, W, 1, None, 0, None), (1, R, None, 1, 1, 3), (0, W, 2, None, 2, None), (1, R, None, 2, 4, 5)],
     ),
 }
+WEAKER: dict[str, tuple[set[str], list[tuple[int, str, str, object, int, int | None]]]] = {
+    "an unknown outcome comes before nothing": (
+        {"linearizable", "sequential"},
+        [
+            (1, W, "x", 2, 1, 2),
+            (0, W, "x", 2, 4, None),
+            (1, R, "y", None, 5, 6),
+            (0, W, "y", 1, 7, 8),
+            (0, R, "x", None, 9, 11),
+        ],
+    ),
+    "one's own write lies between two reads of another's": (
+        {"linearizable", "sequential", "causal", "pram"},
+        [(1, R, "x", 2, 2, 4), (0, W, "x", 2, 4, 5), (1, W, "x", 1, 7, 8), (1, R, "x", 2, 11, 13)],
+    ),
+    "a third process's read is a cause": (
+        {"linearizable", "sequential", "causal"},
+        [
+            (1, W, "y", 1, 1, 3),
+            (0, R, "y", 2, 2, 2),
+            (2, R, "y", 1, 2, 2),
+            (0, R, "y", 1, 3, 5),
+            (2, W, "y", 2, 4, 6),
+            (1, W, "y", 2, 6, 8),
+        ],
+    ),
+    "each writes what the other had read before": (
+        {"linearizable", "sequential", "causal", "writes-follow-reads"},
+        [(0, R, "x", 2, 0, 2), (1, R, "x", 1, 2, 3), (0, W, "x", 1, 7, 9), (1, W, "x", 2, 9, 11)],
+    ),
+}
+"""What fails; process, what it called, key, value, start, end."""
+NEEDED: dict[str, tuple[Model, int, list[Operation]]] = {
+    "a write to which a comparison may owe its failure": (
+        CAS_REGISTER,
+        1,
+        history((0, W, 2, None, 0, 2), (1, W, 1, None, 2, 4), (2, W, 2, None, 2, 6), (0, CAS, (2, 2), False, 5, 6)),
+    ),
+    "a removal of what an answer does not have": (
+        SET,
+        1,
+        history((0, "add", 1, None, 0, 0), (2, "remove", 1, None, 1, 1), (0, "contains", 1, False, 4, 8)),
+    ),
+    "an append that a read has within its value": (
+        KEY_VALUE,
+        0,
+        history((2, "append", "b", None, 0, 0), (1, "get", None, "ba", 3, 6), (0, "append", "a", None, 3, 5)),
+    ),
+    "a change of which a read names the revision": (
+        KV_REVISIONS,
+        0,
+        history(
+            (1, "cas", (None, "a"), record(revision=2, succeeded=True), 0, 1),
+            (0, "get", None, record(value="a", mod=2, revision=3), 2, 4),
+        ),
+    ),
+}
+"""An operation, by its place, without which a right history would be wrong."""
 
 
 @pytest.mark.parametrize("name", SEARCHED)
@@ -139,3 +209,26 @@ def test_clusters_are_not_taken_in(name: str) -> None:
 def test_sequences_are_not_taken_in(name: str) -> None:
     right, lines = SEQUENCES[name]
     assert sequential(history(*lines), CAS_REGISTER, lambda: True) is right
+
+
+@pytest.mark.parametrize("name", WEAKER)
+def test_weaker_models_are_not_taken_in(name: str) -> None:
+    fails, lines = WEAKER[name]
+    made = [
+        Operation(
+            process=p, f=f, key=key, start=s, end=FOREVER if e is None else e,
+            argument=value if f == W else None, result=value if f == R else None,
+        )
+        for p, f, key, value, s, e in lines
+    ]  # fmt: skip
+    assert set(judge(made, REGISTER).fails) == fails
+
+
+@pytest.mark.parametrize("name", NEEDED)
+def test_what_is_needed_is_not_taken_out(name: str) -> None:
+    model, place, operations = NEEDED[name]
+    model = model.looser() or model
+    assert linearizable(operations, model).holds is True
+    without = [*operations[:place], *operations[place + 1 :]]
+    assert linearizable(without, model).holds is False
+    assert not [group for group in model.removals(operations) if group == (place,)]

@@ -11,6 +11,8 @@ from coterie.torture.schedule import FAULTS
 
 WIDTH: Final = 1000
 LEFT: Final = 130
+MARGIN: Final = 24
+"""On the right: half of the last tick's words."""
 ROW: Final = 22
 CURVE: Final = 160
 """Height of the throughput's curve."""
@@ -21,6 +23,9 @@ COLOURS: Final = dict(
 """Okabe and Ito's, and darker ones; each kind has its row too, so nothing is told by colour alone."""
 Scale: TypeAlias = Callable[[float], float]
 """Where a second stands in the drawing."""
+MOST_TICKS: Final = 12
+STEPS: Final = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200)
+"""Seconds between two ticks; the first that gives few enough."""
 _STYLE: Final = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 1040px; margin: 2em auto; padding: 0 1em; color: #1a1a1a }
 table { border-collapse: collapse } td, th { padding: .2em 1em .2em 0; text-align: left; vertical-align: top }
@@ -70,7 +75,7 @@ def drawing(report: Report) -> str:
     span = max(report.seconds, 0.001)
 
     def x(second: float) -> float:
-        return round(LEFT + (WIDTH - LEFT) * min(max(second, 0), span) / span, 1)
+        return round(LEFT + (WIDTH - MARGIN - LEFT) * min(max(second, 0), span) / span, 1)
 
     top = ROW * len(kinds) + GAP
     height = top + CURVE + 30
@@ -85,10 +90,20 @@ def drawing(report: Report) -> str:
     for row, kind in enumerate(kinds):
         parts.append(f'<text x="0" y="{row * ROW + 15}">{kind}</text>')
         parts += [_band(fault, row, x) for fault in report.timeline if fault.kind == kind]
-    parts += _curve(report.throughput, top, x)
-    ticks = [span * i / 5 for i in range(6)]
-    parts += [f'<text x="{x(at)}" y="{height - 8}" text-anchor="end">{at:.0f} s</text>' for at in ticks]
+    # The last second is seldom a whole one: what it counts is no rate.
+    parts += _curve(report.throughput[: int(span)], top, x)
+    parts += _ticks(span, top + CURVE, x)
     return "\n".join([*parts, "</svg>", f"<p>Shaded: no acknowledged write for {UNAVAILABLE_S:g} s or longer.</p>"])
+
+
+def _ticks(span: float, y: int, x: Scale) -> list[str]:
+    """The line of time, with round seconds."""
+    step = next((step for step in STEPS if span / step <= MOST_TICKS), STEPS[-1])
+    parts = [f'<path d="M{LEFT} {y}H{WIDTH - MARGIN}" stroke="#767676"/>']
+    for at in range(0, int(span) + 1, step):
+        parts.append(f'<path d="M{x(at)} {y}v5" stroke="#767676"/>')
+        parts.append(f'<text x="{x(at)}" y="{y + 20}" text-anchor="middle">{at} s</text>')
+    return parts
 
 
 def _band(fault: FaultWindow, row: int, x: Scale) -> str:
@@ -115,10 +130,10 @@ def _curve(throughput: Sequence[int], top: int, x: Scale) -> list[str]:
 
 def _faults(report: Report) -> str:
     rows = [
-        f"<tr><td>{kind}</td><td>{figures.count}</td><td>{figures.longest_gap_s:g} s</td><td>{FAULTS[kind]}</td></tr>"
+        f"<tr><td>{kind}</td><td>{FAULTS[kind]}</td><td>{figures.count}</td><td>{figures.longest_gap_s:g} s</td></tr>"
         for kind, figures in report.faults.items()
     ]
-    head = "<tr><th>fault</th><th>times</th><th>longest time without an acknowledged write</th><th></th></tr>"
+    head = "<tr><th>fault</th><th>what</th><th>times</th><th>longest time without an acknowledged write</th></tr>"
     return f"<table>{head}{''.join(rows)}</table>" if rows else ""
 
 

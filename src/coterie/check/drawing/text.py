@@ -19,7 +19,7 @@ def draw_text(counterexample: Counterexample) -> str:
     names = max((len(lane) for lane in drawn.lanes), default=0)
     width = step * (drawn.moments + 1)
     lines = [
-        f"{'✗' if bar.culprit else ' '} {drawn.lanes[bar.lane]:<{names}}  {_bar(bar, step, width)}  {bar.label}"
+        f"{'✗' if bar.culprit else ' '} {drawn.lanes[bar.lane]:<{names}}  {_bar(bar, step, width)}  {bar.short}"
         + (f"  (line {bar.operation.line})" if bar.operation.line else "")
         for bar in drawn.bars
     ]

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from coterie.check.counterexample import Counterexample
 from coterie.check.history import Operation, describe
+
+MOST_CHARACTERS: Final = 90
+"""Of an operation in a drawing: keys and values may be of any length."""
+MOST_OF_A_REASON: Final = 600
+
+
+def shortened(text: str, most: int = MOST_CHARACTERS) -> str:
+    """A text's beginning and end, if it is long: what was answered stands at the end."""
+    if len(text) <= most:
+        return text
+    tail = most // 3
+    return f"{text[: most - tail - 3]} … {text[-tail:]}"
 
 
 class Bar(NamedTuple):
@@ -17,7 +29,13 @@ class Bar(NamedTuple):
     end: int | None
     """None if the outcome is unknown: the bar has no end."""
     label: str
+    """What was called and answered, in whole."""
     culprit: bool
+
+    @property
+    def short(self) -> str:
+        """The label, as much of it as a drawing has room for."""
+        return shortened(self.label)
 
 
 class Timeline(NamedTuple):
@@ -55,5 +73,5 @@ def timeline(counterexample: Counterexample) -> Timeline:
         bars,
         len(times),
         f"not {counterexample.model}",
-        counterexample.reason,
+        shortened(counterexample.reason, MOST_OF_A_REASON),
     )

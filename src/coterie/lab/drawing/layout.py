@@ -75,6 +75,10 @@ class Labels:
             self._taken.setdefault(self._field(*point), []).append(point)
         return chosen
 
+    def take(self, x: float, y: float) -> None:
+        """Something else than a label is here, as wide as a letter or two."""
+        self._taken.setdefault(self._field(x, y), []).append((x, y))
+
     def width(self, text: str) -> float:
         """About how wide it is."""
         return len(text) * self.CHARACTER

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from itertools import groupby
+from textwrap import wrap
 from xml.sax.saxutils import escape
 
 from coterie.lab.drawing.layout import Axis, Label, Labels
@@ -16,7 +17,10 @@ from coterie.lab.recording import Arrow, Event, Kind, Recording
 
 GAP = 250
 """Pixels from one lifeline to the next."""
-LEFT, TOP, BOTTOM = 80, 78, 84
+LEFT, TOP, BOTTOM = 80, 78, 62
+LEGEND_LINE = 24
+LINE = 19
+"""From a line of the title, or of what was broken, to the next."""
 TICK_MS = 10
 ALMOST_THERE, HALF_WAY = 0.95, 0.5
 """How much of its way a lost message is drawn: one that finds nobody, and one that the network loses."""
@@ -38,21 +42,32 @@ class _Drawing:
     def __init__(self, recording: Recording) -> None:
         self._recording = recording
         self._columns = {who: LEFT + GAP // 2 + GAP * place for place, who in enumerate(recording.lifelines)}
-        began = [event.began_ms for event in recording.events if event.began_ms is not None]
-        self._axis = Axis([*(event.at_ms for event in recording.events), *began], TOP)
-        self._labels = Labels()
         self._width = LEFT + GAP * len(recording.lifelines) + GAP // 2
+        self._title = self._wrapped(f"{recording.scenario}, {recording.protocol}, seed {recording.seed}", 7.2)
+        self._top = TOP + LINE * (len(self._title) - 1)
+        broken = [mark.text for mark in recording.marks() if mark.kind is Kind.VIOLATION]
+        self._under = max((len(self._wrapped(text, 8.6)) for text in broken), default=0) * LINE
+        began = [event.began_ms for event in recording.events if event.began_ms is not None]
+        self._axis = Axis([*(event.at_ms for event in recording.events), *began], self._top)
+        self._labels = Labels()
+
+    def _wrapped(self, text: str, character: float) -> list[str]:
+        """In lines that fit between left and right; `character`: how many pixels wide one is, about."""
+        return wrap(text, int((self._width - LEFT * 1.5) / character))
 
     def lines(self) -> Iterator[str]:
-        recording, height = self._recording, self._axis.end + BOTTOM
-        title = f"{recording.scenario}, {recording.protocol}, seed {recording.seed}"
+        recording = self._recording
+        lines = max(line for *_, line in self._legend_places())
+        height = self._axis.end + BOTTOM + self._under + LEGEND_LINE * lines
+        title = " ".join(self._title)
         yield (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {self._width} {height:.0f}" '
             f'width="{self._width}" height="{height:.0f}" role="img">'
         )
         yield f"<title>{escape(title)}</title><style>{_STYLE}</style>"
         yield f'<rect width="{self._width}" height="{height:.0f}" fill="#fff"/>'
-        yield _text(LEFT // 2, 24, title, "title")
+        for number, line in enumerate(self._title):
+            yield _text(LEFT // 2, 24 + LINE * number, line, "title")
         yield from self._frame()
         # Labels of marks first: they have one place each, those of arrows have many.
         marks = list(self._marks())
@@ -68,7 +83,7 @@ class _Drawing:
             yield _text(LEFT // 2, height + 4, f"{tick} ms", "pale", "middle")
             yield _line(LEFT - 8, height, LEFT, height, _PALE)
         for who, x in self._columns.items():
-            yield _text(x, TOP - 22, who, "name", "middle")
+            yield _text(x, self._top - 22, who, "name", "middle")
             for begin, end, alive in self._lives(who):
                 broken = "" if alive else "2 5"
                 yield _line(x, begin, x, end, _PALE, 1.2, broken)
@@ -80,7 +95,7 @@ class _Drawing:
 
     def _lives(self, who: str) -> Iterator[tuple[float, float, bool]]:
         """Stretches of a lifeline in which its process runs, or does not."""
-        since, alive = TOP - 14.0, True
+        since, alive = self._top - 14.0, True
         for event in self._recording.events:
             if event.source == who and event.kind in (Kind.CRASH, Kind.RESTART):
                 height = self._axis.height(event.at_ms)
@@ -95,17 +110,23 @@ class _Drawing:
         yield from self._violations()
         ordinary = (mark for mark in self._recording.marks() if mark.kind is not Kind.VIOLATION)
         marks = sorted(ordinary, key=lambda mark: (mark.at_ms, mark.source))
-        for (at_ms, who), together in groupby(marks, key=lambda mark: (mark.at_ms, mark.source)):
-            group = list(together)
+        groups = [(at, who, list(group)) for (at, who), group in groupby(marks, key=lambda m: (m.at_ms, m.source))]
+        for at_ms, who, group in groups:
             x, y = self._columns[who], self._axis.height(at_ms)
             for mark in group:
                 if mark.began_ms is not None:
                     top = self._axis.height(mark.began_ms)
                     yield f'<rect x="{x - 4}" y="{top:.1f}" width="8" height="{y - top:.1f}" fill="{_INK}"/>'
-            shapes = [mark.kind for mark in group if mark.kind is not Kind.DURABLE]
-            for place, kind in enumerate(dict.fromkeys(shapes)):
+        # All shapes before all words: the words of one time give way to the shapes of the next.
+        for at_ms, who, group in groups:
+            x, y = self._columns[who], self._axis.height(at_ms)
+            for place, kind in enumerate(_shapes(group)):
+                self._labels.take(x + 12 * place, y)
                 yield _shape(kind, x + 12 * place, y)
-            yield from self._told(group, x + max(8, 12 * len(set(shapes))), y)
+        for at_ms, who, group in groups:
+            yield from self._told(
+                group, self._columns[who] + max(8, 12 * len(_shapes(group))), self._axis.height(at_ms)
+            )
 
     def _violations(self) -> Iterator[str]:
         """A law that was broken is across all lifelines, at the bottom."""
@@ -113,13 +134,16 @@ class _Drawing:
             if mark.kind is Kind.VIOLATION:
                 y = self._axis.height(mark.at_ms) + 10
                 yield f'<g class="{mark.kind}">{_line(LEFT, y, self._width - GAP // 4, y, LOST_COLOUR, 3)}'
-                yield f"{_text(LEFT, y + 15, mark.text, 'name')}</g>"
+                lines = self._wrapped(mark.text, 8.6)
+                yield from (_text(LEFT, y + 17 + LINE * number, line, "name") for number, line in enumerate(lines))
+                yield "</g>"
 
     def _told(self, group: list[Event], x: float, y: float) -> Iterator[str]:
         for line, mark in enumerate(group):
             text = told(mark)
             start = y + 3 + 11 * line
-            candidates = (Label(x, start + shift, 0, text) for shift in (0, 11, -11, 22, -22))
+            aside = ((0, 0), (0, 11), (0, -11), (14, 0), (28, 0), (14, 11), (28, 11), (0, 22), (0, -22))
+            candidates = (Label(x + right, start + down, 0, text) for right, down in aside)
             chosen = self._labels.best(candidates)
             yield f'<g class="{mark.kind}">{_text(chosen.x, chosen.y, text, "mark")}</g>'
 
@@ -170,32 +194,52 @@ class _Drawing:
     # -- legend ------------------------------------------------------------------------------
 
     def _legend(self) -> Iterator[str]:
-        y = self._axis.end + 40
-        x = float(LEFT)
-        shown = {sort_of(arrow.sent) for arrow in self._recording.arrows()}
-        for sort in Sort:
-            if sort in shown:
-                yield _line(x, y, x + 30, y, COLOURS[sort], 1.4)
-                yield _head(x, y, x + 30, y, COLOURS[sort])
-                yield _text(x + 36, y + 4, sort.value)
-                x += 130
-        yield _line(x, y, x + 30, y, _INK, 1.4, "6 4")
-        yield _text(x + 36, y + 4, "answer")
-        x += 130
-        yield _line(x, y, x + 24, y, LOST_COLOUR, 1.4) + _cross(x + 24, y, LOST_COLOUR)
-        yield _text(x + 36, y + 4, "lost")
-        x, y = float(LEFT), y + 24
+        top = self._axis.end + 40 + self._under
+        for kind, words, x, line in self._legend_places():
+            y = top + LEGEND_LINE * line
+            yield from self._sample(kind, x, y)
+            yield _text(x + 36, y + 4, words)
+
+    def _legend_places(self) -> Iterator[tuple[Sort | Kind | str, str, float, int]]:
+        """Each entry, where it begins, and in which line: as many lines as the width makes it."""
+        x, line = float(LEFT), 0
+        for kind, words in self._legend_entries():
+            width = 60 + Labels.CHARACTER * len(words)
+            if x > LEFT and x + width > self._width:
+                x, line = float(LEFT), line + 1
+            yield kind, words, x, line
+            x += width
+
+    def _legend_entries(self) -> list[tuple[Sort | Kind | str, str]]:
+        """What is to be explained, and how: sorts of messages that there are, and marks."""
+        sorts = {sort_of(arrow.sent) for arrow in self._recording.arrows()}
         kinds = {mark.kind for mark in self._recording.marks()}
-        for kind, words in LEGEND.items():
-            if kind not in kinds:
-                continue
-            if kind is Kind.DURABLE:
-                yield f'<rect x="{x + 2}" y="{y - 8}" width="8" height="16" fill="{_INK}"/>'
-                words = "the disk writes; at the lower end it is durable"
-            else:
-                yield _shape(kind, x + 6, y)
-            yield _text(x + 18, y + 4, words)
-            x += 40 + 6.6 * len(words)
+        durable = {Kind.DURABLE: "the disk writes; at the lower end it is durable"}
+        return [
+            *((sort, sort.value) for sort in Sort if sort in sorts),
+            ("answer", "answer"),
+            ("lost", "lost"),
+            *((kind, words) for kind, words in (LEGEND | durable).items() if kind in kinds),
+        ]
+
+    @staticmethod
+    def _sample(kind: Sort | Kind | str, x: float, y: float) -> Iterator[str]:
+        if isinstance(kind, Sort):
+            yield _line(x, y, x + 30, y, COLOURS[kind], 1.4)
+            yield _head(x, y, x + 30, y, COLOURS[kind])
+        elif kind == "answer":
+            yield _line(x, y, x + 30, y, _INK, 1.4, "6 4")
+        elif kind == "lost":
+            yield _line(x, y, x + 24, y, LOST_COLOUR, 1.4) + _cross(x + 24, y, LOST_COLOUR)
+        elif kind is Kind.DURABLE:
+            yield f'<rect x="{x + 14}" y="{y - 8}" width="8" height="16" fill="{_INK}"/>'
+        elif isinstance(kind, Kind):
+            yield _shape(kind, x + 18, y)
+
+
+def _shapes(group: list[Event]) -> list[Kind]:
+    """The shapes that stand for what happens at one time to one member, side by side."""
+    return list(dict.fromkeys(mark.kind for mark in group if mark.kind is not Kind.DURABLE))
 
 
 def _text(x: float, y: float, text: str, style: str = "", anchor: str = "start") -> str:
