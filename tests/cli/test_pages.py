@@ -86,7 +86,7 @@ def test_a_page_fetches_nothing_and_runs_nothing(name: str) -> None:
 
 def widest(drawn: ET.Element, character: float) -> float:
     """The right end of the text that reaches furthest, about."""
-    upright = (t for t in drawn.iter("{*}text") if not t.get("transform") and t.get("text-anchor") is None)
+    upright = (t for t in drawn.iterfind(".//{*}text") if not t.get("transform") and t.get("text-anchor") is None)
     return max(float(text.get("x", "0")) + character * len(text.text or "") for text in upright)
 
 
@@ -95,7 +95,7 @@ def test_long_words_of_a_run_and_of_a_broken_law_are_not_cut_off() -> None:
     assert widest(drawn, 5.5) <= float(drawn.get("width", "0"))
     told = " ".join(text.text or "" for text in drawn.iterfind(".//{*}g[@class='violation']/{*}text"))
     assert told == f"[state-replayed] {DETAIL}"
-    lowest = max(float(text.get("y", "0")) for text in drawn.iter("{*}text"))
+    lowest = max(float(text.get("y", "0")) for text in drawn.iterfind(".//{*}text"))
     assert lowest < float(drawn.get("height", "0"))
 
 
