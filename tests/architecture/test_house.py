@@ -20,7 +20,7 @@ PURE_MODULES = [path for path in MODULES if path.relative_to(SOURCE).parts[0] in
 
 
 def name_of(path: Path) -> str:
-    return str(path.relative_to(ROOT))
+    return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
 
 
 def parse(path: Path) -> ast.Module:

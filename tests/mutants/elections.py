@@ -34,7 +34,7 @@ ELECTION_ROWS: Final = (
     ),
     planted(
         "R13",
-        "every election timeout is the same",
+        "every election timeout is the same, and of two that call an election at once neither yields",
         [
             (
                 CANVASS,
@@ -46,13 +46,18 @@ ELECTION_ROWS: Final = (
                 "            self._timeout = delay + self._state.rng.randrange(max(1, delay))\n",
                 "            self._timeout = delay\n",
             ),
+            (
+                ELECTION,
+                "        return (m.last_epoch, m.last_index, sender) > (log.last_epoch",
+                "        return bool(0) and (m.last_epoch, m.last_index, sender) > (log.last_epoch",
+            ),
         ],
         LIVENESS,
-        by_command=True,
+        nodes=5,
     ),
     planted(
         "R14",
-        "whoever calls an election delays everybody else's",
+        "whoever calls an election delays everybody else's, and soon calls another",
         [
             (
                 ELECTION,
@@ -62,10 +67,17 @@ ELECTION_ROWS: Final = (
                     "        self._wait_whole(now)\n"
                     "        if state.newer_log(m.last_epoch"
                 ),
-            )
+            ),
+            (
+                CANVASS,
+                "        self._wait(now, (whole // SPREAD) << min(self._attempts, SPREAD))\n",
+                "        self._wait(now, whole // SPREAD)\n",
+            ),
         ],
         LIVENESS,
-        by_command=True,
+        faults="absence,snapshot,crash",
+        nodes=3,
+        first=40,
     ),
     planted(
         "R15",
@@ -83,8 +95,9 @@ ELECTION_ROWS: Final = (
             )
         ],
         LIVENESS,
-        faults="partition,depose,crash",
-        by_command=True,
+        faults="transfer,ambush,absence,snapshot",
+        nodes=3,
+        first=62,
     ),
     planted(
         "R17",
@@ -94,11 +107,17 @@ ELECTION_ROWS: Final = (
                 LEADING,
                 "        if now - self._answered_at > timeout:\n            silent",
                 "        if False:\n            silent",
-            )
+            ),
+            (
+                LEADING,
+                "        deadline = min(self._next_heartbeat, self._answered_at + timeout + 1)\n",
+                "        deadline = self._next_heartbeat\n",
+            ),
         ],
         LIVENESS,
-        faults="partial,partition",
-        by_command=True,
+        faults="partial,partition,absence",
+        nodes=5,
+        first=1,
     ),
     planted(
         "R18",
@@ -110,8 +129,8 @@ ELECTION_ROWS: Final = (
                 "        return False\n",
             )
         ],
-        LIVENESS,
-        by_command=True,
+        frozenset({"leader-kept"}),
+        nodes=3,
     ),
     planted(
         "L14",
@@ -143,8 +162,8 @@ ELECTION_ROWS: Final = (
             )
         ],
         LIVENESS,
-        faults="membership,crash,partition,depose",
-        by_command=True,
+        faults="membership,ambush,absence,crash",
+        first=6,
     ),
     planted(
         "M14",

@@ -70,8 +70,9 @@ SNAPSHOT_ROWS: Final = (
                 "else meta.membership\n",
                 "else msgspec.structs.replace(meta.membership, outgoing=())\n",
             ),
+            (RECEIVER, "        elif meta != state.meta_at(meta.index):\n", "        elif False:\n"),
         ],
-        VOTERS | {"quorums-meet"},
+        VOTERS | {"quorums-meet", "membership-kept"},
         faults="snapshot,membership,crash,partition",
         by_command=True,
     ),
@@ -110,6 +111,20 @@ SNAPSHOT_ROWS: Final = (
         STATES,
         faults="snapshot,crash",
         first=3,
+    ),
+    planted(
+        "N12",
+        "a snapshot that is being installed is removed when newer ones come",
+        [
+            (
+                "engine/snapshots.py",
+                "        self._directory.hold(meta)  # newer ones may come before this one is in\n",
+                "",
+            )
+        ],
+        frozenset({"snapshot-held"}),
+        faults="snapshot,crash,delay",
+        by_command=True,
     ),
     planted(
         "N10",

@@ -60,6 +60,3 @@ NOT_APPLICABLE: Final = (
         "replicas change by an entry in the log alone, never beside a ballot: there is no range to move",
     ),
 )
-
-PENDING: Final = ("N12",)
-"""Neither planted nor shown to be impossible."""

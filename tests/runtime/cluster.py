@@ -141,6 +141,8 @@ class Process:
         self.arguments += ["--protocol", protocol_under_test(), "--initial-members", members, *flags]
         self.process: subprocess.Popen[str] | None = None
         self.log = data.with_suffix(".log")
+        self.environment = {"PYTHONPATH": str(ROOT / "src")}
+        """Beside the test's own; whoever runs another copy of the package, says where it is."""
 
     def start(self, *more: str) -> None:
         with open(self.log, "a", encoding="utf-8") as log:
@@ -150,7 +152,7 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 text=True,
                 cwd=ROOT,
-                env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+                env={**os.environ, **self.environment},
             )
 
     def signal(self, number: signal.Signals) -> None:

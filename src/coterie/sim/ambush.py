@@ -22,6 +22,8 @@ class Moment(StrEnum):
     """It is sending a snapshot, and has not come to its end."""
     RECEIVING = "receiving"
     """It is being sent a snapshot."""
+    CANDIDATE = "candidate"
+    """It has begun an election in an epoch of its own, which nobody else knows yet (Raft 5.2)."""
     HANDOVER = "handover"
     """It has asked another member to take over (3.10)."""
 
@@ -31,6 +33,7 @@ PERMILLE: Final[dict[Moment, int]] = {
     Moment.JOINT: 300,
     Moment.CHUNK: 200,
     Moment.RECEIVING: 200,
+    Moment.CANDIDATE: 150,
     Moment.HANDOVER: 300,
 }
 """How often in a thousand one is taken."""

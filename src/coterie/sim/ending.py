@@ -18,7 +18,7 @@ BOUND_TIMEOUTS: Final = 20
 """After healing, everything must be well within so many election timeouts, and `BACKLOG` on top."""
 BACKLOG: Final = 4000 * MILLISECOND
 CALM_TIMEOUTS: Final = 3
-"""How long the leader must then stay the same."""
+"""How long the leader must then stay the same, and again while another member does not hear it."""
 
 
 class Ending:
@@ -32,17 +32,22 @@ class Ending:
 
     def heal(self) -> None:
         """End all faults; bring back everyone, or a quorum for good while the others are dead for ever."""
+        # Where all that is left takes the same time, only the members' own dice keep two from doing the same.
+        steady = stream(self._world.options.seed, "steady").getrandbits(1) > 0
         self._world.faults.stop()
         for operator in self._world.operators:
             operator.stop()
-        self._world.network.heal()
+        self._world.network.heal(steady=steady)
+        leader = self._world.leader()
         for node in self._world.nodes.values():
-            node.recover()
+            node.recover(steady=steady)
         memberships = [membership for membership in self._world.laws.memberships() if membership.voters]
         sound = [node.id for node in self._world.nodes.values() if node.sound and not node.gone]
         self._survivors = sound
         if self._world.options.core_only:
             order = self._rng.sample(sound, len(sound))
+            if stream(self._world.options.seed, "hardest core").getrandbits(1):
+                order = self._by_weakness(order, leader)
             sizes = range(1, len(order) + 1)
             enough = (order[:size] for size in sizes if all(decides(m, order[:size]) for m in memberships))
             self._survivors = sorted(next(enough, order))
@@ -55,6 +60,11 @@ class Ending:
                 node.bury()
         for client in self._world.clients:
             client.stay_within(self.core())
+
+    def _by_weakness(self, members: list[MemberId], leader: MemberId) -> list[MemberId]:
+        """Those that know least first, the leader last: a group of them can do as much as any, and it is hardest."""
+        laws = self._world.laws
+        return sorted(members, key=lambda member: (member == leader, laws.log_of(member).last_index))
 
     def _nuisances(self, memberships: list[Membership]) -> list[MemberId]:
         """In half of the worlds those outside of the core are not dead: each is cut off from all but one of the core,
@@ -85,6 +95,7 @@ class Ending:
         self._world.run_until(self._world.schedule.now + CALM_TIMEOUTS * self._world.options.election_timeout)
         self._expect_well("after healing")
         self._stay_calm()
+        self._keep_leader()
         self._take_over()
 
     def _expect_well(self, when: str) -> None:
@@ -108,10 +119,33 @@ class Ending:
         self._expect_well("after the leader's death")
 
     def _stay_calm(self) -> None:
+        if (lost := self._lost_leader()) is not None:
+            raise Violation("liveness", f"{lost} in peace, and lost it")
+
+    def _lost_leader(self) -> str | None:
+        """Who does not lead any more after a while; None if all is as it was."""
         leader, epoch = self._world.leader(), self._newest_epoch()
         self._world.run_until(self._world.schedule.now + CALM_TIMEOUTS * self._world.options.election_timeout)
-        if self._world.leader() != leader or self._newest_epoch() != epoch:
-            raise Violation("liveness", f"{leader} led {epoch} in peace, and lost it")
+        if self._world.leader() == leader and self._newest_epoch() == epoch:
+            return None
+        return f"{leader} led {epoch}"
+
+    def _keep_leader(self) -> None:
+        """A member that the leader can do without hears it no more, and all the others: they may not help it to power
+        (6.2; 4.2.3; catalogue R18)."""
+        world = self._world
+        leader, core = world.leader(), self.core()
+        membership = world.nodes[leader].living.replica.membership
+        others = [m for m in core if m != leader and commits(membership, [n for n in core if n != m])]
+        if not others:
+            return
+        deaf = stream(world.options.seed, "deaf").choice(others)
+        pairs = [(leader, deaf), (deaf, leader)]
+        world.network.cut(pairs)
+        if (lost := self._lost_leader()) is not None:
+            raise Violation("leader-kept", f"{lost}, a quorum heard it, {deaf} did not, and now it leads no more")
+        world.network.mend(pairs)
+        self._expect_well(f"after {deaf} hears {leader} again")
 
     def _newest_epoch(self) -> Epoch:
         return max(self._world.nodes[m].living.replica.epoch for m in self.core())

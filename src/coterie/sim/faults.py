@@ -18,8 +18,13 @@ from coterie.sim.options import Options
 from coterie.sim.schedule import Schedule
 from coterie.sim.subject import Judge
 
-SELDOM: Final = ("flapping", "read-error", "unsteady-clock", "client-crash")
+SELDOM: Final = ("flapping", "read-error", "unsteady-clock", "client-crash", "absence")
 """Classes that strike less often than others, or little would ever be done."""
+
+
+ABSENCES: Final = (10, 30, 100, 1000)
+"""Election timeouts for which a member may be away: so long that the others forget what it lacks, or until the world
+heals. Late in a run only, or the others would be too few to do much."""
 
 
 class Victim(Protocol):
@@ -92,6 +97,8 @@ class Faults:
         self._clients = clients
         self._judge = judge
         self._ambush = Ambush(options, schedule)
+        self._absent = False
+        """A member is away: one at a time, or the others would be too few for too long."""
         injectors: dict[str, Callable[[random.Random], None]] = {
             "delay": self._slow_link,
             "partition": self._partition,
@@ -111,6 +118,7 @@ class Faults:
             "read-error": self._fail_reads,
             "unsteady-clock": self._disturb_clock,
             "client-crash": self._crash_client,
+            "absence": self._leave,
         }
         for name, inject in injectors.items():
             if options.has(name):
@@ -313,6 +321,24 @@ class Faults:
         self._judge.clock_stopped(duration)
         hardware.stop_clock(duration, catches_up=rng.getrandbits(1) > 0)
 
+    def _leave(self, rng: random.Random) -> None:
+        self._send_away(rng, self._victim(rng))
+
+    def _send_away(self, rng: random.Random, member: Victim) -> None:
+        """Cut a member off from all the others, perhaps until the world heals: what it knows and does not know then
+        stays so, whatever becomes of the others."""
+        others = [m.id for m in self._members if m.id != member.id]
+        early = self._schedule.now < self._options.duration * 2 // 3
+        if self._absent or early or len(others) < 2:
+            return
+        self._absent = True
+        duration = self._options.election_timeout * rng.choice(ABSENCES)
+        self._cut_for(duration, [pair for other in others for pair in ((member.id, other), (other, member.id))])
+        self._schedule.after(duration, "returns", self._return)
+
+    def _return(self) -> None:
+        self._absent = False
+
     def _crash_client(self, rng: random.Random) -> None:
         rng.choice(self._clients).crash()
 
@@ -322,7 +348,7 @@ class Faults:
             return False
         rng = self._ambush.rng
         victim = next(m for m in self._members if m.id == member)
-        blow = rng.randrange(4)
+        blow = rng.randrange(6)
         if blow == 0:
             victim.pause(rng.randrange(100 * MILLISECOND, 2000 * MILLISECOND))
         elif blow == 1:
@@ -330,6 +356,10 @@ class Faults:
             self._cut_for(
                 self._duration(rng), [pair for other in others for pair in ((member, other), (other, member))]
             )
+        elif blow == 2:
+            self._send_away(rng, victim)
+        elif blow == 3:
+            self._send_away(rng, rng.choice(self._members))
         else:
             victim.crash_after(rng.randrange(1, 6))
         return True

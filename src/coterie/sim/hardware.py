@@ -22,6 +22,9 @@ DIRECTORY: Final = "data"
 LOG: Final = f"{DIRECTORY}/log"
 SEGMENT_BYTES: Final = (4096, 40_000, 1 << 26)
 """Sizes of log segments that a member may have."""
+LONG_JOB: Final = 20
+LONG_JOBS_PERMILLE: Final = 50
+"""Jobs in a thousand that take `LONG_JOB` times as long: a large state, or others that use the disk."""
 
 
 class Hardware:
@@ -49,6 +52,7 @@ class Hardware:
         self._spikes = options.has("slow-disk")
         self._backup: tuple[SimulatedFiles, MemoryStore | None] | None = None
         self._hurried = False
+        self._steady = False
 
     def now(self) -> Nanos:
         """What its clock shows."""
@@ -66,12 +70,21 @@ class Hardware:
             return self._slow_latency
         if self._terrain is not None:
             return self._terrain.sync(self._member)
+        if self._steady:
+            return MILLISECOND
         latency = 50_000 + exponential(self._rng, self._sync_mean)
         return latency * 30 if self._spikes and happens(self._rng, 20) else latency
 
+    def delay(self, rng: random.Random, mean: Nanos) -> Nanos:
+        """How long the process takes for something small."""
+        return mean if self._steady else exponential(rng, mean)
+
     def job_latency(self, lane: Lane) -> Nanos:
         """How long a job waits and takes; meanwhile the node goes on."""
-        return 50_000 + exponential(self._habits, MILLISECOND if self._hurried else self._job_mean)
+        if self._hurried:
+            return 50_000 + exponential(self._habits, MILLISECOND)
+        latency = 50_000 + exponential(self._habits, self._job_mean)
+        return latency * LONG_JOB if happens(self._habits, LONG_JOBS_PERMILLE) else latency
 
     # -- what goes wrong ------------------------------------------------------------------------
 
@@ -146,8 +159,9 @@ class Hardware:
         self.store = MemoryStore() if self.store is not None else None
         self.frailty.put_in(self.disk)
 
-    def recover(self) -> None:
-        """End everything that ails it."""
+    def recover(self, *, steady: bool) -> None:
+        """End everything that ails it. `steady`: each thing takes as long as it takes elsewhere."""
+        self._steady = steady
         self.frailty.disarm()
         self._empty_disk()
         self.disk.errors.failing_syncs = self.disk.errors.failing_reads = 0

@@ -76,11 +76,15 @@ class Network:
         self._copies = 0
         self._rng = stream(options.seed, "network")
         self._cut: dict[tuple[MemberId, MemberId], int] = {}
+        self._cut_at: dict[tuple[MemberId, MemberId], Nanos] = {}
+        """Links that were cut so that what was under way then still arrives."""
+        self._cuts = stream(options.seed, "cuts")
         self._slow: dict[tuple[MemberId, MemberId], int] = {}
         self._newest: dict[tuple[MemberId, MemberId], Nanos] = {}
         self._held = 0
         self.faulty = True
         """False once the world is healed: messages are no longer lost, doubled or held."""
+        self._steady = False
         self.messages = 0
         self.bytes = 0
         """Of all messages that members sent, without what a transport adds."""
@@ -88,10 +92,14 @@ class Network:
     # -- what the fault injector does ---------------------------------------------------------
 
     def cut(self, pairs: Sequence[tuple[MemberId, MemberId]]) -> None:
-        """Cut these one-way links. A link cut twice needs mending twice."""
+        """Cut these one-way links. A link cut twice needs mending twice. What is under way is lost with half of the
+        cuts; it has left the machine, and may arrive, with the others."""
+        passes = self._cuts.getrandbits(1)
         self._witness.cut(self._schedule.now, pairs)
         for pair in pairs:
             self._cut[pair] = self._cut.get(pair, 0) + 1
+            if passes and self._cut[pair] == 1:
+                self._cut_at[pair] = self._schedule.now
 
     def mend(self, pairs: Sequence[tuple[MemberId, MemberId]]) -> None:
         """Undo one cut of each of these links."""
@@ -102,18 +110,22 @@ class Network:
                 self._cut[pair] = left
             else:
                 self._cut.pop(pair, None)
+                self._cut_at.pop(pair, None)
 
     def slow(self, pair: tuple[MemberId, MemberId], factor: int) -> None:
         """Make a link this many times slower; 1 restores it."""
         self._slow[pair] = factor
 
-    def heal(self) -> None:
-        """End every fault. What was held back still arrives, late."""
+    def heal(self, *, steady: bool = False) -> None:
+        """End every fault. What was held back still arrives, late. `steady`: from now on every message takes as long
+        as any other."""
         self._witness.healed(self._schedule.now)
         self._cut.clear()
+        self._cut_at.clear()
         self._slow.clear()
         self._newest.clear()
         self.faulty = False
+        self._steady = steady
 
     def linked(self, source: MemberId, target: MemberId) -> bool:
         """Whether messages pass from `source` to `target` at present."""
@@ -159,7 +171,7 @@ class Network:
         mean = self._options.delay_mean
         if not self.faulty:
             mean = min(mean, self._options.election_timeout // HEALED_SHARE)
-        delay = 50_000 + exponential(self._rng, mean)
+        delay = 50_000 + (mean if self._steady else exponential(self._rng, mean))
         if self.faulty and self._options.has("delay") and happens(self._rng, 20):
             delay *= self._rng.randrange(5, 60)
         return min(delay * self._slow.get(pair, 1), MAX_DELAY)
@@ -175,10 +187,10 @@ class Network:
 
     def _travel(self, sender: Sender, target: MemberId, message: Message, data: bytes, delay: Nanos) -> None:
         pair = (sender.member, target)
-        number = self._copy(*pair, message)
+        number, sent_at = self._copy(*pair, message), self._schedule.now
 
         def arrive() -> None:
-            if pair in self._cut:
+            if pair in self._cut and sent_at > self._cut_at.get(pair, -1):
                 self._witness.lost(self._schedule.now, number)
                 return
             self._witness.arrived(self._schedule.now, number)

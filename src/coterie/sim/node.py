@@ -19,7 +19,7 @@ from coterie.engine.protocol import PROTOCOL_VERSION, Hello, Request, Welcome
 from coterie.engine.snapshots import NoState
 from coterie.sim.admission import Papers
 from coterie.sim.ambush import Moment
-from coterie.sim.chance import exponential, happens, stream
+from coterie.sim.chance import happens, stream
 from coterie.sim.frail import Death
 from coterie.sim.hardware import Hardware
 from coterie.sim.member_directory import MemberDirectory
@@ -33,6 +33,8 @@ from coterie.storage.refusal import DirectoryRefused
 
 FLUSH_PERMILLE: Final = 10
 """Steps in a thousand at which a member with a store begins to write it, due or not."""
+CRASHED_STARTS_PERMILLE: Final = 50
+"""Starts in a thousand in which the process may die, with crashes."""
 MAX_INBOX: Final = 20_000
 """Inputs that wait for a paused process; messages beyond that are lost, as in full socket buffers."""
 
@@ -65,6 +67,7 @@ class Node:
         self.papers = Papers()
         self.rng = stream(world.options.seed, f"life {member.id}")
         self._habits = stream(world.options.seed, f"flushes {member.id}")
+        self._starts = stream(world.options.seed, f"starts {member.id}")
         self.life = 0
         self._process: Process | None = None
         self._inbox: list[Input] = []
@@ -73,8 +76,8 @@ class Node:
         self._wake_at: Nanos = 0
         self.gone = False
         """It will not start again."""
-        self._led = False
-        """Whether it led after the newest step."""
+        self._was = Role.FOLLOWER
+        """Its role after the newest step."""
         self.copied_at: int | None = None
         """See `Sender.copied_at`."""
         self._backup_boot = 0
@@ -144,6 +147,8 @@ class Node:
         if self._process is not None or self.gone:
             return
         self.life += 1
+        if self.life > 1 and self.world.options.has("crash") and self.world.network.faulty:
+            self._crash_while_starting()
         failed_reads = self.hardware.disk.errors.failed_reads
         try:
             if not self._claimed:
@@ -176,6 +181,11 @@ class Node:
         self._wake_at = 0
         self.world.witness.started(self.world.schedule.now, self.id)
         self._schedule_step()
+
+    def _crash_while_starting(self) -> None:
+        """One start in so many ends before it is done: what a start writes may be there by half, too."""
+        if happens(self._starts, CRASHED_STARTS_PERMILLE):
+            self.frailty.arm(self._starts.randrange(1, 30))
 
     def claimed(self, claim: int) -> None:
         """The cluster knows the directory with this claim: it belongs to the member from now on."""
@@ -211,7 +221,7 @@ class Node:
         if self._process is not None:
             self._process.note_end()
         self._process = None
-        self._led = False
+        self._was = Role.FOLLOWER
         self._inbox.clear()
         self._stepping = False
         self._paused_until = 0
@@ -233,11 +243,11 @@ class Node:
         self.gone = True
         self.crash(power=False)
 
-    def recover(self) -> None:
-        """End everything that ails it, and start it if it is down."""
+    def recover(self, *, steady: bool = False) -> None:
+        """End everything that ails it, and start it if it is down. `steady`: see `Hardware.recover`."""
         self.whims.on = False
         self.dies_in_write = False
-        self.hardware.recover()
+        self.hardware.recover(steady=steady)
         self._paused_until = min(self._paused_until, self.world.schedule.now)
         self.start()
         if self._process is not None:
@@ -347,7 +357,7 @@ class Node:
             wait = max(0, self._paused_until - self.world.schedule.now)
             if self.whims.takes(Quirk.STEP_PUT_OFF):
                 wait += self.config.replica.heartbeat_interval // 2
-            self.later(wait + exponential(self.rng, STEP_DELAY), "step", self._step)
+            self.later(wait + self.hardware.delay(self.rng, STEP_DELAY), "step", self._step)
 
     def _step(self) -> None:
         """Give the inputs that have gathered, flush once, look at what came of it."""
@@ -389,11 +399,13 @@ class Node:
         self.world.laws.leased(self.id, replica.epoch, holders)
 
     def _note_moment(self, role: Role, joint: bool) -> None:
-        led, self._led = self._led, role is Role.LEADER
-        if self._led and joint:
+        was, self._was = self._was, role
+        if role is Role.LEADER and joint:
             self.world.moment(self.id, Moment.JOINT)
-        elif self._led and not led:
+        elif role is not was and role is Role.LEADER:
             self.world.moment(self.id, Moment.ELECTED)
+        elif role is not was and role is Role.CANDIDATE:
+            self.world.moment(self.id, Moment.CANDIDATE)
 
     def _schedule_wake(self, deadline: Nanos, now: Nanos) -> None:
         if deadline <= now:

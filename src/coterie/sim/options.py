@@ -49,6 +49,7 @@ FAULTS: Final = (
     "whims",
     "misdirect",
     "lost-name",
+    "absence",
 )
 """Every fault class. All at once hides bugs that one alone would show, so a seed takes a subset."""
 OLD_FAULTS: Final = 14

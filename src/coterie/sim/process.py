@@ -13,7 +13,7 @@ from coterie.core.types import Epoch, Mark, Member, MemberId, Nanos
 from coterie.engine.engine import Engine, Identity
 from coterie.engine.ports import Event
 from coterie.engine.protocol import Response, View
-from coterie.engine.snapshot_jobs import FlushJob, TakeJob
+from coterie.engine.snapshot_jobs import FlushJob, InstallJob, TakeJob
 from coterie.engine.snapshots import NoState
 from coterie.engine.work import Job, Lane, lacks_space
 from coterie.machine.host import Host
@@ -22,7 +22,7 @@ from coterie.machine.stores.interface import OrderedStore
 from coterie.runtime.handshake import PeerIdentity, RefusalCode
 from coterie.sim.admission import Admission
 from coterie.sim.ambush import Moment
-from coterie.sim.chance import exponential, stream
+from coterie.sim.chance import stream
 from coterie.sim.frail import Death
 from coterie.sim.laws import Laws
 from coterie.sim.machine import FrailStore, ObservedHost, observed, standing
@@ -33,7 +33,7 @@ from coterie.sim.sectors import SECTOR_BYTES
 from coterie.sim.shadow import ShadowLog, membership_of, slot_of
 from coterie.sim.subject import Subject
 from coterie.sim.terrain import Terrain
-from coterie.sim.verdict import Figures
+from coterie.sim.verdict import Figures, Violation
 from coterie.sim.whims import MemberWhims, Quirk
 from coterie.sim.witness import Witness
 from coterie.storage.directory import DataDirectory
@@ -116,7 +116,7 @@ class Process:
         directory, self.store_of_log = node.directory.open(joins=False)
         self.sender = Sender(_identity(node, directory), life, node.copied_at)
         self.door = Admission(self.sender.identity, node.papers)
-        self._tell_judges()
+        found = self._tell_judges()
         self.machine = observed(node.id, self._world.subject, laws)
         self._lanes: dict[Lane, list[Job]] = {lane: [] for lane in Lane}
         now = node.now()
@@ -124,14 +124,24 @@ class Process:
             self.engine = self._make_engine(directory.boot, now, directory.snapshot_directory)
         except NoState as lost:
             self.store_of_log = node.directory.begin_log_anew(self.store_of_log, lost)
-            self._tell_judges()
+            found = self._tell_judges()
             self.engine = self._make_engine(directory.boot, now, directory.snapshot_directory)
+        self._check_membership(found)
         self._resumed()
         self._queue: list[StoreBatch] = []
         self._writing = False
         self._write: tuple[Write, Mark] | None = None
 
-    def _tell_judges(self) -> None:
+    def _check_membership(self, found: ShadowLog) -> None:
+        """What is in force is what the log says, unless it gave way to a newer snapshot."""
+        replica = self.engine.replica
+        if replica.first_index == found.base + 1 and replica.membership != found.membership:
+            raise Violation(
+                "membership-kept",
+                f"{self._node.id} starts with {replica.membership}; its log says {found.membership}",
+            )
+
+    def _tell_judges(self) -> ShadowLog:
         """What the log holds that this life begins with."""
         laws, member = self._world.laws, self._node.id
         found = shadow_of(self.store_of_log)
@@ -139,6 +149,7 @@ class Process:
             laws.begun_anew(member, found)
             self._world.figures.repairs += 1
         laws.started(member, self.life, found)
+        return found
 
     def _make_engine(self, boot: int, now: Nanos, snapshots: str) -> Engine:
         node = self._node
@@ -200,7 +211,7 @@ class Process:
         self._queue.append(batch)
         if not self._writing:
             self._writing = True
-            self._node.later(exponential(self._node.rng, STEP_DELAY), "write", self._begin_write)
+            self._node.later(self._node.hardware.delay(self._node.rng, STEP_DELAY), "write", self._begin_write)
 
     def reply(self, client: object, *responses: Response) -> None:
         """See `Ports.reply`."""
@@ -278,6 +289,8 @@ class Process:
         except Exception as error:
             if isinstance(error, OSError) and not lacks_space(error):
                 raise Death from error  # as for the log: nobody knows what is on the disk now
+            if isinstance(job, InstallJob) and isinstance(error, LookupError):
+                raise Violation("snapshot-held", f"{self._node.id} removed {job.meta} while it needs it") from error
             problem = error
         self._node.take(lambda now: self.engine.worked(now, job, problem))
         del waiting[0]

@@ -17,6 +17,7 @@ SHARED: Final = {
     "voter-leads": "only a voter asks for votes or promises: no learner, no removed member (4.2)",
     "quorums-meet": "quorums that elect meet those that commit, of one configuration and of the one before it (4.3)",
     "one-change": "a membership is changed only when the one before is committed (4.1, 4.3)",
+    "membership-kept": "after a restart the membership of the log is in force, a joint one included (4.1; 4.3)",
     "promoted-ready": "who becomes a voter has answered its leader in this epoch, unless somebody insists (4.2.1)",
     "change-own-epoch": "a leader changes the membership only when an entry of its epoch is committed (4.1, erratum)",
     "removed-committed": "a member is treated as removed only when its removal is committed (4.2.2)",
@@ -33,6 +34,7 @@ SHARED: Final = {
     "log-forgets-applied": "a log forgets only what is committed, and what a durable state holds (Raft 7)",
     "snapshot-chosen": "a log is reset only to a snapshot of what was committed (Raft 7)",
     "snapshot-newer": "a snapshot never replaces a log that has committed as much (Raft 7)",
+    "snapshot-held": "a snapshot that the log was reset to stays until the machine has its state (Raft 7)",
     "state-kept": "after a restart, store or snapshot and log together hold all of the state",
     "same-state": "after the same entry all replicas have the same state, however they came to it",
     "state-replayed": "what an ended process leaves leads again to the state in which it ended (snapshot, store, log)",
@@ -48,6 +50,7 @@ SHARED: Final = {
     "repaired-whole": "a member whose log was damaged holds again all that was chosen with its help when it counts",
     "applied-committed": "a member applies only what is committed",
     "liveness": "once all is healed, or a quorum, every request completes, one leader stands, and replicas agree",
+    "leader-kept": "a leader that a quorum hears stays, though another member hears it no more (6.2; 4.2.3)",
     "unrecoverable": "damage leaves what was chosen on the disks of those that go on: else liveness proves nothing",
 }
 """What every protocol must keep."""
