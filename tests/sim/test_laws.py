@@ -161,6 +161,11 @@ def entries_that_differ(scene: Scene) -> None:
     scene.store(2, Put((entry(1, payload=b"b"),)))
 
 
+def an_entry_of_an_epoch_to_come(scene: Scene) -> None:
+    scene.store(1, SaveHardState(HardState(ONE, 1)))
+    scene.store(1, Put((entry(1, TWO),)))
+
+
 def predecessors_that_differ(scene: Scene) -> None:
     scene.store(1, Put((entry(1, ONE), entry(2, TWO))))
     scene.store(2, Put((entry(1, TWO), entry(2, TWO))))
@@ -500,6 +505,7 @@ def a_lease_that_is_earned_after_another_was_elected(scene: Scene) -> None:
         ("one-vote", two_votes),
         ("log-matching", entries_that_differ),
         ("log-matching", predecessors_that_differ),
+        ("epoch-first", an_entry_of_an_epoch_to_come),
         ("leader-completeness", a_leader_that_lacks_a_committed_entry),
         ("chosen-stays", another_choice),
         ("chosen-truncated", a_committed_entry_dropped),

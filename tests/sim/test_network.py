@@ -83,11 +83,29 @@ def test_a_cut_is_one_way_and_counts() -> None:
     assert sorted(wire.run()) == [2, 4]
 
 
-def test_what_is_under_way_when_a_link_is_cut_is_lost() -> None:
+def test_what_is_under_way_when_a_link_is_cut_is_lost_or_not_and_what_comes_later_is() -> None:
+    outcomes = []
+    for seed in range(20):
+        wire = Wire(quiet(seed=seed))
+        wire.network.send(sender(1), 2, message(1))
+        wire.schedule.at(1, "cut", lambda network=wire.network: network.cut([(1, 2)]))
+        wire.schedule.at(2, "send", lambda network=wire.network: network.send(sender(1), 2, message(2)))
+        outcomes.append(wire.run())
+    assert all(outcome in ([], [1]) for outcome in outcomes)
+    assert [] in outcomes
+    assert [1] in outcomes
+
+
+def test_in_a_steady_network_every_message_takes_as_long() -> None:
     wire = Wire(quiet())
-    wire.network.send(sender(1), 2, message(1))
-    wire.network.cut([(1, 2)])
-    assert wire.run() == []
+    wire.network.heal(steady=True)
+    times = set()
+    for number in range(20):
+        began = wire.schedule.now
+        wire.network.send(sender(1), 2 + number % 2, message(number))
+        wire.run()
+        times.add(wire.schedule.now - began)
+    assert len(times) == 1
 
 
 def test_held_messages_arrive_much_later_even_through_a_cut() -> None:

@@ -67,6 +67,10 @@ class RaftLaws(Laws):
                 f"{member} writes entry {index} of epoch {slot.epoch} as {slot.digest.hex()} after an entry of "
                 f"epoch {before}; elsewhere it is {known[0].digest.hex()} after one of {known[1]}",
             )
+        if NO_EPOCH < log.hard_state.epoch < slot.epoch:
+            raise Violation(
+                "epoch-first", f"{member} writes entry {index} of {slot.epoch}, and is itself in {log.hard_state.epoch}"
+            )
         if index != log.last_index + 1:
             raise Violation("log-matching", f"{member}: entry {index} does not follow {log.last_index}")
         log.put(index, slot, changed)

@@ -58,6 +58,7 @@ SHARED: Final = {
 RAFT: Final = {
     "one-vote": "a member votes for one candidate an epoch, restarts included (5.2)",
     "log-matching": "entries of one index and epoch are equal, and so are their predecessors (5.3)",
+    "epoch-first": "a log holds no entry of a later epoch than its member's own (5.1; decision 0011)",
     "chosen-truncated": "no member drops an entry that it holds and that was committed",
     "vote-quorum": "a leader has the votes of a phase-1 quorum of the configuration in force (5.2, 4.3)",
     "vote-durable": "a vote leaves only when it is on disk (5.2)",
