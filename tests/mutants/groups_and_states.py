@@ -438,19 +438,32 @@ READ_ROWS: Final = (
     ),
     planted(
         "Q09",
-        "a lease counts from when the answers came",
+        "the time by which a lease is checked was read before the process slept",
         [
             (
-                LEASE,
-                "            self._since, self._settings_index = confirmation.confirmed_at, index\n",
-                (
-                    "            answered_at = max([p.heard_at for p in progress.values()], default=0)\n"
-                    "            self._since, self._settings_index = answered_at, index\n"
-                ),
-            )
+                "engine/engine.py",
+                "        self._look_at: Nanos = now  #",
+                "        self._then = now\n        self._look_at: Nanos = now  #",
+            ),
+            (
+                "engine/engine.py",
+                "        self.replica.wake(now)\n\n    def stop",
+                "        self.replica.wake(self._then)\n\n    def stop",
+            ),
+            (
+                "engine/engine.py",
+                "            effects = self.replica.drain(now)\n",
+                "            effects = self.replica.drain(self._then)\n",
+            ),
+            (
+                "engine/engine.py",
+                "                return self._look_at\n",
+                "                self._then = now\n                return self._look_at\n",
+            ),
         ],
         STALE,
-        faults="lease,depose,delay,pause,clock",
+        faults="lease,pause,depose,partition",
+        nodes=3,
         by_command=True,
     ),
     planted(
