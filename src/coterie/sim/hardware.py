@@ -25,6 +25,8 @@ SEGMENT_BYTES: Final = (4096, 40_000, 1 << 26)
 LONG_JOB: Final = 20
 LONG_JOBS_PERMILLE: Final = 50
 """Jobs in a thousand that take `LONG_JOB` times as long: a large state, or others that use the disk."""
+LONGEST_JOB: Final = 2 * SECOND
+"""One that is under way when the world heals must not take up the time in which all has to be well."""
 
 
 class Hardware:
@@ -84,7 +86,7 @@ class Hardware:
         if self._hurried:
             return 50_000 + exponential(self._habits, MILLISECOND)
         latency = 50_000 + exponential(self._habits, self._job_mean)
-        return latency * LONG_JOB if happens(self._habits, LONG_JOBS_PERMILLE) else latency
+        return min(latency * LONG_JOB, LONGEST_JOB) if happens(self._habits, LONG_JOBS_PERMILLE) else latency
 
     # -- what goes wrong ------------------------------------------------------------------------
 

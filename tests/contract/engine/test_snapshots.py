@@ -12,7 +12,7 @@ from tests.contract.engine.test_administration import Office
 from coterie.core.types import Entry, EntryKind, MemberId
 from coterie.engine.admin_requests import ChangeSetting
 from coterie.engine.protocol import Answer, Failure, FailureCode, Happened, Submit
-from coterie.engine.snapshots import RETRY_ASKED_INTERVAL, RETRY_INTERVAL, NoState
+from coterie.engine.snapshots import RETRY_INTERVAL, NoState
 from coterie.engine.work import Job
 
 ME = "client"
@@ -198,20 +198,6 @@ def test_no_space_for_a_snapshot_costs_nothing_and_is_tried_again() -> None:
     work.write(1)
     assert node.heard("snapshot-taken")
     work.agree()
-
-
-def test_a_snapshot_that_a_member_waits_for_is_tried_again_soon_after_there_was_no_space() -> None:
-    work = Workplace()
-    node = work.node(work.leader)
-    node.disk_problem = OSError(errno.ENOSPC, "full")
-    work.write(60)
-    assert node.heard("snapshot-no-space")
-    node.disk_problem = None
-    work.cluster.run(RETRY_ASKED_INTERVAL // 1_000_000 + 100)
-    assert not node.heard("snapshot-taken"), "nobody waits for it yet"
-    node.engine._snapshots.want()  # what a replica's effect does, when a member asks for it
-    work.write(1)
-    assert node.heard("snapshot-taken")
 
 
 def test_no_space_for_a_received_snapshot_is_told_and_it_is_sent_again() -> None:
