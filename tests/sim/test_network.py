@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import msgspec
 
 from coterie.core.messages import Message, VoteReply
@@ -88,8 +90,8 @@ def test_what_is_under_way_when_a_link_is_cut_is_lost_or_not_and_what_comes_late
     for seed in range(20):
         wire = Wire(quiet(seed=seed))
         wire.network.send(sender(1), 2, message(1))
-        wire.schedule.at(1, "cut", lambda network=wire.network: network.cut([(1, 2)]))
-        wire.schedule.at(2, "send", lambda network=wire.network: network.send(sender(1), 2, message(2)))
+        wire.schedule.at(1, "cut", partial(wire.network.cut, [(1, 2)]))
+        wire.schedule.at(2, "send", partial(wire.network.send, sender(1), 2, message(2)))
         outcomes.append(wire.run())
     assert all(outcome in ([], [1]) for outcome in outcomes)
     assert [] in outcomes

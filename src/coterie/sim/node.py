@@ -379,11 +379,11 @@ class Node:
             engine.flush_store(now)
         deadline = engine.flush(now)
         replica = engine.replica
-        led = self._led
+        led = self._was is Role.LEADER
         self._note_moment(replica.role, bool(replica.membership.outgoing))
         self.world.witness.stepped(self.world.schedule.now, self.id, replica)
         self.world.laws.observe(self.id, replica.epoch, replica.commit, replica.role)
-        if self._led:
+        if self._was is Role.LEADER:
             self._check_leases(elected=not led, now=now)
         if self._process.machine.accusation is not None:
             raise self._process.machine.accusation
