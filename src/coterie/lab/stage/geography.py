@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -87,6 +87,23 @@ def flat(count: int, round_trip_ms: float, *, disk_ms: float = 1.0, jitter: floa
     return Geography(sites=names, round_trip_ms=rows, disk_ms=disk_ms, jitter=jitter)
 
 
+class Storm(msgspec.Struct, frozen=True, kw_only=True):
+    """Until a time that nobody is told, messages between members take longer by any time, and then no longer: the global
+    stabilisation time of Dwork, Lynch and Stockmeyer. What was sent before it arrives as if it were sent then at last."""
+
+    until: Nanos
+    """True time."""
+    mean: Nanos
+    """Of what a message takes longer: exponential."""
+    clock: Callable[[], Nanos]
+    """What true time it is."""
+
+    def extra(self, rng: random.Random) -> Nanos:
+        """How much longer a message takes that is sent now."""
+        left = self.until - self.clock()
+        return min(left, exponential(rng, self.mean)) if left > 0 else 0
+
+
 class Ground:
     """A `sim.terrain.Terrain` of members and clients that stand in sites of a geography."""
 
@@ -99,6 +116,7 @@ class Ground:
         self.noticed = noticed
         self.members: dict[MemberId, int] = {}
         self.clients: dict[int, int] = {}
+        self.storm: Storm | None = None
         self._rng = rng
         self._far = [[int(ms * MILLISECOND / 2) for ms in row] for row in geography.round_trip_ms]
         self._jitter_permille = int(geography.jitter * 1000)
@@ -111,7 +129,8 @@ class Ground:
 
     def message(self, source: MemberId, target: MemberId, size: int) -> Nanos:
         """See `Terrain`."""
-        return self._travel(self.members[source], self.members[target])
+        late = self.storm.extra(self._rng) if self.storm is not None else 0
+        return self._travel(self.members[source], self.members[target]) + late
 
     def request(self, client: int, member: MemberId) -> Nanos:
         """See `Terrain`. Who stands nowhere (an administrator) stands beside the member."""

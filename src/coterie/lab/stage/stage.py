@@ -16,7 +16,7 @@ from coterie.engine.config import EngineConfig
 from coterie.engine.protocol import Answer, Failure, Request, Response
 from coterie.lab.errors import LabError
 from coterie.lab.stage.calls import Call
-from coterie.lab.stage.geography import Geography, Ground
+from coterie.lab.stage.geography import Geography, Ground, Storm
 from coterie.lab.stage.meter import Meter
 from coterie.lab.stage.unjudged import Unjudged
 from coterie.lab.stage.visitors import Visitor
@@ -115,10 +115,11 @@ class Stage(World):
 
     def wait_for_leader(self) -> MemberId:
         """Let time pass until a member leads and has committed in its epoch; that member."""
-        self.wait(self._led, "a member leads, and has committed an entry of its epoch")
+        self.wait(self.is_led, "a member leads, and has committed an entry of its epoch")
         return self.leader()
 
-    def _led(self) -> bool:
+    def is_led(self) -> bool:
+        """Whether a member leads, and has committed an entry of its epoch."""
         leader = self.leader()
         reign = self.meter.reign(leader) if leader != NOBODY else None
         return reign is not None and self.nodes[leader].living.replica.commit >= reign.last
@@ -142,6 +143,10 @@ class Stage(World):
     def split(self, *groups: Collection[int]) -> None:
         """A partition: nothing passes between sites of different groups."""
         self.cut([(a, b) for i, group in enumerate(groups) for other in groups[:i] for a in group for b in other])
+
+    def storm(self, until: Nanos, mean: Nanos) -> None:
+        """Before the true time `until`, each message between members takes longer by an exponential time with this mean."""
+        self.ground.storm = Storm(until=until, mean=mean, clock=lambda: self.schedule.now)
 
     def mend(self) -> None:
         """End every cut."""
