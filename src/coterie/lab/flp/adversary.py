@@ -87,9 +87,7 @@ def walk(system: System, *, longest: int = DETOUR_EVENTS, stages: int = MAX_STAG
         if lost is None:
             repeats = met.setdefault(_like(system, here, queue), len(done))
             repeats = None if repeats == len(done) else repeats
-    return Walk(
-        system=system, stages=tuple(done), repeats_from=repeats, lost_at=lost, decided=system.decided(here)
-    )
+    return Walk(system=system, stages=tuple(done), repeats_from=repeats, lost_at=lost, decided=system.decided(here))
 
 
 def _like(system: System, configuration: Configuration, queue: list[MemberId]) -> Hashable:

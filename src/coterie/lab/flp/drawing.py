@@ -51,12 +51,12 @@ def draw_walk(listed: Sequence[Step], values: tuple[Value, Value], repeats_from:
 
 def _legend(values: tuple[Value, Value], sides: dict[Value, tuple[int, str]]) -> Iterator[str]:
     yield _circle(20, 18, sides)
-    yield f'<text x="34" y="22">both values can still be decided (bivalent)</text>'
+    yield '<text x="34" y="22">both values can still be decided (bivalent)</text>'
     for place, value in enumerate(values):
         x = 330 + place * 190
         yield _mark(x, 18, sides[value])
         yield f'<text x="{x + 14}" y="22">only {escape(value)} can be decided</text>'
-    yield f'<text x="710" y="22" font-style="italic">in italics: a detour</text>'
+    yield '<text x="710" y="22" font-style="italic">in italics: a detour</text>'
     for value, (side, _) in sides.items():
         yield (
             f'<text x="{MIDDLE + side * ASIDE}" y="{TOP - 16}" text-anchor="middle" fill="{FAINT}">'

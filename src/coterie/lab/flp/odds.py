@@ -31,7 +31,7 @@ FALSE_ALARM: Final = 1e-6
 def end_of_round(processes: int, crashes: int) -> float:
     """p: the probability that a round of tosses is the last against the strong adversary."""
     least = processes // 2 + crashes + 1
-    return 2 * sum(comb(processes, c) for c in range(least, processes + 1)) / 2**processes
+    return 2 * sum(comb(processes, c) for c in range(least, processes + 1)) / (1 << processes)
 
 
 def against_adversary(processes: int, crashes: int) -> list[float]:

@@ -142,7 +142,11 @@ class Stabilised(msgspec.Struct, frozen=True, kw_only=True):
 def stabilise(protocol: str, gst_ms: int, seed: int, *, delay_ms: float = 10.0) -> Stabilised:
     """Three members and three clients in a storm that ends at GST. Raises `Violation` if a law is broken."""
     stage = Stage(
-        flat(MEMBERS, 2 * delay_ms, disk_ms=DISK_MS), range(MEMBERS), seed=seed, protocol=protocol, config=config(TIMEOUT_MS)
+        flat(MEMBERS, 2 * delay_ms, disk_ms=DISK_MS),
+        range(MEMBERS),
+        seed=seed,
+        protocol=protocol,
+        config=config(TIMEOUT_MS),
     )
     gst = gst_ms * MILLISECOND
     stage.storm(gst, STORM_TIMEOUTS * TIMEOUT_MS * MILLISECOND)
@@ -182,3 +186,9 @@ def _work(stage: Stage, client: Visitor) -> None:
         client.read(client.number, "x", patience=patience)
     else:
         client.write(client.number, "x", str(number), patience=patience)
+
+
+def gst_bound_ms(delay_ms: float = 10.0) -> float:
+    """From GST until a write is acknowledged: an election at most, of which a first attempt may fail (two members call
+    one at once; the next comes within a whole timeout), a client that gives a lost call up first, and its write."""
+    return bounds_ms(delay_ms)[1] + 2 * TIMEOUT_MS

@@ -90,7 +90,15 @@ def compare(graph: Graph) -> tuple[int, int]:
 
 def judge(found: Bivalence) -> tuple[Claim, ...]:
     """What the paper says beside what was found."""
-    return (_lemma_2(found), _two_ways(found), _lemma_3(found), _for_ever(found), _fair(found), _safe(found), _power(found))
+    return (
+        _lemma_2(found),
+        _two_ways(found),
+        _lemma_3(found),
+        _for_ever(found),
+        _fair(found),
+        _safe(found),
+        _power(found),
+    )
 
 
 def _lemma_2(found: Bivalence) -> Claim:
@@ -221,7 +229,8 @@ def section(found: Bivalence) -> Section:
         first = 1 + sum(len(stage.schedule) for stage in walked.stages[: walked.repeats_from])
     data = {
         "beginnings": [
-            {"inputs": b.inputs, "valency": sorted(b.valency), "configurations": b.configurations} for b in found.beginnings
+            {"inputs": b.inputs, "valency": sorted(b.valency), "configurations": b.configurations}
+            for b in found.beginnings
         ],
         "valencies": found.graph.count(),
         "lemma3": msgspec.to_builtins(found.survey),
@@ -233,15 +242,17 @@ def section(found: Bivalence) -> Section:
         "replay": None if found.replay is None else msgspec.to_builtins(found.replay, str_keys=True),
         "delays": {str(delay): _fate(each) for delay, each in found.weaker.items()},
     }
-    return Section(claims=judge(found), data={"undecided": data}, parts=(*_tables(found), *_walk_parts(walked, listed, first)))
+    return Section(
+        claims=judge(found), data={"undecided": data}, parts=(*_tables(found), *_walk_parts(walked, listed, first))
+    )
 
 
 def _tables(found: Bivalence) -> tuple[Table, ...]:
-    rows = tuple(
-        (" ".join(x or "-" for x in b.inputs), _word(b.valency), b.configurations) for b in found.beginnings
-    )
+    rows = tuple((" ".join(x or "-" for x in b.inputs), _word(b.valency), b.configurations) for b in found.beginnings)
     counts = found.graph.count()
-    valencies = tuple((_word(values), counts[values], counts[values] / sum(counts.values())) for values in sorted(counts))
+    valencies = tuple(
+        (_word(values), counts[values], counts[values] / sum(counts.values())) for values in sorted(counts)
+    )
     seen = found.survey
     lengths = tuple((before, count, count / seen.pairs) for before, count in enumerate(seen.lengths))
     powers = tuple((delay, _fate(each)) for delay, each in found.weaker.items())
