@@ -15,9 +15,9 @@ def flp(
     html: HtmlOption = None,
     csv: CsvOption = None,
 ) -> None:
-    """Find the schedule that keeps a deterministic consensus undecided for ever (Fischer, Lynch, Paterson), and what ends
-    it: coins (Ben-Or), timers (Dwork, Lynch, Stockmeyer; Raft and Multi-Paxos), a failure detector. Exit code 0: every
-    claim agrees; 1: one does not.
+    """Find the schedule that keeps a deterministic consensus undecided for ever (Fischer, Lynch, Paterson), and what
+    ends it: coins (Ben-Or), timers (Dwork, Lynch, Stockmeyer; Raft and Multi-Paxos), a failure detector. Exit code 0:
+    every claim agrees; 1: one does not.
 
     Example: coterie lab flp --html flp.html
     """

@@ -55,6 +55,15 @@ class Walk(msgspec.Struct, frozen=True, kw_only=True):
         """The stages that come again and again; empty if nothing was seen to repeat."""
         return () if self.repeats_from is None else self.stages[self.repeats_from :]
 
+    def events(self, stages: int) -> int:
+        """How many events there were in so many stages."""
+        return sum(len(stage.schedule) for stage in self.stages[:stages])
+
+    @property
+    def first_repeated(self) -> int | None:
+        """The number, from 1, of the first event that comes again; None: nothing was seen to repeat."""
+        return None if self.repeats_from is None else self.events(self.repeats_from) + 1
+
     def before(self, stage: int) -> Configuration:
         """The configuration in which a stage begins."""
         return self.system.initial if stage == 0 else self.stages[stage - 1].after
@@ -96,8 +105,8 @@ def _like(system: System, configuration: Configuration, queue: list[MemberId]) -
 
 
 def shape(system: System, configuration: Configuration) -> Hashable:
-    """A configuration whose rounds are renamed: the lowest is 1, and one that no other follows is followed by a gap of
-    one, so that the round after it is free as it was."""
+    """A configuration whose rounds are renamed so that their order stays, and which of them are adjacent: a round that
+    was free after another is free in the shape, too. Nothing is adjacent to 'no ballot' but round 1."""
     parts: tuple[list[Any], list[Any]] = (
         [system.process(number) for number in configuration.processes],
         [system.letter(number) for number in configuration.letters],
@@ -108,7 +117,6 @@ def shape(system: System, configuration: Configuration) -> Hashable:
     names: dict[int, int] = {NO_EPOCH.round: NO_EPOCH.round}
     last = NO_EPOCH.round
     for number in sorted(rounds - {NO_EPOCH.round}):
-        # The first attempt of all is in round 1 whatever the others' are: that none has it must stay to be seen.
         names[number] = names[last] + min(number - last, 2)
         last = number
     return _renamed(parts, names)

@@ -7,10 +7,11 @@ n processes of which fewer than half may crash, t < n/2, agree on a bit. A proce
     2. Wait for n - t of these. If one of them has a value v, x becomes v; if more than t have it, decide v.
        If none has a value, x becomes the toss of a coin.
 
-*Agreement.* More than n/2 of all saw v in step 1, so no other value is sent in step 2 of this round. Who decides heard v
-from more than t; of these every other process hears one at least, for it misses t: all begin the next round with v,
-and decide it there. *Validity.* If all begin with v, all decide v in round 1. *Termination.* With probability 1: in each
-round the coins may fall alike, and then nobody, who knows all but the coins to come, can keep a decision away.
+*Agreement.* A value v that is sent in step 2 was seen from more than n/2, so no other is sent in this round. Who
+decides heard v from more than t; of these every other process hears one at least, for it misses t: all begin the next
+round with v, and decide it there. *Validity.* If all begin with v, all decide v in round 1. *Termination.* With
+probability 1: in each round the coins may fall alike, and then nobody can keep a decision away, not even somebody who
+knows all but the coins to come.
 """
 
 from __future__ import annotations

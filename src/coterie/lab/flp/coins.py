@@ -22,6 +22,9 @@ QUICK: Final = 3
 """So many times fewer runs."""
 STANDARD_ERRORS: Final = 5
 """A mean may be so far from its formula: farther by chance in one of 10^6 trials."""
+LEAST_RUNS: Final = 5
+"""Fewer are not drawn: their share says little."""
+POINTS: Final = 14
 FAIR, STRONG, FREE = "fair", "adversary", "free, with crashes"
 
 
@@ -128,8 +131,8 @@ def judge(found: Sequence[Trials], equal: Sequence[Run]) -> tuple[Claim, ...]:
             measured=f"{share(len(fit), len(fitted))} samples fit"
             + "".join(f"; {each.name} does not" for each in fitted if not each.fits()),
             agrees=bool(fitted) and len(fit) == len(fitted),
-            why="distance of the distribution functions within the bound of Dvoretzky, Kiefer and Wolfowitz for a false alarm "
-            f"of 10^-6, and the mean within {STANDARD_ERRORS} standard errors",
+            why="distance of the distribution functions within the bound of Dvoretzky, Kiefer and Wolfowitz for a "
+            f"false alarm of 10^-6, and the mean within {STANDARD_ERRORS} standard errors",
         ),
         _price(found),
     )
@@ -184,8 +187,8 @@ def section(found: Sequence[Trials], equal: Sequence[Run]) -> Section:
             Figure(
                 title="Ben-Or: how long it stays undecided",
                 draw=lambda: plot(lambda figure: _draw(figure, found), height=4.6),
-                note="Share of runs that have not decided after so many rounds: marks are runs, lines are calculated. The "
-                "adversary makes it long, and cannot make it last.",
+                note="Share of runs that have not decided after so many rounds: marks are runs, lines are calculated. "
+                "The adversary makes it long, and cannot make it last.",
             ),
         ),
     )
@@ -198,27 +201,31 @@ def _counts(each: Trials) -> dict[str, int]:
     return found
 
 
+def _left_over(rounds: Sequence[int]) -> list[tuple[int, float]]:
+    """The share of runs that lasted longer than so many rounds, while these are enough to tell."""
+    last = max((r for r in range(max(rounds)) if sum(x > r for x in rounds) >= LEAST_RUNS), default=0)
+    at = sorted({round(last * k / POINTS) for k in range(POINTS + 1)})
+    return [(r, sum(x > r for x in rounds) / len(rounds)) for r in at]
+
+
 def _draw(figure: Any, found: Sequence[Trials]) -> None:
     shown = [e for e in found if e.formula is not None and e.processes == 2 * e.crashes + 1]
     left, right = figure.subplots(1, 2, sharey=True)
     for axes, order, title in ((left, FAIR, "a fair order"), (right, STRONG, "an adversary that sees everything")):
         for place, each in enumerate(e for e in shown if e.order == order):
             assert each.formula is not None
-            last = max(each.rounds)
+            pairs = _left_over(each.rounds)
+            last = pairs[-1][0]
             axes.plot(range(last + 1), survivors(each.formula, last), LINES[place], color=COLOURS[place], linewidth=1.2)
-            at = sorted({round(last * k / 14) for k in range(15)})
-            left_over = [sum(r > k for r in each.rounds) / len(each.rounds) for k in at]
-            pairs = [(k, share_) for k, share_ in zip(at, left_over, strict=True) if share_]
             axes.plot(
                 [k for k, _ in pairs],
-                [share_ for _, share_ in pairs],
+                [left_over for _, left_over in pairs],
                 MARKERS[place],
                 color=COLOURS[place],
                 label=f"n = {each.processes}, t = {each.crashes}",
                 markersize=5,
             )
         axes.set_yscale("log")
-        axes.set_ylim(8e-4, 1.2)
         axes.set_xlabel("rounds")
         axes.set_title(title)
         axes.legend()

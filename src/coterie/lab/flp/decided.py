@@ -57,11 +57,12 @@ def judge(found: Ending) -> tuple[Claim, ...]:
     return (
         Claim(
             id="omega-decides",
-            expected="with an Omega detector the same protocol decides in every order of messages, and in spite of a crash",
-            measured=f"from {share(len(ended), len(settled))} configurations every run decides, within {longest} events",
+            expected="with an Omega detector the same protocol decides in every order of messages, in spite of a crash",
+            measured=f"from {share(len(ended), len(settled))} configurations all runs decide, within {longest} events",
             agrees=bool(settled) and len(ended) == len(settled),
-            why=f"all {explored:,} configurations that can follow, once the detector names one process, were visited: none "
-            "comes again, and none without a decision is the last, even if all that is left is for one process that is down",
+            why=f"all {explored:,} configurations that can follow, once the detector names one process, were visited: "
+            "none comes again, and none without a decision is the last, even if all that is left is for a process "
+            "that is down",
         ),
         Claim(
             id="chance-decides",
@@ -69,7 +70,7 @@ def judge(found: Ending) -> tuple[Claim, ...]:
             measured=f"{share(len(drawn.events), runs)} runs decide, half of them within {middle} events; "
             f"agreement or validity broke in {drawn.wrong}",
             agrees=runs > 0 and not drawn.undecided and not drawn.wrong,
-            why="from every configuration some schedule decides, and chance finds it: the adversary's is one among many",
+            why="from every configuration some schedule decides, and chance finds it: the adversary's is one of many",
         ),
     )
 

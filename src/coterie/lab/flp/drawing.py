@@ -56,7 +56,7 @@ def _legend(values: tuple[Value, Value], sides: dict[Value, tuple[int, str]]) ->
         x = 330 + place * 190
         yield _mark(x, 18, sides[value])
         yield f'<text x="{x + 14}" y="22">only {escape(value)} can be decided</text>'
-    yield '<text x="710" y="22" font-style="italic">in italics: a detour</text>'
+    yield '<text x="710" y="22" font-style="italic">a detour, first</text>'
     for value, (side, _) in sides.items():
         yield (
             f'<text x="{MIDDLE + side * ASIDE}" y="{TOP - 16}" text-anchor="middle" fill="{FAINT}">'

@@ -46,6 +46,6 @@ def _summary(found: undecided.Bivalence, agree: int, total: int) -> str:
         "decides" if again is None else f"is kept undecided by a cycle of {again.steps // again.times} events for ever"
     )
     return (
-        f"The deterministic synod of two proposers {fate}; coins, timers that are right about delay, and a detector that "
-        f"names a leader each end it. {agree} of {total} claims agree."
+        f"The deterministic synod of two proposers {fate}. Coins, timers that are right about delay, and a detector "
+        f"that names a leader each end it. {agree} of {total} claims agree."
     )

@@ -14,7 +14,6 @@ from typing import Final
 
 import msgspec
 
-from coterie.lab.errors import LabError
 from coterie.lab.flp.system import Configuration, Number, System, Value
 from coterie.lab.flp.valency import LIMIT_CONFIGURATIONS, Schedule, explored, futures
 from coterie.sim.explorer import explore
@@ -73,8 +72,8 @@ class Valencies:
 def detour(
     valencies: Valencies, configuration: Configuration, event: Number, *, longest: int = DETOUR_EVENTS
 ) -> Schedule | None:
-    """Lemma 3: the shortest schedule that ends with `event`, has it nowhere before, and leads to a configuration that is
-    bivalent; None: there is none with at most `longest` events before it."""
+    """Lemma 3: the shortest schedule that ends with `event`, has it nowhere before, and leads to a bivalent
+    configuration; None: there is none with at most `longest` events before it."""
     system = valencies.system
     seen = {system.canonical(configuration)}
     fresh: deque[tuple[Configuration, Schedule]] = deque([(configuration, ())])
@@ -110,9 +109,9 @@ class Survey(msgspec.Struct, frozen=True, kw_only=True):
     """How often it took so many events before e."""
 
 
-def within(system: System, rounds: int) -> list[Configuration]:
-    """Every configuration of an unbounded system in which no ballot is above this round. Raises `TooManyStates`, and
-    `LabError` if agreement or validity is broken on the way."""
+def within(system: System, rounds: int) -> tuple[list[Configuration], str | None]:
+    """Every configuration of an unbounded system in which no ballot is above this round, and how agreement or validity
+    is broken: if so, only those that were met before. Raises `TooManyStates`."""
     inside: list[Configuration] = []
 
     def successors(configuration: Configuration) -> Iterator[tuple[object, Configuration]]:
@@ -122,9 +121,7 @@ def within(system: System, rounds: int) -> list[Configuration]:
                 yield event, system.canonical(system.apply(configuration, event))
 
     seen = explore(system.canonical(system.initial), successors, system.wrong, limit=LIMIT_CONFIGURATIONS)
-    if seen.counterexample is not None:
-        raise LabError(f"the protocol is wrong: {seen.counterexample.reason}")
-    return inside
+    return inside, None if seen.counterexample is None else seen.counterexample.reason
 
 
 def survey(system: System, configurations: Iterable[Configuration], *, longest: int = DETOUR_EVENTS) -> Survey:

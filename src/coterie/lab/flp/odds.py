@@ -10,9 +10,9 @@ majority, and all decide. Hidden, all toss coins, and C is the larger part of n 
 With n = 2t + 1 only tosses that are all alike end it: p = 2^(1-n), mean = 1 + 2^(n-1).
 
 *In a fair order.* The number k of processes that begin a round with 1 is a Markov chain. With K = max(k, n - k), one
-process sees the majority with probability q, the hypergeometric tail P(H(n, K, n-t) > n/2); M of all do, binomial(n, q).
-In step 2 each hears H(n, M, n-t) of these: with more than t it decides, with one at least it takes the value, with none
-it tosses. The round of the first decision follows by multiplying out.
+process sees the majority with probability q, the hypergeometric tail P(H(n, K, n-t) > n/2); M of all do, binomial
+(n, q). In step 2 each hears H(n, M, n-t) of these: with more than t it decides, with one at least it takes the value,
+with none it tosses. The round of the first decision follows by multiplying out.
 """
 
 from __future__ import annotations

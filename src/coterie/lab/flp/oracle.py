@@ -33,7 +33,7 @@ class Settled(msgspec.Struct, frozen=True, kw_only=True):
     configurations: int
     """In every order of messages."""
     longest: int | None
-    """Events of the longest run; None: there is one without end."""
+    """Events of the longest run; None: there is one without end, or something is wrong."""
     undecided: int
     """Configurations in which a run ends, every message to a living process having arrived, and nothing is decided."""
     values: frozenset[Value]
@@ -57,7 +57,7 @@ def settle(
     return Settled(
         leader=leader,
         configurations=graph.exploration.states,
-        longest=_longest(graph),
+        longest=_longest(graph) if flaw is None else None,
         undecided=sum(not system.decided(c) for c in ends),
         values=frozenset().union(*(system.decided(c) for c in ends)),
         wrong=None if flaw is None else flaw.reason,

@@ -18,7 +18,7 @@ import msgspec
 from coterie.lab.flp.ben_or import Bit, Note, Process, Rules
 
 MAX_ROUNDS: Final = 5_000
-"""Of one run: it is given up then. With the sizes of the lab, chance alone gives up one run in 10^17 at most."""
+"""Of one run: it is given up then. By chance alone that is one run in 10^34 with 7 processes."""
 Order: TypeAlias = Callable[[Rules, Sequence[Note], random.Random], Sequence[Note]]
 """What one receiver hears of a step's messages, in which order."""
 
@@ -72,7 +72,8 @@ def in_waves(rules: Rules, inputs: Sequence[Bit], order: Order, rng: random.Rand
 
 
 def freely(rules: Rules, inputs: Sequence[Bit], crashes: int, rng: random.Random) -> Run:
-    """One run in which the next message is drawn, and so many processes crash, each after some message that it sends."""
+    """One run in which the next message is drawn, and so many processes may crash, each after some message that it
+    sends (it may be over before)."""
     processes = [Process(rules, value, rng) for value in inputs]
     doomed = {p: rng.randrange(1, rules.processes * 6) for p in rng.sample(range(len(inputs)), crashes)}
     flying: list[tuple[int, Note]] = []

@@ -1,4 +1,4 @@
-"""Partial synchrony (Dwork, Lynch, Stockmeyer 1988): the shipped protocols, whose timers are right or wrong about delay.
+"""Partial synchrony (Dwork, Lynch, Stockmeyer 1988): the shipped protocols, with timers right or wrong about delay.
 
 Two forms of it. *The bound is unknown*: messages take at most some time, and nobody knows which. An election timeout T
 is a guess: a leader is kept by answers that take a round trip, so the guess is right if 2 delays fit into T. *The bound

@@ -1,4 +1,4 @@
-"""Fourth part: timers. The shipped protocols when delays have a bound that is not known, or that holds from some time on."""
+"""Fourth part: timers. The shipped protocols when a bound of delays is not known, or holds from some time on."""
 
 from __future__ import annotations
 
@@ -111,7 +111,8 @@ def _doubled(found: Timing) -> Claim:
         expected="who doubles T until there is a leader needs no bound, and a time in proportion to it",
         measured=f"{share(len(inside), len(found.doublings))} within 45 delays and 7 first timeouts ({timeouts})",
         agrees=bool(found.doublings) and len(inside) == len(found.doublings),
-        why="T stops below twice the least that elects (2.25 delays); each attempt before took 6 T, together less than 6 T",
+        why="T stops below twice the least that elects (2.25 delays); the attempts before took 6 T each, less than 6 "
+        "of the last T together",
     )
 
 
@@ -133,8 +134,8 @@ def _after_gst(found: Timing) -> Claim:
         expected=f"a write is acknowledged within {bound:.0f} ms of GST, however late that is",
         measured=f"{share(len(inside), len(found.stabilised))} trials; longest {words}",
         agrees=bool(found.stabilised) and len(inside) == len(found.stabilised),
-        why="before GST each message between members takes longer by an exponential time with a mean of 2 T; after it, an "
-        "election, and whatever client comes next",
+        why="before GST each message between members takes longer by an exponential time with a mean of 2 T; after it, "
+        "an election, and whatever client comes next",
     )
 
 
@@ -144,8 +145,8 @@ def _safe(found: Timing) -> Claim:
     return Claim(
         id="safe-whatever-the-delay",
         expected="no law of either protocol breaks, and what clients saw is linearizable",
-        measured=f"{len(found.violations)} violations in {runs:,} runs; {share(len(judged), len(found.stabilised))} histories "
-        "are linearizable" + "".join(f"; {v}" for v in found.violations),
+        measured=f"{len(found.violations)} violations in {runs:,} runs; {share(len(judged), len(found.stabilised))} "
+        "histories are linearizable" + "".join(f"; {v}" for v in found.violations),
         agrees=runs > 0 and not found.violations and len(judged) == len(found.stabilised),
         why="the simulated world checks the laws at every step; coterie.check judges the histories",
     )
@@ -244,8 +245,8 @@ def _election_figure(found: Timing) -> Figure:
     return Figure(
         title="Time to a leader and delay",
         draw=lambda: plot(lambda figure: _draw(figure, found), height=4.4),
-        note=f"Three members, T = {TIMEOUT_MS} ms. The band is T + 6 delay to 5/4 T + 7 delay. Marks on the top line: nobody "
-        "led and committed in 20 T. Where a round trip takes T (dotted), the timers' guess turns from right to wrong.",
+        note=f"Three members, T = {TIMEOUT_MS} ms. The band is T + 6 delay to 5/4 T + 7 delay. Marks on the top line: "
+        "nobody led and committed in 20 T. Where a round trip takes T (dotted), the guess turns from right to wrong.",
     )
 
 

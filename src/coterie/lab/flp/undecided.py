@@ -33,6 +33,8 @@ class Bivalence(msgspec.Struct, kw_only=True):
     """Configurations with ballots of round 1 that are bivalent there, and to which no two runs were found."""
     compared: int
     survey: Survey
+    flaw: str | None
+    """What was broken in the survey's configurations."""
     rounds: int
     """The survey's ballots."""
     walk: Walk
@@ -52,7 +54,8 @@ def look(tell: Tell, *, quick: bool, longest: int = 8) -> Bivalence:
     tell(0.5, "Lemma 3, everywhere")
     rounds = 1 if quick else 2
     system = System(INPUTS)
-    found = survey(system, within(system, rounds))
+    configurations, flaw = within(system, rounds)
+    found = survey(system, configurations)
     tell(0.9, "the adversary plays")
     walked = walk(System(INPUTS), longest=longest)
     return Bivalence(
@@ -61,6 +64,7 @@ def look(tell: Tell, *, quick: bool, longest: int = 8) -> Bivalence:
         missed=missed,
         compared=compared,
         survey=found,
+        flaw=flaw,
         rounds=rounds,
         walk=walked,
         replay=None if walked.repeats_from is None else replay(walked, REPLAYS),
@@ -130,12 +134,12 @@ def _lemma_3(found: Bivalence) -> Claim:
     seen = found.survey
     return Claim(
         id="bivalence-can-be-kept",
-        expected="Lemma 3: from every bivalent configuration and for every event e, a bivalent configuration can be reached "
-        "with e last",
+        expected="Lemma 3: from every bivalent configuration and for every event e, a bivalent configuration can be "
+        "reached with e last",
         measured=f"{share(seen.found, seen.pairs)} pairs of {seen.bivalent:,} bivalent configurations and an event",
         agrees=seen.pairs > 0 and seen.found == seen.pairs,
-        why=f"every configuration with ballots up to round {found.rounds} ({seen.configurations:,}), searched breadth first; "
-        f"most of the time e itself keeps it, at most {len(seen.lengths) - 1} events must go first",
+        why=f"every configuration with ballots up to round {found.rounds} ({seen.configurations:,}), searched breadth "
+        f"first: mostly e itself keeps it, at most {len(seen.lengths) - 1} events must go before it",
     )
 
 
@@ -146,7 +150,7 @@ def _for_ever(found: Bivalence) -> Claim:
         measured = f"decided {', '.join(sorted(walked.decided)) or 'nothing'} after {len(walked.stages)} turns"
     else:
         measured = (
-            f"a configuration comes again after {_events(walked)} events but for the names of ballots; its cycle of "
+            f"but for the names of ballots a configuration comes again after {_events(walked)} events; its cycle of "
             f"{again.steps // again.times} events, {again.times:,} times, decides nothing in {again.undecided:,}"
         )
     return Claim(
@@ -154,8 +158,8 @@ def _for_ever(found: Bivalence) -> Claim:
         expected="Theorem 1: there is an admissible run in which nothing is ever decided",
         measured=measured,
         agrees=again is not None and all_bivalent and again.same == again.undecided == again.times,
-        why="each turn ends bivalent; after each cycle the configuration has the same shape, and the rules know of ballots "
-        "only their order and the next round, so it goes on alike",
+        why="each turn ends bivalent; after each cycle the configuration has the same shape, and the rules know of "
+        "ballots only their order and the next round, so it goes on alike",
     )
 
 
@@ -178,12 +182,14 @@ def _safe(found: Bivalence) -> Claim:
     flaws = [b.wrong for b in found.beginnings if b.wrong is not None]
     counterexample = found.graph.exploration.counterexample
     flaws += [] if counterexample is None else [counterexample.reason]
-    configurations = sum(b.configurations for b in found.beginnings) + found.graph.exploration.states
+    flaws += [] if found.flaw is None else [found.flaw]
+    configurations = sum(b.configurations for b in found.beginnings)
+    configurations += found.graph.exploration.states + found.survey.configurations
     return Claim(
         id="safe-in-every-order",
         expected="agreement and validity hold in every configuration",
-        measured=f"{configurations:,} configurations, {len(flaws)} of these explorations broke one"
-        + (f": {flaws[0]}" if flaws else ""),
+        measured=f"broken in {len(flaws)} of {len(found.beginnings) + 2} explorations, of {configurations:,} "
+        "configurations" + (f": {flaws[0]}" if flaws else ""),
         agrees=not flaws,
         why="checked in every configuration that was visited",
     )
@@ -214,7 +220,7 @@ def _fate(walked: Walk) -> str:
 
 
 def _events(walked: Walk) -> int:
-    return sum(len(stage.schedule) for stage in walked.stages)
+    return walked.events(len(walked.stages))
 
 
 # -- what is shown ------------------------------------------------------------------------------------
@@ -223,10 +229,7 @@ def _events(walked: Walk) -> int:
 def section(found: Bivalence) -> Section:
     """Claims, data, tables, the schedule and its picture."""
     listed = steps(found.walk)
-    walked = found.walk
-    first = None
-    if walked.repeats_from is not None:
-        first = 1 + sum(len(stage.schedule) for stage in walked.stages[: walked.repeats_from])
+    walked, first = found.walk, found.walk.first_repeated
     data = {
         "beginnings": [
             {"inputs": b.inputs, "valency": sorted(b.valency), "configurations": b.configurations}
@@ -254,7 +257,7 @@ def _tables(found: Bivalence) -> tuple[Table, ...]:
         (_word(values), counts[values], counts[values] / sum(counts.values())) for values in sorted(counts)
     )
     seen = found.survey
-    lengths = tuple((before, count, count / seen.pairs) for before, count in enumerate(seen.lengths))
+    lengths = tuple((before, count, count / max(1, seen.pairs)) for before, count in enumerate(seen.lengths))
     powers = tuple((delay, _fate(each)) for delay, each in found.weaker.items())
     return (
         Table(
@@ -290,9 +293,9 @@ def _walk_parts(walked: Walk, listed: list[Step], first: int | None) -> tuple[Fi
         Figure(
             title="The walk between the decisions",
             draw=lambda: draw_walk(listed, values, first),
-            note="Each circle is a configuration, and below it stands the event that the adversary chose. To the sides: "
-            "events that were possible as well, after which no run to the other value is left; a broken line is the message "
-            "whose turn it was.",
+            note="Each circle is a configuration; the event beside the line below it is the adversary's choice. To "
+            "the sides: events that were possible as well, after which no run to the other value is found. A broken "
+            "line is the message whose turn it was.",
         ),
         Text(title="The schedule", body=schedule_text(walked, listed)),
     )

@@ -2,8 +2,8 @@
 
 Two ways to know it. `explored` visits every configuration of a system whose ballots end, in every order of events, and
 goes back from the decisions: exact for that system. `futures` looks for one run to each value, in which a proposer
-hears one acceptor and nobody else: what it finds is a proof (two runs, two values: bivalent, whatever else may happen), and what it does
-not find proves nothing.
+hears one acceptor and nobody else: what it finds is a proof (two runs, two values: bivalent, whatever else may
+happen), and what it does not find proves nothing.
 """
 
 from __future__ import annotations

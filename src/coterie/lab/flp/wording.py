@@ -115,19 +115,14 @@ def _proposal(proposal: Proposal[Value]) -> str:
 
 def schedule_text(walk: Walk, listed: list[Step]) -> str:
     """The whole schedule, a line an event."""
-    start = 0 if walk.repeats_from is None else sum(len(s.schedule) for s in walk.stages[: walk.repeats_from])
+    first = walk.first_repeated
     lines = []
     for step in listed:
-        if walk.repeats_from is not None and step.number == start + 1:
-            lines.append("---- from here, again and again, each time in ballots two rounds higher " + "-" * 20)
-        why = "" if step.owed else f"   <- first, for {_delayed(step)}"
-        exits = "; ".join(f"{value} if {' or '.join(words)}" for value, words in step.instead.items())
-        lines.append(f"{step.number:>3}. {step.words}{why}")
-        if exits:
-            lines.append(f"       (not: {exits})")
+        if step.number == first:
+            lines.append("---- from here again and again, in higher and higher ballots " + "-" * 30)
+        lines.append(f"{step.number:>3}. {step.words}")
+        if not step.owed:
+            only_left = f" leave only {step.trap}" if step.trap else " not keep both values in reach"
+            lines.append(f"       first: n{step.turn}'s oldest message is due, and would{only_left}")
+        lines += [f"       not: {event}, which leaves only {v}" for v, words in step.instead.items() for event in words]
     return "\n".join(lines)
-
-
-def _delayed(step: Step) -> str:
-    after = f"now only {step.trap} could be decided after it" if step.trap else "it would not do"
-    return f"n{step.turn}'s oldest message has to wait: {after}"

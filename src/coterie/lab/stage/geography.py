@@ -88,8 +88,8 @@ def flat(count: int, round_trip_ms: float, *, disk_ms: float = 1.0, jitter: floa
 
 
 class Storm(msgspec.Struct, frozen=True, kw_only=True):
-    """Until a time that nobody is told, messages between members take longer by any time, and then no longer: the global
-    stabilisation time of Dwork, Lynch and Stockmeyer. What was sent before it arrives as if it were sent then at last."""
+    """Until a time that nobody is told, messages between members take longer by any time, and then no longer: the
+    global stabilisation time of Dwork, Lynch and Stockmeyer. What was sent before it comes as if sent then at last."""
 
     until: Nanos
     """True time."""

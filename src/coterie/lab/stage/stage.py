@@ -145,7 +145,7 @@ class Stage(World):
         self.cut([(a, b) for i, group in enumerate(groups) for other in groups[:i] for a in group for b in other])
 
     def storm(self, until: Nanos, mean: Nanos) -> None:
-        """Before the true time `until`, each message between members takes longer by an exponential time with this mean."""
+        """Before the true time `until`, each message between members takes longer: exponentially, with this mean."""
         self.ground.storm = Storm(until=until, mean=mean, clock=lambda: self.schedule.now)
 
     def mend(self) -> None:
