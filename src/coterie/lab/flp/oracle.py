@@ -20,7 +20,7 @@ import msgspec
 
 from coterie.core.types import MemberId
 from coterie.lab.flp.system import Configuration, Number, System, Value
-from coterie.lab.flp.valency import Graph, explored
+from coterie.lab.flp.valency import LIMIT_CONFIGURATIONS, Graph, explored
 
 MAX_EVENTS: Final = 10_000
 """Of a random run: it is given up then, and counts as undecided."""
@@ -42,16 +42,21 @@ class Settled(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def settle(
-    walked: System, configuration: Configuration, named: Callable[[MemberId], bool], leader: MemberId
+    walked: System,
+    configuration: Configuration,
+    named: Callable[[MemberId], bool],
+    leader: MemberId,
+    *,
+    limit: int = LIMIT_CONFIGURATIONS,
 ) -> Settled:
     """Explore what follows a configuration of `walked` when only those may begin a ballot that are `named`, and anybody
-    but `leader` may crash at any time."""
+    but `leader` may crash at any time. Raises `TooManyStates`."""
     system = System(walked.inputs, may_try=named)
     origin = Configuration(
         tuple(system.number(walked.process(number)) for number in configuration.processes),
         tuple(system.number(walked.letter(number)) for number in configuration.letters),
     )
-    graph = explored(system, origin)
+    graph = explored(system, origin, limit=limit)
     flaw = graph.exploration.counterexample
     ends = [c for c in graph.edges if _may_end(system, c, leader)]
     return Settled(

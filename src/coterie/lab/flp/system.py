@@ -178,6 +178,8 @@ class System:
                 acceptor, reply = acceptor.on_accept(body, self._rules)
                 return process._replace(acceptor=acceptor), [(sender, reply)]
             case Accepted():
+                if learner.chosen is not None and learner.chosen.value == body.proposal.value:
+                    return process, []  # It has decided, and counts no more.
                 learner = learner.on_accepted(sender, body, self._quorum, self._rules)
                 return process._replace(learner=learner), []
         assert proposer is not None, "only proposers are answered"
@@ -259,9 +261,9 @@ class System:
             return process.proposer is not None and process.proposer.ballot != body.ballot
         if isinstance(body, Accepted):
             counting = process.learner.counting
-            if counting is None or counting.ballot != body.proposal.ballot:
-                return counting is not None and counting.ballot > body.proposal.ballot
-            return process.learner.chosen == body.proposal
+            chosen = process.learner.chosen
+            late = counting is not None and counting.ballot > body.proposal.ballot
+            return late or (chosen is not None and chosen.value == body.proposal.value)
         return False
 
 
