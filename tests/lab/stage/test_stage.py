@@ -98,3 +98,15 @@ def test_what_is_waited_for_in_vain_is_named() -> None:
     stage = three(PROTOCOLS[0])
     with pytest.raises(LabError, match="pigs fly"):
         stage.wait(lambda: False, "pigs fly", 10 * MILLISECOND)
+
+
+def test_in_a_storm_messages_take_longer_and_none_arrives_later_than_if_it_were_sent_at_its_end() -> None:
+    stage = Stage(flat(2, 10.0, jitter=0.0), [0, 1], seed=3)
+    calm = stage.ground.message(1, 2, 0)
+    stage.storm(stage.now + 400 * MILLISECOND, 200 * MILLISECOND)
+    during = [stage.ground.message(1, 2, 0) for _ in range(500)]
+    assert min(during) >= calm
+    assert max(during) == calm + 400 * MILLISECOND
+    assert len(set(during)) > 30
+    stage.run_for(400 * MILLISECOND)
+    assert {stage.ground.message(1, 2, 0) for _ in range(50)} == {calm}
