@@ -184,7 +184,9 @@ def _election_table(found: Timing) -> Table:
             took = _took(found, protocol, delay)
             led = [t for t in took if t is not None]
             row += [share(len(led), len(took)), round(sum(led) / len(led)) if led else None]
-        rows.append((*row, round(bounds_ms(delay)[0]), round(bounds_ms(delay)[1])))
+        # No bound is claimed where the guess is wrong.
+        least, most = bounds_ms(delay)
+        rows.append((*row, *((round(least), round(most)) if 2 * delay < TIMEOUT_MS else (None, None))))
     columns = ["delay, ms", "round trip / T"]
     for protocol in PROTOCOLS:
         columns += [f"{protocol}: led", "mean, ms"]
