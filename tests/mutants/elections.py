@@ -163,7 +163,7 @@ ELECTION_ROWS: Final = (
         ],
         LIVENESS,
         faults="membership,ambush,absence,crash",
-        first=6,
+        first=94,
     ),
     planted(
         "M14",

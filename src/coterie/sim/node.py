@@ -33,7 +33,7 @@ from coterie.storage.refusal import DirectoryRefused
 
 FLUSH_PERMILLE: Final = 10
 """Steps in a thousand at which a member with a store begins to write it, due or not."""
-CRASHED_STARTS_PERMILLE: Final = 50
+CRASHED_STARTS_PERMILLE: Final = 100
 """Starts in a thousand in which the process may die, with crashes."""
 MAX_INBOX: Final = 20_000
 """Inputs that wait for a paused process; messages beyond that are lost, as in full socket buffers."""
@@ -185,7 +185,7 @@ class Node:
     def _crash_while_starting(self) -> None:
         """One start in so many ends before it is done: what a start writes may be there by half, too."""
         if happens(self._starts, CRASHED_STARTS_PERMILLE):
-            self.frailty.arm(self._starts.randrange(1, 30))
+            self.frailty.arm(self._starts.randrange(1, self._starts.choice((8, 30))))
 
     def claimed(self, claim: int) -> None:
         """The cluster knows the directory with this claim: it belongs to the member from now on."""
