@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from coterie.core.config import MILLISECOND
 from coterie.core.errors import SafetyViolation
@@ -28,62 +28,16 @@ NOTHING_BEFORE = SnapshotMeta(0, NO_EPOCH, Membership((), ()))
 """Where a log begins that was never compacted: in the lab, every log."""
 
 
-class Disk:
-    """Hard state and entries. It is the member's `LogReader`, too.
+class Medium:
+    """Hard state and entries, in memory. It is the member's `LogReader`, too."""
 
-    Like the node that ships, it makes one write at a time, of all batches that came during the one before."""
-
-    def __init__(self, clockwork: Clockwork, owner: str, first: Sequence[Entry]) -> None:
-        self._clockwork = clockwork
-        self._owner = owner
+    def __init__(self, first: Sequence[Entry]) -> None:
         self._hard_state = HardState()
-        self._waiting: list[StoreBatch] = []
-        self._power = 0
         self.log = list(first)
         """The durable entries, the first with index 1."""
-        self.busy = False
-        self.stored: Callable[[Mark], None] = lambda mark: None
-        """Told up to which batch everything is durable."""
 
-    def write(self, batch: StoreBatch) -> None:
-        """Make it durable, after all before it."""
-        self._waiting.append(batch)
-        if not self.busy:
-            self._begin()
-
-    def lose_power(self) -> None:
-        """The process is gone: what is not finished never will be."""
-        self._power += 1
-        self._waiting, self.busy = [], False
-
-    def _begin(self) -> None:
-        batches, self._waiting = self._waiting, []
-        power, began = self._power, self._clockwork.ms()
-        self.busy = True
-
-        def finish() -> None:
-            if power != self._power:
-                return
-            self.busy = False
-            records = [record for batch in batches for record in batch.records]
-            self._perform(records)
-            event = Event(
-                at_ms=self._clockwork.ms(),
-                kind=Kind.DURABLE,
-                source=self._owner,
-                to="",
-                text=write_words(records),
-                mark=batches[-1].mark,
-                began_ms=began,
-            )
-            self._clockwork.write(event)
-            if self._waiting:
-                self._begin()
-            self.stored(batches[-1].mark)
-
-        self._clockwork.later(WRITE_TIME, finish)
-
-    def _perform(self, records: Sequence[Record]) -> None:
+    def perform(self, records: Iterable[Record]) -> None:
+        """Make these durable."""
         for record in records:
             if isinstance(record, SaveHardState):
                 self._hard_state = record.state
@@ -121,3 +75,57 @@ class Disk:
                 break
             found.append(entry)
         return found
+
+
+class Disk(Medium):
+    """A medium that takes its time.
+
+    Like the node that ships, it makes one write at a time, of all batches that came during the one before."""
+
+    def __init__(self, clockwork: Clockwork, owner: str, first: Sequence[Entry]) -> None:
+        super().__init__(first)
+        self._clockwork = clockwork
+        self._owner = owner
+        self._waiting: list[StoreBatch] = []
+        self._power = 0
+        self.busy = False
+        self.stored: Callable[[Mark], None] = lambda mark: None
+        """Told up to which batch everything is durable."""
+
+    def write(self, batch: StoreBatch) -> None:
+        """Make it durable, after all before it."""
+        self._waiting.append(batch)
+        if not self.busy:
+            self._begin()
+
+    def lose_power(self) -> None:
+        """The process is gone: what is not finished never will be."""
+        self._power += 1
+        self._waiting, self.busy = [], False
+
+    def _begin(self) -> None:
+        batches, self._waiting = self._waiting, []
+        power, began = self._power, self._clockwork.ms()
+        self.busy = True
+
+        def finish() -> None:
+            if power != self._power:
+                return
+            self.busy = False
+            records = [record for batch in batches for record in batch.records]
+            self.perform(records)
+            event = Event(
+                at_ms=self._clockwork.ms(),
+                kind=Kind.DURABLE,
+                source=self._owner,
+                to="",
+                text=write_words(records),
+                mark=batches[-1].mark,
+                began_ms=began,
+            )
+            self._clockwork.write(event)
+            if self._waiting:
+                self._begin()
+            self.stored(batches[-1].mark)
+
+        self._clockwork.later(WRITE_TIME, finish)
