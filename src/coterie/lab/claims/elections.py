@@ -75,8 +75,8 @@ class Lengths:
 
 
 def downtimes(setting: Setting, seed: int, count: int) -> list[float]:
-    """So many trials, in milliseconds. One whose leader loses an election before it is to be crashed (with timeouts near
-    the broadcast time that happens) is no trial, and another takes its place."""
+    """So many trials, in milliseconds. One whose leader loses an election before it is to be crashed (with timeouts
+    near the broadcast time that happens) is no trial, and another takes its place."""
     rng = random.Random(f"{seed} {setting}")
     found: list[float] = []
     while len(found) < count:
@@ -87,11 +87,11 @@ def downtimes(setting: Setting, seed: int, count: int) -> list[float]:
 
 
 def downtime(setting: Setting, seed: int) -> Nanos | None:
-    """Nanoseconds from the crash of the leader to another one's election; `LIMIT` if there was none by then; None if the
-    leader had lost its place before.
+    """Nanoseconds from the crash of the leader to another one's election; `LIMIT` if there was none by then; None if
+    the leader had lost its place before.
 
-    It dies at a moment drawn evenly from its heartbeat interval, which is half of the least timeout; heartbeats leave to
-    all at once. The logs of the others have four lengths, so that only two of them can win.
+    It dies at a moment drawn evenly from its heartbeat interval, which is half of the least timeout; heartbeats leave
+    to all at once. The logs of the others have four lengths, so that only two of them can win.
     """
     rng = random.Random(seed)
     low, spread = setting.low_ms * MILLISECOND, (setting.high_ms - setting.low_ms) * MILLISECOND

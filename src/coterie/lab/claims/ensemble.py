@@ -55,9 +55,8 @@ class Ensemble:
         config: ReplicaConfig | None = None,
         phase_1: int = 0,
         phase_2: int = 0,
-        settings: Settings | None = None,
     ) -> None:
-        """`phase_1`, `phase_2`: quorum sizes, 0 for a majority. `settings`: what the second entry of each log says."""
+        """`phase_1`, `phase_2`: quorum sizes, 0 for a majority."""
         self.now: Nanos = 0
         self.config = config or ReplicaConfig()
         self.rng = random.Random(seed)
@@ -80,11 +79,7 @@ class Ensemble:
         members = tuple(Member(i, f"n{i}", f"n{i}:1", f"n{i}:2") for i in self.ids)
         membership = Membership(members, self.ids, phase_1=phase_1, phase_2=phase_2)
         first = [Entry(1, NO_EPOCH, EntryKind.MEMBERSHIP, 0, msgspec.msgpack.encode(membership))]
-        if settings is not None:
-            first.append(Entry(2, NO_EPOCH, EntryKind.SETTINGS, 0, msgspec.msgpack.encode(settings)))
-        self.seats = {
-            i: Seat(i, make, Medium(first), self, random.Random(self.rng.getrandbits(64))) for i in self.ids
-        }
+        self.seats = {i: Seat(i, make, Medium(first), self, random.Random(self.rng.getrandbits(64))) for i in self.ids}
         for seat in self.seats.values():
             seat.start()
 
@@ -170,6 +165,13 @@ class Ensemble:
         self._token += 1
         seat = self.seats[member]
         seat.replica.propose(seat.clock, self._token, payload)
+        seat.drain()
+
+    def set(self, member: MemberId, settings: Settings) -> None:
+        """Other settings, asked of this member."""
+        self._token += 1
+        seat = self.seats[member]
+        seat.replica.change_settings(seat.clock, self._token, settings)
         seat.drain()
 
     def read(self, member: MemberId) -> Token:

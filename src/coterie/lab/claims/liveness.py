@@ -31,7 +31,7 @@ WITHOUT_PULL: Final = "Raft without its pull"
 
 
 def _watched(conditions: Conditions) -> list[tuple[str, str, int, int]]:
-    seeds, timeouts = (1, 60) if conditions.quick else (5, 200)
+    seeds, timeouts = (1, 60) if conditions.quick else (3, 120)
     return [
         (variant, situation, conditions.seed * 100 + seed, timeouts)
         for situation in SITUATIONS
@@ -153,7 +153,8 @@ def _judge_recovery(conditions: Conditions, results: list[Any]) -> Found:
             expected="constrained, Raft as others have it (pre-vote, check-quorum): never recovers",
             measured=f"{stuck} of {len(without)} runs had not after 30 election timeouts",
             agrees=stuck == len(without),
-            why="who reaches a quorum has the shorter log, and nobody may vote for it; Coterie's Raft pulls what it lacks "
+            why="who reaches a quorum has the shorter log, and nobody may vote for it; Coterie's Raft pulls what "
+            "it lacks "
             "(docs/decisions/0011-raft-partial-partitions.md)",
         )
     )
@@ -171,6 +172,4 @@ def _judge_recovery(conditions: Conditions, results: list[Any]) -> Found:
     return Found(claims=claims, parts=[table], data={"omnipaxos": data})
 
 
-RECOVERY: Final = Row(
-    "omnipaxos", "Ng, Haridi, Carbone, Omni-Paxos, EuroSys 2023", _recovery_tasks, _judge_recovery
-)
+RECOVERY: Final = Row("omnipaxos", "Ng, Haridi, Carbone, Omni-Paxos, EuroSys 2023", _recovery_tasks, _judge_recovery)

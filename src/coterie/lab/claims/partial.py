@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from coterie.core.config import MILLISECOND, ReplicaConfig
+from coterie.core.config import MIB, MILLISECOND, ReplicaConfig
 from coterie.core.protocols import PROTOCOLS
 from coterie.core.types import MemberId, Nanos
 from coterie.lab.claims.ensemble import Ensemble, Timing, pairs_among
@@ -39,9 +39,9 @@ VARIANTS: Final[dict[str, Maker]] = {
 """What is tried in the partitions of Howard and Abraham."""
 
 
-def group_of(make: Maker, size: int, seed: int, delay: Nanos) -> Ensemble:
+def group_of(make: Maker, size: int, seed: int, delay: Nanos, max_append_bytes: int = MIB) -> Ensemble:
     """Members that all reach each other."""
-    config = ReplicaConfig(election_timeout=TIMEOUT, max_append_bytes=64)
+    config = ReplicaConfig(election_timeout=TIMEOUT, max_append_bytes=max_append_bytes)
     return Ensemble(make, size, seed=seed, timing=Timing(one_way=delay), config=config)
 
 
@@ -145,7 +145,7 @@ def recovery(maker: str, shape: str, seed: int, delay: Nanos, limit: int) -> flo
     """Election timeouts from the cut until a command is committed that was proposed after it; `NEVER`, if it takes
     longer than `limit` of them."""
     links, size = SHAPES[shape]
-    group = group_of(MAKERS[maker], size, seed, delay)
+    group = group_of(MAKERS[maker], size, seed, delay, max_append_bytes=64)
     rng = random.Random(seed)
     leader = rng.choice(group.ids)
     if not group.lead(leader):

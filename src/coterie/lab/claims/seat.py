@@ -150,6 +150,11 @@ class Seat:
         self.replica.wake(self.clock)
         self.drain()
 
+    def process_gone(self, peer: MemberId) -> None:
+        """The connection to a peer closed, and a new one is refused."""
+        self.replica.connection_closed(self.clock, peer, True)
+        self.drain()
+
     def receive(self, source: MemberId, message: Message) -> None:
         """A message arrives; if nobody is there, it is lost."""
         if self._replica is not None:
