@@ -177,9 +177,12 @@ def _figure(sample: Sample) -> Figure:
         for axes, (lines, ships, title, limits) in zip(panels, shown, strict=True):
             for number, setting in enumerate((*lines, ships)):
                 times = sample[setting]
+                over = [time for time in times if time < LIMIT_MS]
+                percent = [100 * (place + 1) / len(times) for place in range(len(over))]
+                # A line that stays below 100 % is of trials that had no leader when they ended.
                 axes.step(
-                    [*times, max(limits[1], times[-1])],
-                    [*(100 * (place + 1) / len(times) for place in range(len(times))), 100],
+                    [limits[0], *over, max(limits[1], times[-1])],
+                    [0.0, *percent, percent[-1] if percent else 0.0],
                     where="post",
                     color=plots.COLOURS[number],
                     linestyle=plots.LINES[number],
@@ -190,7 +193,7 @@ def _figure(sample: Sample) -> Figure:
                 )
             axes.set_xscale("log")
             axes.set_xlim(*limits)
-            axes.set_ylim(0, 101)
+            axes.set_ylim(-1, 101)
             axes.set_ylabel("cumulative percent")
             axes.set_title(title, fontsize=10)
             axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=9)
