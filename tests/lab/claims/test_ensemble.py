@@ -12,8 +12,8 @@ from coterie.lab.claims.seat import shipped
 protocols = pytest.mark.parametrize("protocol", PROTOCOLS)
 
 
-def group_of(protocol: str, size: int = 3, **quorums: int) -> Ensemble:
-    group = Ensemble(shipped(protocol), size, seed=7, timing=Timing(jitter=MILLISECOND), **quorums)
+def group_of(protocol: str, size: int = 3) -> Ensemble:
+    group = Ensemble(shipped(protocol), size, seed=7, timing=Timing(jitter=MILLISECOND))
     assert group.lead(1)
     return group
 
