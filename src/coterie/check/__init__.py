@@ -18,6 +18,7 @@ from coterie.check.history import Operation as Operation
 from coterie.check.lattice import Judgement as Judgement
 from coterie.check.lattice import Verdict as Verdict
 from coterie.check.lattice import judge as judge
+from coterie.check.lattice import satisfies as satisfies
 from coterie.check.linearizability import Linearizability as Linearizability
 from coterie.check.linearizability import linearizable as linearizable
 from coterie.check.models.catalogue import CAS_REGISTER as CAS_REGISTER

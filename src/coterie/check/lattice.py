@@ -92,6 +92,21 @@ def judge(
     )
 
 
+def satisfies(
+    history: Sequence[Operation],
+    model: Model,
+    name: str,
+    keep_going: KeepGoing = always,
+    steps: int = DEFAULT_STEPS,
+) -> bool | None:
+    """One consistency model of `STRONGEST_FIRST` by itself, with nothing taken from what others imply; None if it gave
+    up, or the model is not defined for the object. Raises `HistoryError` if an operation is none of the model's."""
+    ordered = checked(history)
+    if name == LINEARIZABLE:
+        return linearizable(ordered, model, keep_going).holds
+    return _Weaker(name, model, steps, keep_going).holds(ordered)
+
+
 def weaker_than(name: str) -> set[str]:
     """All that a model implies."""
     direct = set(IMPLIES.get(name, ()))

@@ -40,6 +40,9 @@ class Call(msgspec.Struct):
     reason: str = ""
     """Why it was refused, in the product's words."""
     revision: int = 0
+    """Of the state that answered; of a write, its own."""
+    changed: int = 0
+    """The revision that wrote what was read."""
     age: Nanos = 0
     """How old a stale read's answer may be, as the member says."""
 

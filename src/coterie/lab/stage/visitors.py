@@ -139,6 +139,7 @@ class Visitor:
             reply = kv.reply_decoder.decode(response.body)
             assert isinstance(reply, kv.RangeReply)
             call.value = reply.items[0].value.decode() if reply.items else None
+            call.changed = reply.items[0].mod if reply.items else 0
         self._end(Outcome.OK, "")
 
     def _end(self, outcome: Outcome, reason: str) -> None:
