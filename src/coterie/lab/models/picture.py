@@ -39,7 +39,7 @@ def lattice(available: Mapping[str, str], given: Mapping[str, Sequence[str]]) ->
         axes = figure.add_subplot()
         axes.set_axis_off()
         axes.set_xlim(0.0, 8.0)
-        axes.set_ylim(-0.75, 5.5)
+        axes.set_ylim(-0.95, 5.4)
         for above, below in IMPLIES.items():
             for name in below:
                 (x0, y0), (x1, y1) = _PLACES[above], _PLACES[name]
@@ -61,7 +61,10 @@ def lattice(available: Mapping[str, str], given: Mapping[str, Sequence[str]]) ->
             axes.text(x, y, name, ha="center", va="center", fontsize=9, bbox=box)
             if given.get(name):
                 words = fill("Coterie: " + "; ".join(given[name]), 40)
-                axes.text(x + 0.75, y, words, ha="left", va="center", fontsize=8, color="#333333", style="italic")
+                below = y == 0.0  # In the last row there is no room beside.
+                place = (x, y - 0.3) if below else (x + 0.75, y)
+                align = {"ha": "center", "va": "top"} if below else {"ha": "left", "va": "center"}
+                axes.text(*place, words, fontsize=8, color="#333333", style="italic", **align)
         for kind, (colour, line) in _EDGES.items():
             axes.plot([], [], color=colour, linestyle=line, lw=1.8, label=_WORDS[kind])
         axes.legend(loc="upper right", fontsize=8, title="Can it be had while the network is parted?", title_fontsize=8)
