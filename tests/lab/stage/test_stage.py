@@ -110,3 +110,16 @@ def test_in_a_storm_messages_take_longer_and_none_arrives_later_than_if_it_were_
     assert len(set(during)) > 30
     stage.run_for(400 * MILLISECOND)
     assert {stage.ground.message(1, 2, 0) for _ in range(50)} == {calm}
+
+
+@protocols
+def test_the_meter_counts_what_arrives_and_a_cut_lets_nothing_through(protocol: str) -> None:
+    stage = three(protocol)
+    assert stage.meter.arrived_at[1, 3] > 0
+    stage.split([0, 1], [2])
+    stage.run_for(100 * MILLISECOND)
+    stage.meter.reset()
+    stage.run_for(3000 * MILLISECOND)
+    assert stage.meter.messages.total() > 0
+    assert stage.meter.arrived_at[1, 2] > 0
+    assert stage.meter.arrived_at[1, 3] == stage.meter.arrived_at[3, 1] == 0

@@ -61,9 +61,9 @@ def lattice(available: Mapping[str, str], given: Mapping[str, Sequence[str]]) ->
             axes.text(x, y, name, ha="center", va="center", fontsize=9, bbox=box)
             if given.get(name):
                 words = fill("Coterie: " + "; ".join(given[name]), 40)
-                below = y == 0.0  # In the last row there is no room beside.
-                place = (x, y - 0.3) if below else (x + 0.75, y)
-                align = {"ha": "center", "va": "top"} if below else {"ha": "left", "va": "center"}
+                last = y == 0.0  # In the last row there is no room beside.
+                place = (x, y - 0.3) if last else (x + 0.75, y)
+                align = {"ha": "center", "va": "top"} if last else {"ha": "left", "va": "center"}
                 axes.text(*place, words, fontsize=8, color="#333333", style="italic", **align)
         for kind, (colour, line) in _EDGES.items():
             axes.plot([], [], color=colour, linestyle=line, lw=1.8, label=_WORDS[kind])

@@ -32,19 +32,33 @@ class Meter(Witness):
         """How often each kind of message was sent."""
         self.bytes: Counter[str] = Counter()
         """Bytes of each kind, encoded, without what a transport adds."""
+        self.arrived_at: Counter[tuple[MemberId, MemberId]] = Counter()
+        """How many messages of the first member came to the second."""
         self.reigns: list[Reign] = []
         self._leading: dict[MemberId, Reign] = {}
+        self._under_way: dict[int, tuple[MemberId, MemberId]] = {}
 
     def reset(self) -> None:
         """Count from here."""
         self.messages.clear()
         self.bytes.clear()
+        self.arrived_at.clear()
 
     def sent(self, at: Nanos, number: int, source: MemberId, to: MemberId, message: Message) -> None:
         """See `Witness`."""
         kind = type(message).__name__
         self.messages[kind] += 1
         self.bytes[kind] += len(encode(message))
+        self._under_way[number] = source, to
+
+    def arrived(self, at: Nanos, number: int) -> None:
+        """See `Witness`."""
+        if (pair := self._under_way.pop(number, None)) is not None:
+            self.arrived_at[pair] += 1
+
+    def lost(self, at: Nanos, number: int) -> None:
+        """See `Witness`."""
+        self._under_way.pop(number, None)
 
     def stepped(self, at: Nanos, member: MemberId, replica: Replica) -> None:
         """See `Witness`."""
