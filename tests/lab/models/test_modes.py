@@ -4,7 +4,9 @@ import msgspec
 import pytest
 
 from coterie.core.protocols import PROTOCOLS
-from coterie.lab.models.claims import claim_of
+from coterie.lab.models.atomic import TRANSACTING, Transacted, Transacting, proves_serializable
+from coterie.lab.models.atomic import trial as transact
+from coterie.lab.models.claims import claim_of, claim_of_transactions
 from coterie.lab.models.drift import BEYOND_PERMILLE, WITHIN_PERMILLE, reads_of_a_leader_cut_off
 from coterie.lab.models.modes import WAYS, Measured, Way, trial
 from coterie.lab.models.order import proves_sequential
@@ -55,6 +57,43 @@ def test_lease_reads_are_stale_beyond_the_bound_of_the_clocks_and_only_there(pro
     assert beyond.stale > 0
     assert within.alone > 0
     assert "not linearizable" in beyond.example
+
+
+@protocols
+@pytest.mark.parametrize("how", TRANSACTING, ids=lambda how: how.name)
+def test_transactions_are_strict_or_serializable_as_the_mode_of_reading_has_it(how: Transacting, protocol: str) -> None:
+    transacted = Transacted(how, protocol)
+    for seed in (1000, 1001):
+        transact(how, protocol, seed, transacted)
+    claim = claim_of_transactions(transacted)
+    assert claim.agrees, claim
+
+
+def test_transactions_that_read_stale_state_and_call_it_linearizable_are_found_out() -> None:
+    transacted = Transacted(TRANSACTING[0], PROTOCOLS[0])
+    transact(TRANSACTING[0], PROTOCOLS[0], 1000, transacted, mode="stale")
+    assert not claim_of_transactions(transacted).agrees
+    assert transacted.example is not None
+
+
+def transaction(
+    revision: int, *parts: tuple[str, str, str | None], changed: tuple[int, ...] = (), known: bool = True
+) -> Call:
+    outcome = Outcome.OK if known else Outcome.UNKNOWN
+    seen = changed or (0,) * len(parts)
+    return Call(1, 1, "txn", "", None, "", 0, outcome=outcome, revision=revision, parts=parts, parts_changed=seen)
+
+
+def test_half_of_a_transaction_is_not_serializable_and_one_of_unknown_outcome_happens_once() -> None:
+    both = transaction(2, ("w", "x", "a"), ("w", "y", "a"))
+    assert proves_serializable([both, transaction(2, ("r", "x", "a"), ("r", "y", "a"))])
+    assert not proves_serializable([both, transaction(2, ("r", "x", "a"), ("r", "y", None))])
+    unknown = transaction(0, ("w", "x", "b"), ("w", "y", "b"), known=False)
+    over, seen = transaction(4, ("w", "y", "c")), transaction(4, ("r", "x", "b"), ("r", "y", "c"), changed=(3, 4))
+    again = transaction(5, ("r", "x", "b"), ("r", "y", "b"), changed=(3, 3))
+    assert proves_serializable([both, unknown, over, seen])
+    assert not proves_serializable([both, unknown, over, seen, again])
+    assert not proves_serializable([both, over, seen])
 
 
 def call(client: int, f: str, value: str | None, revision: int, *, changed: int = 0, known: bool = True) -> Call:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from coterie.check.lattice import LINEARIZABLE, STRONGEST_FIRST, weaker_than
 from coterie.lab.experiment import Claim
 from coterie.lab.models import small, transactions, witnesses
+from coterie.lab.models.atomic import Transacted
 from coterie.lab.models.catalogue import CARDS
 from coterie.lab.models.drift import SETTINGS, Leased
 from coterie.lab.models.findings import Practice, Theory
@@ -125,6 +126,8 @@ def claims_of_ways(practice: Practice) -> Iterator[Claim]:
     """What Coterie's reads promise."""
     for measured in practice.ways:
         yield claim_of(measured)
+    for one in practice.transacted:
+        yield claim_of_transactions(one)
     for protocol, leased in practice.leased:
         yield _clocks(protocol, leased)
 
@@ -143,6 +146,18 @@ def claim_of(measured: Measured) -> Claim:
         agrees=not wrong and measured.eventual and measured.operations > 0 and measured.leaders > 0,
         why=f"{measured.operations} operations in {measured.trials} trials, {measured.leaders} changes of leader"
         + (f"; not as expected: {', '.join(wrong)}" if wrong else ""),
+    )
+
+
+def claim_of_transactions(one: Transacted) -> Claim:
+    """One way to read several keys at once."""
+    wanted = transactions.STRICT if one.how.strict else f"{transactions.SERIALIZABLE}, not {transactions.STRICT}"
+    return Claim(
+        id=f"{one.protocol}-{one.how.name.replace(', ', '-').replace(' ', '-')}",
+        expected=wanted,
+        measured=one.strongest,
+        agrees=one.strict is one.how.strict and one.serializable and one.transactions > 0 and one.leaders > 0,
+        why=f"{one.transactions} transactions over two keys in {one.trials} trials, {one.leaders} changes of leader",
     )
 
 

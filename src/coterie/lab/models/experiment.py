@@ -8,7 +8,8 @@ from coterie.check.lattice import STRONGEST_FIRST
 from coterie.check.views import Guarantee
 from coterie.core.protocols import PROTOCOLS
 from coterie.lab.experiment import Conditions, Figure, Part, Report
-from coterie.lab.models import availability, forever, transactions, witnesses
+from coterie.lab.models import atomic, availability, forever, transactions, witnesses
+from coterie.lab.models.atomic import Transacted
 from coterie.lab.models.availability import TOTAL, Available
 from coterie.lab.models.claims import claims_of_theory, claims_of_ways
 from coterie.lab.models.drift import BEYOND_PERMILLE, WITHIN_PERMILLE, Leased, reads_of_a_leader_cut_off
@@ -16,10 +17,12 @@ from coterie.lab.models.findings import Practice, Theory
 from coterie.lab.models.forever import EVENTUAL
 from coterie.lab.models.modes import WAYS, Measured, trial
 from coterie.lab.models.picture import lattice
-from coterie.lab.models.show import examples, models_table, texts, ways_table
+from coterie.lab.models.show import examples, models_table, texts, transactions_table, ways_table
 
-TRIALS: Final = 3
+TRIALS: Final = 4
 QUICK_TRIALS: Final = 2
+MOST_TRIALS: Final = 20
+"""What a way to read does not promise need not fail in the first few: so many are tried until it has."""
 SESSION: Final = tuple(
     one.value
     for one in (
@@ -42,6 +45,9 @@ def models(conditions: Conditions) -> Report:
         if measured.protocol == PROTOCOLS[0]:
             for model in measured.strongest or ((EVENTUAL,) if measured.eventual else ()):
                 given.setdefault(model, []).append(measured.way.name)
+    for one in practice.transacted:
+        if one.protocol == PROTOCOLS[0]:
+            given.setdefault(one.strongest, []).append(one.how.name)
     parts: list[Part] = [
         Figure(
             title="The lattice, and where Coterie's reads stand",
@@ -50,6 +56,7 @@ def models(conditions: Conditions) -> Report:
         ),
         models_table(theory),
         ways_table(practice),
+        transactions_table(practice),
         *texts(theory, practice),
     ]
     wrong = sum(not claim.agrees for claim in claims)
@@ -63,7 +70,11 @@ def models(conditions: Conditions) -> Report:
             f"trouble, {sum(m.operations for m in practice.ways)} operations. "
             + (f"{wrong} of {len(claims)} claims differ." if wrong else f"All {len(claims)} claims agree.")
         ),
-        data={"models": examples(theory), "ways": [_way(measured) for measured in practice.ways]},
+        data={
+            "models": examples(theory),
+            "ways": [*map(_way, practice.ways)],
+            "transactions": [*map(_transacted, practice.transacted)],
+        },
         parts=parts,
     )
 
@@ -96,15 +107,33 @@ def run_ways(conditions: Conditions) -> Practice:
     for number, (protocol, way) in enumerate(todo):
         conditions.progress(0.4 + 0.55 * number / len(todo), f"{protocol}: {way.name}")
         measured = Measured(way, protocol)
-        for one in range(trials):
-            trial(way, protocol, conditions.seed * 1000 + one, measured)
+        while measured.trials < trials or (measured.unseen and measured.trials < MOST_TRIALS):
+            trial(way, protocol, conditions.seed * 1000 + measured.trials, measured)
         ways.append(measured)
+    transacted: list[Transacted] = []
+    for protocol, how in [(protocol, how) for protocol in PROTOCOLS for how in atomic.TRANSACTING]:
+        conditions.progress(0.95, f"{protocol}: {how.name}")
+        several = Transacted(how, protocol)
+        while several.trials < trials or (several.unseen and several.trials < MOST_TRIALS):
+            atomic.trial(how, protocol, conditions.seed * 1000 + several.trials, several)
+        transacted.append(several)
     for protocol in PROTOCOLS:
         conditions.progress(0.97, f"{protocol}: lease reads and clocks")
         for drift in (WITHIN_PERMILLE, BEYOND_PERMILLE):
             seen = reads_of_a_leader_cut_off(protocol, conditions.seed, drift)
             leased.append((protocol, seen))
-    return Practice(ways, leased)
+    return Practice(ways, transacted, leased)
+
+
+def _transacted(one: Transacted) -> dict[str, Any]:
+    return {
+        "protocol": one.protocol,
+        "way": one.how.name,
+        "trials": one.trials,
+        "transactions": one.transactions,
+        "leaders": one.leaders,
+        "strongest": one.strongest,
+    }
 
 
 def _way(measured: Measured) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from coterie.lab.models import forever, transactions, witnesses
+from coterie.lab.models.atomic import Transacted
 from coterie.lab.models.availability import Available
 from coterie.lab.models.drift import Leased
 from coterie.lab.models.modes import Measured
@@ -25,5 +26,6 @@ class Practice(msgspec.Struct, frozen=True):
     """What running Coterie gave."""
 
     ways: Sequence[Measured]
+    transacted: Sequence[Transacted]
     leased: Sequence[tuple[str, Leased]]
     """With the protocol: within the bound, and beyond."""

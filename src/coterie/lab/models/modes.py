@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 import msgspec
@@ -11,25 +11,13 @@ import msgspec
 from coterie.check import REGISTER, judge, linearizable, smallest
 from coterie.check.counterexample import Counterexample
 from coterie.check.lattice import LINEARIZABLE, SEQUENTIAL, STRONGEST_FIRST, weaker_than
-from coterie.core.config import MILLISECOND
 from coterie.core.settings import Settings
-from coterie.core.types import MemberId
 from coterie.lab.models.order import proves_sequential
-from coterie.lab.stage.calls import Call, Outcome, history
-from coterie.lab.stage.geography import flat
+from coterie.lab.models.performance import KEYS, PATIENCE, Performance, Worker, perform
+from coterie.lab.stage.calls import history
 from coterie.lab.stage.stage import Stage
 from coterie.lab.stage.visitors import Visitor
-from coterie.sim.chance import stream
 
-MEMBERS: Final = 3
-ROUND_TRIP_MS: Final = 10.0
-CLIENTS: Final = 4
-KEYS: Final = ("x", "y")
-THINKING_MS: Final = 160
-"""At most, of a client between two operations."""
-PATIENCE: Final = 700 * MILLISECOND
-DRIFT_PPM: Final = 4_000
-"""Within the 10 thousandths that the setting allows: two clocks differ by twice this at most."""
 STEPS: Final = 5_000
 """For each model of a history that no order by revisions explains."""
 LEASE: Final = Settings(lease_reads=True)
@@ -97,9 +85,18 @@ class Measured(msgspec.Struct):
         held = [model for model, verdict in self.verdicts.items() if verdict]
         return tuple(m for m in held if not any(m in weaker_than(other) for other in held))
 
-    def add(self, calls: Sequence[Call]) -> None:
+    @property
+    def unseen(self) -> bool:
+        """Whether a model that should fail has not, so far."""
+        return any(self.verdicts.get(model) is not False for model in self.way.fails)
+
+    def add(self, performed: Performance) -> None:
         """Count one more history."""
+        calls = performed.calls
         operations = history(calls)
+        self.leaders += performed.leaders
+        self.refused += performed.refused
+        self.eventual = self.eventual and performed.eventual
         self.trials += 1
         self.operations += len(operations)
         linear = linearizable(operations, REGISTER).holds
@@ -126,97 +123,29 @@ class Measured(msgspec.Struct):
                 self.examples[example.model] = example
 
 
-class _Worker:
-    """A client that goes on by itself: writes and reads, with pauses."""
+class _Reader(Worker):
+    """Writes, and reads in one way."""
 
-    def __init__(self, stage: Stage, number: int, way: Way, rng: random.Random, loosen: Loosen | None) -> None:
-        self._stage = stage
-        self._way = way
-        self._rng = rng
-        self._loosen = loosen
-        self._home = 1 + number % MEMBERS
-        self._visitor = stage.client(self._home - 1)
-        self._written = 0
-        self.stopped = False
-        self._think()
+    way: Way
+    loosen: Loosen | None = None
 
-    def _think(self, _: Call | None = None) -> None:
-        if not self.stopped:
-            pause = self._rng.randrange(1, THINKING_MS) * MILLISECOND
-            self._stage.schedule.after(pause, "a client thinks", self._work)
-
-    def _work(self) -> None:
-        at: MemberId = self._home if self._way.stays else 1 + self._rng.randrange(MEMBERS)
-        key = KEYS[self._rng.randrange(len(KEYS))]
-        if self._rng.randrange(5) < 2:
-            self._written += 1
-            value = f"{self._visitor.number}.{self._written}"
-            self._visitor.write(at, key, value, patience=PATIENCE, done=self._think)
+    def work(self) -> None:
+        """See `Worker`."""
+        key = KEYS[self.rng.randrange(len(KEYS))]
+        if self.rng.randrange(5) < 2:
+            self.visitor.write(self.member(), key, self.value(), patience=PATIENCE, done=self.think)
             return
-        if self._loosen is not None:
-            self._loosen(self._visitor)
-        self._visitor.read(at, key, mode=self._way.mode, patience=PATIENCE, done=self._think)
+        if self.loosen is not None:
+            self.loosen(self.visitor)
+        self.visitor.read(self.member(), key, mode=self.way.mode, patience=PATIENCE, done=self.think)
 
 
-def trial(
-    way: Way, protocol: str, seed: int, measured: Measured, *, seconds: int = 6, loosen: Loosen | None = None
-) -> None:
-    """One history: clients work while a follower is cut off, leadership moves, and a leader loses power."""
-    geography = flat(MEMBERS, ROUND_TRIP_MS, disk_ms=0.5)
-    stage = Stage(
-        geography, [*range(MEMBERS)], seed=seed, protocol=protocol, settings=way.settings, drift_ppm=DRIFT_PPM
-    )
-    stage.lead(1)
-    reigns = len(stage.meter.reigns)
-    rng = stream(seed, f"lab models {way.name}")
-    workers = [_Worker(stage, number, way, rng, loosen) for number in range(CLIENTS)]
-    for step in range(seconds):
-        _trouble(stage, step, rng, crashes=way.crashes)
-    for worker in workers:
-        worker.stopped = True
-    stage.run_for(2 * PATIENCE)
-    calls = [*stage.calls]
-    measured.eventual = measured.eventual and _agree(stage)
-    measured.leaders += len(stage.meter.reigns) - reigns
-    measured.refused += sum(call.outcome is Outcome.REFUSED for call in calls)
-    measured.add(calls)
+def trial(way: Way, protocol: str, seed: int, measured: Measured, *, loosen: Loosen | None = None) -> None:
+    """One more history, counted in `measured`."""
 
+    def hire(stage: Stage, number: int, rng: random.Random) -> Worker:
+        reader = _Reader(stage, number, rng, stays=way.stays)
+        reader.way, reader.loosen = way, loosen
+        return reader
 
-def _agree(stage: Stage) -> bool:
-    """Whether every member, asked for its own state when all is well again, answers alike."""
-    stage.run_for(2 * stage.options.election_timeout)
-    stage.wait_for_leader()
-    stage.run_for(stage.options.election_timeout)
-    found = set()
-    for member in range(1, MEMBERS + 1):
-        reader = stage.client(member - 1)
-        for key in KEYS:
-            call = reader.read(member, key, mode="stale")
-            stage.wait(lambda: not reader.busy, "a stale read is answered")  # noqa: B023 (run before the next)
-            found.add((key, call.value) if call.outcome is Outcome.OK else (key, call.reason))
-    return len(found) == len(KEYS)
-
-
-def _trouble(stage: Stage, step: int, rng: random.Random, *, crashes: bool) -> None:
-    """A second, in most of which something is wrong."""
-    leader = stage.leader()
-    others = [member for member in range(1, MEMBERS + 1) if member != leader]
-    kind = ("lag", "transfer", "lag", "cut", "crash", "quiet")[step % 6]
-    if kind == "lag" and leader:
-        # Only the members do not hear each other: the one that lags still has its clients, wherever they are.
-        behind = others[rng.randrange(len(others))]
-        links = [pair for o in range(1, MEMBERS + 1) if o != behind for pair in ((o, behind), (behind, o))]
-        stage.network.cut(links)
-        stage.run_for(800 * MILLISECOND)
-        stage.network.mend(links)
-    elif kind == "transfer" and leader:
-        stage.ask(lambda: stage.transfer_to(others[0]))
-    elif kind == "cut" and leader:
-        stage.split([leader - 1], [member - 1 for member in others])
-        stage.run_for(1800 * MILLISECOND)
-        stage.mend()
-    elif kind == "crash" and leader and crashes:
-        stage.crash(leader)
-        stage.run_for(1600 * MILLISECOND)
-        stage.restart(leader)
-    stage.run_for(250 * MILLISECOND)
+    measured.add(perform(protocol, seed, hire, settings=way.settings, crashes=way.crashes))

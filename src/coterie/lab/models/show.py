@@ -45,6 +45,15 @@ def ways_table(practice: Practice) -> Table:
     return Table(title="Coterie's reads under trouble: what their histories satisfied", columns=columns, rows=rows)
 
 
+def transactions_table(practice: Practice) -> Table:
+    """What transactions over both keys gave."""
+    rows = tuple(
+        (one.protocol, one.how.name, one.strongest, one.transactions, one.trials) for one in practice.transacted
+    )
+    columns = ("protocol", "how", "strongest that held", "transactions", "trials")
+    return Table(title="Coterie's transactions under trouble", columns=columns, rows=rows)
+
+
 def told_apart(theory: Theory) -> Iterator[tuple[str, str, str]]:
     """For each edge of the lattice: the weaker, the stronger, and the smallest history that only the weaker allows."""
     for card in CARDS:
@@ -87,6 +96,10 @@ def _seen(practice: Practice) -> Iterator[Text]:
             if model in measured.examples and (model in measured.way.fails or model in measured.way.holds):
                 title = f"{measured.protocol}, {measured.way.name}: not {model}"
                 yield Text(title=title, body=draw_text(measured.examples[model]))
+    for one in practice.transacted:
+        if one.example is not None:
+            title = f"{one.protocol}, {one.how.name}: not strict-serializable"
+            yield Text(title=title, body=draw_text(one.example))
     for protocol, leased in practice.leased:
         if leased.example:
             title = f"{protocol}, lease reads, clocks {leased.drift_permille} thousandths apart: not linearizable"

@@ -23,7 +23,7 @@ class Outcome(Enum):
 
 
 class Call(msgspec.Struct):
-    """One operation of one client on one key, as a register's: `write` or `read`."""
+    """One operation of one client: on one key, as a register's, `write` or `read`; or a `txn` of several keys."""
 
     client: int
     at: MemberId
@@ -43,8 +43,17 @@ class Call(msgspec.Struct):
     """Of the state that answered; of a write, its own."""
     changed: int = 0
     """The revision that wrote what was read."""
+    parts: tuple[tuple[str, str, str | None], ...] = ()
+    """Of a `txn`, in order: `r` or `w`, the key, and what was read or is written."""
+    parts_changed: tuple[int, ...] = ()
+    """For each part the revision that wrote what was read; 0 of a write, and where nothing was."""
     age: Nanos = 0
     """How old a stale read's answer may be, as the member says."""
+
+    @property
+    def changes(self) -> bool:
+        """Whether it may have changed something, if nobody knows its outcome."""
+        return self.f == "write" or any(f == "w" for f, _, _ in self.parts)
 
     @property
     def latency(self) -> Nanos:
@@ -53,11 +62,13 @@ class Call(msgspec.Struct):
 
 
 def history(calls: Iterable[Call]) -> list[Operation]:
-    """The calls as `coterie.check` takes them: registers by key. What was refused did not happen; a read without an
-    answer says nothing."""
+    """Writes and reads as `coterie.check` takes them: registers by key. What was refused did not happen; a read
+    without an answer says nothing."""
     found = []
     for call in calls:
         known = call.outcome is Outcome.OK
+        if call.f == "txn":
+            continue
         if call.outcome is Outcome.REFUSED or (call.f == "read" and not known):
             continue
         found.append(

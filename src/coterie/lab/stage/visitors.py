@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 
 from coterie.core.config import MILLISECOND
@@ -89,6 +89,33 @@ class Visitor:
         self._begin(call, Query(self._request, MODES[mode], at_least, question), patience, done)
         return call
 
+    def transact(
+        self,
+        member: MemberId,
+        reads: Sequence[str],
+        writes: Mapping[str, str],
+        *,
+        mode: str = "linearizable",
+        patience: Nanos = PATIENCE,
+        done: Done | None = None,
+    ) -> Call:
+        """Read these keys and then write those, at one moment; where nothing is written, in one of `MODES`. Raises
+        `LabError` if a call is under way."""
+        call = self._new(member, "txn", "", None, "put" if writes else mode)
+        call.parts = (*(("r", key, None) for key in reads), *(("w", key, value) for key, value in writes.items()))
+        request: Submit | Query
+        if writes:
+            changes = [kv.Put(key.encode(), value.encode()) for key, value in writes.items()]
+            looks = [kv.Range(key.encode()) for key in reads]
+            request = Submit(self._request, 0, 0, 0, kv.encoder.encode(kv.Txn((), (*looks, *changes))))
+        else:
+            # One question for all keys: the range from the first to the last.
+            question = kv.Range(min(reads).encode(), max(reads).encode() + b"\0")
+            at_least = self.seen if mode == "session" else 0
+            request = Query(self._request, MODES[mode], at_least, kv.encoder.encode(question))
+        self._begin(call, request, patience, done)
+        return call
+
     def _new(self, member: MemberId, f: str, key: str, value: str | None, mode: str) -> Call:
         if self._call is not None:
             raise LabError(f"client {self.number} has a call under way: {self._call}")
@@ -114,14 +141,14 @@ class Visitor:
             # The answer may still come, and would be taken for a later call's on the same connection.
             self._lines.close(self._connection)
             self._connection = 0
-            self._end(Outcome.UNKNOWN if call.f == "write" else Outcome.REFUSED, "no answer in time")
+            self._end(Outcome.UNKNOWN if call.changes else Outcome.REFUSED, "no answer in time")
 
     def _closed(self, connection: int) -> None:
         if connection == self._connection:
             self._connection = 0
             if self._call is not None:
-                write = self._call.f == "write"
-                self._end(Outcome.UNKNOWN if write else Outcome.REFUSED, "the connection closed")
+                changes = self._call.changes
+                self._end(Outcome.UNKNOWN if changes else Outcome.REFUSED, "the connection closed")
 
     def _receive(self, connection: int, response: Response) -> None:
         if connection != self._connection or not isinstance(response, Answer | Failure):
@@ -130,16 +157,21 @@ class Visitor:
         if call is None or response.id != self._request:
             return
         if isinstance(response, Failure):
-            unknown = response.happened is not Happened.NO and call.f == "write"
+            unknown = response.happened is not Happened.NO and call.changes
             self._end(Outcome.UNKNOWN if unknown else Outcome.REFUSED, response.message)
             return
         self.seen = max(self.seen, response.revision)
         call.revision, call.age = response.revision, response.age
+        reply = kv.reply_decoder.decode(response.body)
+        if isinstance(reply, kv.PutReply | kv.TxnReply):
+            # The answer's own revision may be that of commands which were applied together with this one.
+            call.revision = reply.revision
         if call.f == "read":
-            reply = kv.reply_decoder.decode(response.body)
             assert isinstance(reply, kv.RangeReply)
             call.value = reply.items[0].value.decode() if reply.items else None
             call.changed = reply.items[0].mod if reply.items else 0
+        elif call.f == "txn":
+            _read_in(call, reply)
         self._end(Outcome.OK, "")
 
     def _end(self, outcome: Outcome, reason: str) -> None:
@@ -149,3 +181,15 @@ class Visitor:
         self._call = self._done = None
         if done is not None:
             done(call)
+
+
+def _read_in(call: Call, reply: object) -> None:
+    """Take into the parts of a transaction what its reads found."""
+    ranges = reply.replies if isinstance(reply, kv.TxnReply) else (reply,)
+    found = {item.key.decode(): item for one in ranges if isinstance(one, kv.RangeReply) for item in one.items}
+    seen = [found.get(key) if f == "r" else None for f, key, _ in call.parts]
+    call.parts_changed = tuple(item.mod if item is not None else 0 for item in seen)
+    call.parts = tuple(
+        (f, key, item.value.decode() if item is not None else None) if f == "r" else (f, key, value)
+        for (f, key, value), item in zip(call.parts, seen, strict=True)
+    )
