@@ -24,8 +24,8 @@ class Reign(msgspec.Struct):
     end: Nanos | None = None
 
 
-class Meter(Witness):
-    """Counts what is sent, and keeps who led."""
+class Traffic:
+    """What members sent each other."""
 
     def __init__(self) -> None:
         self.messages: Counter[str] = Counter()
@@ -34,9 +34,11 @@ class Meter(Witness):
         """Bytes of each kind, encoded, without what a transport adds."""
         self.arrived_at: Counter[tuple[MemberId, MemberId]] = Counter()
         """How many messages of the first member came to the second."""
-        self.reigns: list[Reign] = []
-        self._leading: dict[MemberId, Reign] = {}
-        self._under_way: dict[int, tuple[MemberId, MemberId]] = {}
+
+    def count(self, kind: str, size: int) -> None:
+        """One more message of so many bytes."""
+        self.messages[kind] += 1
+        self.bytes[kind] += size
 
     def reset(self) -> None:
         """Count from here."""
@@ -44,11 +46,19 @@ class Meter(Witness):
         self.bytes.clear()
         self.arrived_at.clear()
 
+
+class Meter(Traffic, Witness):
+    """Counts what is sent, and keeps who led."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reigns: list[Reign] = []
+        self._leading: dict[MemberId, Reign] = {}
+        self._under_way: dict[int, tuple[MemberId, MemberId]] = {}
+
     def sent(self, at: Nanos, number: int, source: MemberId, to: MemberId, message: Message) -> None:
         """See `Witness`."""
-        kind = type(message).__name__
-        self.messages[kind] += 1
-        self.bytes[kind] += len(encode(message))
+        self.count(type(message).__name__, len(encode(message)))
         self._under_way[number] = source, to
 
     def arrived(self, at: Nanos, number: int) -> None:

@@ -3,33 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Final
 
 import msgspec
 
-from coterie.core.config import MILLISECOND
 from coterie.core.protocols import DEFAULT_PROTOCOL
 from coterie.core.settings import Settings
 from coterie.core.types import NOBODY, MemberId, Nanos
 from coterie.engine.admin_requests import AdminRequest, TransferLeadership
 from coterie.engine.config import EngineConfig
 from coterie.engine.protocol import Answer, Failure, Request, Response
-from coterie.lab.errors import LabError
 from coterie.lab.stage.calls import Call
 from coterie.lab.stage.geography import Geography, Ground, Storm
 from coterie.lab.stage.meter import Meter
+from coterie.lab.stage.scene import Scene
 from coterie.lab.stage.unjudged import Unjudged
-from coterie.lab.stage.visitors import Visitor
 from coterie.sim.asking import Question
 from coterie.sim.chance import stream
 from coterie.sim.options import choose
 from coterie.sim.world import World
 
-TICK: Final = MILLISECOND // 4
-"""How often a condition that is waited for is looked at."""
 
-
-class Stage(World):
+class Stage(World, Scene):
     """The simulated world with a geography and no faults of its own. The laws of both protocols are checked at every
     step, as always: `Violation` is raised where one is broken.
 
@@ -49,13 +43,14 @@ class Stage(World):
         noticed: bool = False,
         disks_ms: Mapping[MemberId, float] | None = None,
         drift_ppm: int = 0,
+        loss_permille: int = 0,
     ) -> None:
-        """`noticed`: peers see that a process has ended. `drift_ppm`: clocks are so many millionths fast or slow."""
+        """`noticed`: peers see that a process has ended. `drift_ppm`: clocks are so many millionths fast or slow.
+        `loss_permille`: of a thousand messages between members, so many are lost."""
         self.ground = Ground(geography, stream(seed, "ground"), noticed=noticed, disks_ms=disks_ms or {})
         self.ground.members.update(enumerate(members, 1))
-        self.meter = Meter()
+        self.meter: Meter = Meter()
         self.calls: list[Call] = []
-        """Every call of every client, in the order in which they began."""
         config = config if config is not None else EngineConfig()
         drawn = choose(seed, nodes=len(members), protocol=protocol)
         options = msgspec.structs.replace(
@@ -64,7 +59,7 @@ class Stage(World):
             faults=("clock",) if drift_ppm else (),
             election_timeout=config.replica.election_timeout,
             heartbeat_interval=config.replica.heartbeat_interval,
-            loss_permille=0,
+            loss_permille=loss_permille,
             duplicate_permille=0,
             reorder_permille=0,
             hold_permille=0,
@@ -79,39 +74,7 @@ class Stage(World):
         for node in self.nodes.values():
             node.start()
 
-    # -- clients ---------------------------------------------------------------------------------
-
-    def client(self, site: int) -> Visitor:
-        """One more client, in this site."""
-        number = len(self.ground.clients) + 1
-        self.ground.clients[number] = site
-        return Visitor(number, self, self.calls)
-
-    def nearest(self, site: int, among: Collection[MemberId] | None = None) -> MemberId:
-        """The member (of these) that a client of the site reaches first; of several, the one with the lowest number."""
-        members = self.ground.members
-        chosen = members if among is None else among
-        return min(chosen, key=lambda member: (self.ground.geography.between_ms(site, members[member]), member))
-
-    # -- time ------------------------------------------------------------------------------------
-
-    @property
-    def now(self) -> Nanos:
-        """True time since the stage was set."""
-        return self.schedule.now
-
-    def run_for(self, duration: Nanos) -> None:
-        """Let so much time pass."""
-        self.run_until(self.schedule.now + duration)
-
-    def wait(self, condition: Callable[[], bool], what: str, limit: Nanos = 60_000 * MILLISECOND) -> Nanos:
-        """Let time pass until the condition holds; returns how long that took. Raises `LabError` at the limit."""
-        began = self.schedule.now
-        while not condition():
-            if self.schedule.now - began > limit:
-                raise LabError(f"{limit // MILLISECOND} ms were not enough for this: {what}")
-            self.run_until(self.schedule.now + TICK)
-        return self.schedule.now - began
+    # -- who leads -------------------------------------------------------------------------------
 
     def wait_for_leader(self) -> MemberId:
         """Let time pass until a member leads and has committed in its epoch; that member."""
@@ -140,10 +103,6 @@ class Stage(World):
                     self._cut_sites.add(pair)
                     self.network.cut(self._links(pair))
 
-    def split(self, *groups: Collection[int]) -> None:
-        """A partition: nothing passes between sites of different groups."""
-        self.cut([(a, b) for i, group in enumerate(groups) for other in groups[:i] for a in group for b in other])
-
     def storm(self, until: Nanos, mean: Nanos) -> None:
         """Before the true time `until`, each message between members takes longer: exponentially, with this mean."""
         self.ground.storm = Storm(until=until, mean=mean, clock=lambda: self.schedule.now)
@@ -159,11 +118,13 @@ class Stage(World):
         return [(a, b) for a in where for b in where if a != b and (where[a], where[b]) == pair]
 
     def crash(self, member: MemberId) -> None:
-        """Its process ends, and its machine loses power: what was not synced is lost."""
+        """Its process ends, and its machine loses power: what was not synced is lost. It stays down until `restart`."""
         self.nodes[member].crash(power=True)
+        self.nodes[member].gone = True
 
     def restart(self, member: MemberId) -> None:
         """Its process begins again on what its disk holds."""
+        self.nodes[member].gone = False
         self.nodes[member].start()
 
     def pause(self, member: MemberId, duration: Nanos) -> None:
