@@ -1,0 +1,1 @@
+"""How long calls take, by formula: distances, disks, order statistics of quorums."""
