@@ -105,3 +105,8 @@ def _share(site: str, text: str) -> float:
     if not 0 < value <= 1e9:
         raise ConfigurationError(f"--clients: the share of {site!r} is {text!r}: it must be a number above 0")
     return value
+
+
+def counted(number: int, what: str) -> str:
+    """A number of things, for people."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from coterie.core.errors import CoterieError
-from coterie.lab.advise.demands import MAX_REPLICAS, Demands
+from coterie.lab.advise.demands import MAX_REPLICAS, Demands, counted
 from coterie.lab.advise.search import Plan, advised, least_nodes
 from coterie.lab.latency.deployment import LINEARIZABLE, STALE
 from coterie.lab.network.network import Network
@@ -40,8 +40,8 @@ def _of_numbers(network: Network, demands: Demands) -> Iterator[str]:
     survive = demands.survive
     if demands.nodes is not None and demands.nodes < least:
         why = (
-            f"{survive} failures take 2 x {survive} + 1 = {2 * survive + 1} replicas, for a quorum that elects and one "
-            "that commits must be left, and meet"
+            f"{counted(survive, 'failure')} take 2 x {survive} + 1 = {2 * survive + 1} replicas: one quorum that elects "
+            "and one that commits must be left, and meet"
             if demands.nodes < 2 * survive + 1
             else "to lose a whole site takes three replicas in three sites"
         )
@@ -56,8 +56,8 @@ def _of_sites(network: Network, least: int) -> Iterator[str]:
     usable = [site for site in range(len(network.sites)) if network.capacity(site)]
     if len(usable) < 3:
         yield (
-            f"--survive-site takes three sites, and {network.name} has {len(usable)} that can hold a replica: of two, one "
-            "holds half of the replicas or more, and without it the others are no quorum that meets every other "
+            f"--survive-site takes three sites, and {network.name} has {len(usable)} that can hold a replica: of two, "
+            "one holds half of the replicas or more, and without it the others are no quorum that meets every other "
             "(they could not know whether it lives and goes on alone)"
         )
         return
@@ -92,8 +92,8 @@ def _of_writes(network: Network, demands: Demands, limit: float) -> Iterator[str
         worst = max(far, key=lambda site: far[site])
         if far[worst] > limit:
             parts.append(
-                f"a write that is to outlive a whole site must be durable in another before it is acknowledged, and from "
-                f"{names[worst]} the nearest other site is {far[worst]:.4g} ms away and back"
+                f"a write that is to outlive a whole site must be durable in another before it is acknowledged, and "
+                f"from {names[worst]} the nearest other site is {far[worst]:.4g} ms away and back"
             )
     if len(demands.clients) > 1:
         reach = {s: max(g.between_ms(c, s) for c in demands.clients) for s in range(len(names))}
@@ -113,8 +113,8 @@ def _of_reads(network: Network, demands: Demands, limit: float) -> Iterator[str]
         return
     said = f"reads within {limit:g} ms at every site of clients: the least that any placement reaches is {least:.4g} ms"
     if demands.model == LINEARIZABLE:
-        round_ = "asks it" if demands.lease else "asks it, and it asks a quorum whether it still leads"
-        said += f", because a linearizable read must know of every write acknowledged before it: it {round_}"
+        round_ = "" if demands.lease else ", which asks a quorum whether it still leads"
+        said += f", for a linearizable read must know of all writes acknowledged before: it goes to the leader{round_}"
     yield said
 
 

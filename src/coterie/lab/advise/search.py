@@ -1,13 +1,14 @@
 """The best placement: replicas, leader and quorum sizes, found exactly.
 
-Which plans are allowed: with n replicas, p1 that elect and p2 that commit, the cluster goes on without any N machines if
-n - N >= max(p1, p2), and without any site s that has n_s of them if n - n_s >= max(p1, p2). Quorums meet if
+Which plans are allowed: with n replicas, p1 that elect and p2 that commit, the cluster goes on without any N machines
+if n - N >= max(p1, p2), and without any site s that has n_s of them if n - n_s >= max(p1, p2). Quorums meet if
 p1 + p2 > n; p1 is at least a majority ("Flexible Paxos", section 3; Raft 5.2). Less would do with Multi-Paxos where p2
 is above a majority, which no latency asks for.
 
 For each leader and each p2 a search in depth places the others, nearest to the leader first. What is placed later is
 farther away, so the commit latency is known once p2 - 1 others stand, and reads from the next replica can become no
-quicker than with all sites that are left: where that bound is no better than the best plan so far, the search turns back.
+quicker than with all sites that are left: where that bound is no better than the best plan so far, the search turns
+back.
 """
 
 from __future__ import annotations

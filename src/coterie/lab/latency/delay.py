@@ -98,10 +98,9 @@ def total(fixed: float, exponentials: Sequence[float], step: float) -> Delay:
 
 
 def kth(delays: Sequence[Delay], k: int, step: float) -> Delay:
-    """The time at which `k` of these independent ones are over (k from 1): at each point of the grid, the chance that at
-    least k are, by counting one after the other (the Poisson binomial distribution)."""
+    """The time at which `k` of these independent ones are over (k from 1): at each point of the grid, the chance that
+    at least k are, by counting one after the other (the Poisson binomial distribution)."""
     start = sorted(delay.shift for delay in delays)[k - 1]
-    start = min(start, *(delay.shift for delay in delays)) if k == 1 else start
     ends = sorted(delay.shift + delay.step * len(delay.mass) for delay in delays)
     length = max(1, math.ceil((ends[-1] - start) / step)) + 1
     sums = [(delay.cumulative(), delay.shift, delay.step) for delay in delays]

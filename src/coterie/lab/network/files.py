@@ -87,14 +87,13 @@ def parse_network(text: str, name: str) -> Network:
 def _network(table: Mapping[str, Any], name: str) -> Network:
     sites = _texts("sites", table["sites"])
     rows = tuple(_numbers(f"round_trip_ms, row {i}", row) for i, row in enumerate(_list(table, "round_trip_ms"), 1))
-    numbers = {key: _number(key, table[key]) for key in _NUMBERS if key in table}
-    flags = {key: _typed(key, table[key], bool, "true or false") for key in _FLAGS if key in table}
-    texts = {key: _typed(key, table[key], str, "text") for key in _TEXTS if key in table}
+    plain: dict[str, Any] = {key: _number(key, table[key]) for key in _NUMBERS if key in table}
+    plain |= {key: _typed(key, table[key], bool, "true or false") for key in _FLAGS if key in table}
+    plain |= {key: _typed(key, table[key], str, "text") for key in _TEXTS if key in table}
     geography = Geography(
         sites=sites,
         round_trip_ms=rows,
-        one_way=flags.pop("one_way", False),
-        **{key: numbers.pop(key) for key in ("jitter", "disk_ms") if key in numbers},
+        **{key: plain.pop(key) for key in ("one_way", "jitter", "disk_ms") if key in plain},
     )
     return Network(
         name=name,
@@ -103,9 +102,7 @@ def _network(table: Mapping[str, Any], name: str) -> Network:
         addresses=_addresses(table, sites),
         estimated=tuple(_pair(pair) for pair in _list(table, "estimated")),
         rates=_rates(table.get("rates", {})),
-        **numbers,
-        **flags,
-        **texts,
+        **plain,
     )
 
 
@@ -146,7 +143,8 @@ def _rates(given: object) -> Rates:
 
 
 def _list(table: Mapping[str, Any], key: str) -> list[Any]:
-    return _typed(key, table.get(key, []), list, "a list")
+    found: list[Any] = _typed(key, table.get(key, []), list, "a list")
+    return found
 
 
 def _typed(key: str, value: object, kind: type[Any], words: str) -> Any:
@@ -198,7 +196,7 @@ def as_toml(network: Network, comment: str = "") -> str:
         lines.append(f"machines = {list(network.machines)}")
     lines += [f"sites = {json.dumps(list(network.sites))}", "round_trip_ms = ["]
     for site, row in zip(network.sites, geography.round_trip_ms, strict=True):
-        lines.append(f"  [{', '.join(f'{value:.6g}' for value in row)}],  # {site}")
+        lines.append(f"  [{', '.join(f'{value:.6g}' for value in row)}],  # {json.dumps(site)}")
     lines.append("]")
     if network.estimated:
         lines.append(f"estimated = {json.dumps([list(pair) for pair in network.estimated])}")
