@@ -50,6 +50,8 @@ class Ask(msgspec.Struct, frozen=True, array_like=True, tag=1):
 
     operation: int
     key: str
+    value: bool
+    """Not only its tag: a write need not know what was there."""
 
 
 class Told(msgspec.Struct, frozen=True, array_like=True, tag=2):
@@ -119,8 +121,9 @@ class QuorumRegister(Replica):
     def receive(self, sender: MemberId, message: Any) -> None:
         """See `Replica`."""
         match message:
-            case Ask(operation, key):
-                self._ports.send(sender, Told(operation, self._cell(key)))
+            case Ask(operation, key, value):
+                cell = self._cell(key)
+                self._ports.send(sender, Told(operation, cell if value else Cell(cell.tag, None)))
             case Keep(operation, key, cell):
                 self._keep(key, cell, partial(self._ports.send, sender, Kept(operation)))
             case Told(operation, cell):
@@ -158,7 +161,7 @@ class QuorumRegister(Replica):
     def _begin(self, ticket: Ticket, key: str, value: str | None, *, write: bool) -> None:
         self._next += 1
         number = self._next
-        self._operations[number] = _Operation(ticket, key, value, write, Ask(number, key), {}, set())
+        self._operations[number] = _Operation(ticket, key, value, write, Ask(number, key, not write), {}, set())
         self._ask_all(number)
         self._told(self._ports.own, number, self._cell(key))
         self._ports.after(RESEND, lambda: self._ask_again(number))

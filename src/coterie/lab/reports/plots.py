@@ -14,6 +14,8 @@ COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#B8860
 MARKERS: Final = ("o", "s", "^", "D", "v", "P", "x")
 LINES: Final = ("-", "--", "-.", ":", (0, (5, 1, 1, 1)), (0, (1, 1)), (0, (3, 5)))
 """A series has colour, marker and line of the same place, so that none is told by colour alone."""
+HATCHES: Final = ("", "///", "...", "xxx", "\\\\\\", "++", "oo")
+"""Of bars, likewise."""
 _STYLE: Final[dict[Any, Any]] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "coterie",

@@ -13,9 +13,11 @@ from coterie.engine.admin_requests import AdminRequest, TransferLeadership
 from coterie.engine.config import EngineConfig
 from coterie.engine.protocol import Answer, Failure, Request, Response
 from coterie.lab.stage.calls import Call
+from coterie.lab.stage.cost import FREE, Cost
 from coterie.lab.stage.geography import Geography, Ground, Storm
 from coterie.lab.stage.meter import Meter
 from coterie.lab.stage.scene import Scene
+from coterie.lab.stage.toll import Toll
 from coterie.lab.stage.unjudged import Unjudged
 from coterie.sim.asking import Question
 from coterie.sim.chance import stream
@@ -44,12 +46,14 @@ class Stage(World, Scene):
         disks_ms: Mapping[MemberId, float] | None = None,
         drift_ppm: int = 0,
         loss_permille: int = 0,
+        cost: Cost = FREE,
     ) -> None:
         """`noticed`: peers see that a process has ended. `drift_ppm`: clocks are so many millionths fast or slow.
-        `loss_permille`: of a thousand messages between members, so many are lost."""
+        `loss_permille`: of a thousand messages between members, so many are lost. `cost`: what messages take of a
+        member's processor."""
         self.ground = Ground(geography, stream(seed, "ground"), noticed=noticed, disks_ms=disks_ms or {})
         self.ground.members.update(enumerate(members, 1))
-        self.meter: Meter = Meter()
+        self.meter: Meter = Meter() if cost == FREE else Toll(cost, self.pause)
         self.calls: list[Call] = []
         config = config if config is not None else EngineConfig()
         drawn = choose(seed, nodes=len(members), protocol=protocol)
@@ -160,5 +164,7 @@ class Stage(World, Scene):
 
     def reply(self, connection: int, response: Response) -> None:
         """See `process.Surroundings`."""
+        if isinstance(self.meter, Toll) and (found := self._connections.get(connection)) is not None:
+            self.meter.replied(found.member)
         if not self._severed(connection):
             super().reply(connection, response)
