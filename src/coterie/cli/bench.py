@@ -12,12 +12,12 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from coterie.cli.groups import group
 from coterie.cli.outcome import EndpointsOption, JsonOption, endpoints_of, fail, fail_usage, print_json
-from coterie.cli.server_cpu import ServerCpu
 from coterie.cli.survey import pid_here, survey
 from coterie.client.config import ClientConfig
 from coterie.client.load import Load, LoadOptions, LoadResult
 from coterie.core.errors import ConfigurationError, CoterieError
 from coterie.runtime.event_loop import new_event_loop
+from coterie.torture.server_cpu import ServerCpu
 
 LOOK_INTERVAL_S = 0.2
 GC_THRESHOLD = 50_000

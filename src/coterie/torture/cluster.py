@@ -131,6 +131,11 @@ class Cluster(ABC):
     def _log(self, i: int) -> Path:
         return self.scratch / f"{self.name}{i + 1}.log"
 
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Those of all processes that were started and are not discarded."""
+        return tuple(process.pid for process in self._processes.values())
+
     def leader(self) -> int:
         """Who leads, as all members say. Raises `TimeoutError` if they do not come to agree."""
         found: list[int] = []
