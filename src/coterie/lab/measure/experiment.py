@@ -117,8 +117,8 @@ def _report(
         experiment="measure",
         seed=conditions.seed,
         claims=[_steady(every), _real(found), _quick_disk(found)],
-        summary=f"{len(network.sites)} sites, a disk of {network.geography.disk_ms:.3g} ms (p99 {network.tail_ms:.3g} ms)"
-        f"{guessed}.",
+        summary=f"{len(network.sites)} sites, a disk of {network.geography.disk_ms:.3g} ms "
+        f"(p99 {network.tail_ms:.3g} ms){guessed}.",
         data={
             "site": order.site,
             "sites": list(network.sites),

@@ -64,7 +64,10 @@ class Meter(Traffic, Witness):
     def arrived(self, at: Nanos, number: int) -> None:
         """See `Witness`."""
         if (pair := self._under_way.pop(number, None)) is not None:
-            self.arrived_at[pair] += 1
+            self._came(*pair)
+
+    def _came(self, source: MemberId, to: MemberId) -> None:
+        self.arrived_at[source, to] += 1
 
     def lost(self, at: Nanos, number: int) -> None:
         """See `Witness`."""

@@ -26,21 +26,15 @@ class Toll(Meter):
         self._pause = pause
         self._received: Counter[MemberId] = Counter()
         self._sent: Counter[MemberId] = Counter()
-        self._under_way: dict[int, MemberId] = {}
 
     def sent(self, at: Nanos, number: int, source: MemberId, to: MemberId, message: Message) -> None:
         """See `Witness`."""
         super().sent(at, number, source, to, message)
         self._sent[source] += 1
-        self._under_way[number] = to
 
-    def arrived(self, at: Nanos, number: int) -> None:
-        """See `Witness`."""
-        self._received[self._under_way.pop(number)] += 1
-
-    def lost(self, at: Nanos, number: int) -> None:
-        """See `Witness`."""
-        self._under_way.pop(number, None)
+    def _came(self, source: MemberId, to: MemberId) -> None:
+        super()._came(source, to)
+        self._received[to] += 1
 
     def asked(self, at: Nanos, client: int, member: MemberId, request: Request) -> None:
         """See `Witness`."""
