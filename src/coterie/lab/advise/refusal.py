@@ -40,8 +40,8 @@ def _of_numbers(network: Network, demands: Demands) -> Iterator[str]:
     survive = demands.survive
     if demands.nodes is not None and demands.nodes < least:
         why = (
-            f"{counted(survive, 'failure')} take 2 x {survive} + 1 = {2 * survive + 1} replicas: one quorum that "
-            "elects and one that commits must be left, and meet"
+            f"{counted(survive, 'failure')} take 2 x {survive} + 1 = {2 * survive + 1} replicas: a quorum that elects "
+            "and one that commits must be left, and meet"
             if demands.nodes < 2 * survive + 1
             else "to lose a whole site takes three replicas in three sites"
         )

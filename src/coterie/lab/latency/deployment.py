@@ -85,6 +85,14 @@ class Deployment:
             return self._call(client, self.replicas[self.leader]) + self.round_mean
         return min(self._call(client, site) for site in self.replicas)
 
+    def through_mean(self, client: int) -> float:
+        """Of a linearizable read that is asked of the nearest member, which asks the leader."""
+        nearest = min(self.replicas, key=lambda site: (self._call(client, site), site))
+        home = self.replicas[self.leader]
+        if nearest == home:
+            return self._call(client, home) + self.round_mean
+        return self._call(client, nearest) + self._there_and_back(nearest, home) + self.round_mean
+
     def mean(self, clients: Mapping[int, float], reads: float, mode: str) -> float:
         """Of all calls: what the search makes as small as can be. `clients`: share of each site, 1 in all."""
         return sum(

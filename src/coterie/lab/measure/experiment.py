@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from coterie.core.errors import ConfigurationError
+from coterie.lab.advise.demands import counted
 from coterie.lab.errors import LabError
 from coterie.lab.experiment import Claim, Conditions, Report, Table, Text
 from coterie.lab.measure.machine import DISK_ROUNDS, HERE, disk, loopback, mean_ms
@@ -73,9 +74,7 @@ def measure_network(order: Order, conditions: Conditions) -> Report:
         address=order.address,
     )
     network = network_of(row, before, str(order.file or "measured"))
-    text = as_toml(
-        network, f"Measured from {order.site}. Run the same command at each other site with --site and --write."
-    )
+    text = as_toml(network, f"Measured from {order.site}; run it at each other site, with --site and --write.")
     parse_network(text, network.name)  # What is written can be read.
     if order.file is not None:
         _write(order.file, text)
@@ -117,8 +116,8 @@ def _report(
         experiment="measure",
         seed=conditions.seed,
         claims=[_steady(every), _real(found), _quick_disk(found)],
-        summary=f"{len(network.sites)} sites, a disk of {network.geography.disk_ms:.3g} ms "
-        f"(p99 {network.tail_ms:.3g} ms){guessed}.",
+        summary=f"{counted(len(network.sites), 'site')}, a disk of {network.geography.disk_ms:.3g} ms (p99 "
+        f"{network.tail_ms:.3g} ms){guessed}.",
         data={
             "site": order.site,
             "sites": list(network.sites),

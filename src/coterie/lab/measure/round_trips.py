@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 import statistics
 import time
@@ -30,6 +31,7 @@ SAMPLES: Final = 50
 QUICK_SAMPLES: Final = 15
 PATIENCE_S: Final = 3.0
 """For one connection, and for one answer."""
+MAX_JITTER: Final = 1.0
 ANSWER, CONNECT = "answers of a member", "connections"
 
 
@@ -53,8 +55,9 @@ class Trip(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def excess(self) -> float:
-        """Mean of what they take beyond the least, as a share of it: the jitter of the matrix."""
-        return statistics.fmean(self.samples) / self.least - 1 if self.least > 0 else 0.0
+        """What they take beyond the least, as a share of it: the mean of the exponential that has this median, for the
+        mean of the samples would be that of a few that a busy machine held up."""
+        return (self.median / self.least - 1) / math.log(2) if self.least > 0 else 0.0
 
     @property
     def drift(self) -> float:
@@ -136,4 +139,4 @@ def _exactly(link: socket.socket, count: int) -> bytes:
 
 def jitter_of(trips: Sequence[Trip]) -> float:
     """Of the matrix: the median of the hosts'."""
-    return min(10.0, statistics.median(trip.excess for trip in trips)) if trips else 0.05
+    return min(MAX_JITTER, statistics.median(trip.excess for trip in trips)) if trips else 0.05

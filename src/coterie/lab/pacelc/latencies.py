@@ -1,0 +1,66 @@
+"""Latencies without any partition, by mode and by the client's site: calls of clients that are alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from coterie.core.config import MILLISECOND
+from coterie.core.types import Nanos
+from coterie.lab.errors import LabError
+from coterie.lab.pacelc.modes import Mode, set_up
+from coterie.lab.stage.calls import Call, Outcome
+from coterie.lab.stage.geography import Geography
+from coterie.lab.stage.scene import Scene
+
+BETWEEN: Final[Nanos] = 10 * MILLISECOND
+
+
+class Latency(msgspec.Struct, frozen=True, kw_only=True):
+    """Of one mode, one placement of the leader, one site's clients. Times in ms."""
+
+    mode: Mode
+    leader: int
+    """Site."""
+    site: int
+    writes: tuple[float, ...]
+    reads: tuple[float, ...]
+
+
+def at(times: Sequence[float], share: float) -> float:
+    """A quantile, by nearest rank."""
+    ordered = sorted(times)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+def measured(
+    modes: Sequence[Mode], geography: Geography, members: Sequence[int], leader: int, calls: int, seed: int
+) -> list[Latency]:
+    """All modes that one cluster can serve: they differ in the read only."""
+    scene = set_up(modes[0], geography, members, leader, seed)
+    home = members[leader]
+    found = []
+    for site in range(len(geography.sites)):
+        client = scene.client(site)
+        writes = [
+            _alone(scene, client.write(modes[0].asked(scene, site, write=True), f"k{site}", str(i)))
+            for i in range(calls)
+        ]
+        for mode in modes:
+            reads = []
+            for _ in range(calls):
+                client.seen = 0
+                member = mode.asked(scene, site, write=False)
+                reads.append(_alone(scene, client.read(member, f"k{site}", mode=mode.read_mode)))
+            found.append(Latency(mode=mode, leader=home, site=site, writes=tuple(writes), reads=tuple(reads)))
+    return found
+
+
+def _alone(scene: Scene, call: Call) -> float:
+    scene.wait(lambda: call.outcome is not Outcome.PENDING, "a call is answered")
+    if call.outcome is not Outcome.OK:
+        raise LabError(f"a call without any fault failed: {call.reason}")
+    scene.run_for(BETWEEN)
+    return call.latency / MILLISECOND
