@@ -18,8 +18,7 @@ DOCUMENTED: Final = (
     (
         "ZooKeeper, reads as they are",
         "PC/EL",
-        "writes go through a quorum, reads are local and may be behind; a server without a quorum serves none, unless "
-        "read-only mode is on (programmer's guide, consistency guarantees)",
+        "writes by a quorum, reads local and perhaps behind; a server without a quorum serves none (guide)",
     ),
     ("ZooKeeper, sync and then read", "PC/EC", "sync brings the server up to the leader first (programmer's guide)"),
     (
@@ -30,8 +29,7 @@ DOCUMENTED: Final = (
     (
         "Cassandra, QUORUM and QUORUM",
         "PC/EC by intent",
-        "quorums meet, and a side without one refuses; but the last timestamp wins, so a slow clock may lose a write: "
-        "not linearizable (lightweight transactions, by Paxos, are)",
+        "quorums meet, and a side without one refuses; but the last timestamp wins, so a slow clock may lose a write",
     ),
     (
         "Dynamo, (3, 2, 2) with sloppy quorums",

@@ -23,7 +23,7 @@ from coterie.lab.stage.stage import Stage
 LEADER, NEAREST = "leader", "nearest"
 BROADCASTS: Final = 10
 LEAST_TIMEOUT_MS: Final = 500
-SKEW_TRIPS: Final = 4.0
+SKEW_TRIPS: Final = 2.0
 SKEW_MS: Final = 2000.0
 """The wall clock of a reference's last member is behind by both. Coterie's clocks decide nothing."""
 
