@@ -99,6 +99,15 @@ def test_latency_formulae_are_those_of_the_distances() -> None:
     assert not by_id(distance.judge([*off, *near]))["wide-area-latency"].agrees
 
 
+def test_each_gives_up_what_it_is_said_to_with_any_seed() -> None:
+    for seed in (2, 3, 4):
+        found = [
+            given_up.play(BY_NAME[n], s, seed) for n in ("abd", "dynamo", "primary-backup") for s in given_up.SCRIPTS
+        ]
+        claims = by_id(given_up.judge(found))
+        assert [claims[f"gives-up-{n}"].agrees for n in ("abd", "dynamo", "primary-backup")] == [True] * 3, seed
+
+
 def test_what_is_given_up_is_found_under_another_name() -> None:
     liar = disguised("raft", dynamo(Replication(n=3, r=1, w=1)))
     found = [given_up.play(liar, script, 1) for script in given_up.SCRIPTS]

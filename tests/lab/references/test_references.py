@@ -110,6 +110,15 @@ def test_a_crash_loses_what_was_not_synced_and_nothing_else(make: Callable[[], R
     assert (read.outcome, read.value) == (Outcome.OK, "1")
 
 
+@every
+def test_time_passes_by_as_much_as_is_asked_for(make: Callable[[], Reference]) -> None:
+    stage = three(make())
+    for _ in range(5):
+        began = stage.now
+        stage.run_for(7 * MILLISECOND)
+        assert stage.now == began + 7 * MILLISECOND
+
+
 def test_a_reference_that_there_is_not_is_named_beside_those_that_there_are() -> None:
     with pytest.raises(ConfigurationError, match="'paxos' is no reference: it must be one of abd, dynamo"):
         reference("paxos")

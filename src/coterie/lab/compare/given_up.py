@@ -98,6 +98,7 @@ def unfinished_write(scene: Scene) -> None:
     _write(scene, 1, "1")
     scene.split([0], [1, 2])
     _write(scene, 0, "2", 100)
+    scene.run_for(100 * MILLISECOND)  # what an early primary ships, is lost
     scene.mend()
     _read(scene, 0)
     scene.crash(1)

@@ -18,7 +18,7 @@ import msgspec
 
 from coterie.core.config import MILLISECOND
 from coterie.core.errors import ConfigurationError
-from coterie.core.types import NOBODY, MemberId, Nanos
+from coterie.core.types import MemberId, Nanos
 from coterie.lab.references.replica import PATIENCE_MS, Ports, Reference, Replica, Ticket
 
 PERIOD: Final = "period"
@@ -111,11 +111,13 @@ class PrimaryBackup(Replica):
         self._habits = habits
         self._rank = ports.members.index(ports.own)
         self._cells: dict[str, str] = {name[1:]: value for name, value in ports.durable.items() if name.startswith(KEY)}
-        self._period: int = ports.durable.get(PERIOD, 0)
+        first = ports.boot == 1
+        # All begin in a period that the first of them leads, and with nothing.
+        self._period: int = ports.durable.get(PERIOD, len(ports.members))
         self._number = 0
         """Of the period's last write that it has taken in."""
-        self._leads = False
-        self._whole = False
+        self._leads = first and not self._rank
+        self._whole = first
         """It has everything of this period up to `_number`."""
         self._unshipped: list[tuple[str, str]] = []
         self._waiting: list[_Waiting] = []
@@ -123,9 +125,9 @@ class PrimaryBackup(Replica):
         self._next = ports.boot << 32
         self._heard: Nanos = ports.now()
         self._beaten: Nanos = 0
-        if not self._period and not self._rank:
-            self._take_over(len(ports.members))
-        self._ports.after(habits.beat, self._look)
+        if self._leads:
+            ports.after(habits.ships_every, partial(self._ship, self._period))
+        ports.after(habits.beat, self._look)
 
     @property
     def reign(self) -> int:
@@ -134,7 +136,7 @@ class PrimaryBackup(Replica):
 
     @property
     def _primary(self) -> MemberId:
-        return self._ports.members[self._period % len(self._ports.members)] if self._period else NOBODY
+        return self._ports.members[self._period % len(self._ports.members)]
 
     # -- who leads -------------------------------------------------------------------------------
 
@@ -276,7 +278,7 @@ class PrimaryBackup(Replica):
             self._pass_on(ticket, key, None)
 
     def _pass_on(self, ticket: Ticket, key: str, value: str | None) -> None:
-        if self._primary in (NOBODY, self._ports.own):
+        if self._primary == self._ports.own:
             self._ports.fail(ticket, "nobody leads", happened=False)
             return
         self._next += 1

@@ -88,12 +88,10 @@ class ReferenceStage(Scene):
 
     def run_until(self, when: Nanos) -> None:
         """See `Scene`."""
+        # Often nothing happens for long, and the next event is not to come before its time.
+        self.schedule.at(when, "until", lambda: None)
         while self.schedule.now < when and self.schedule.step():
             pass
-        if self.schedule.now < when:
-            # Nothing is left to happen; time passes all the same.
-            self.schedule.at(when, "idle", lambda: None)
-            self.schedule.step()
 
     def leader(self) -> MemberId:
         """See `Scene`."""
