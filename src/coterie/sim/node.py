@@ -172,6 +172,11 @@ class Node:
             self.damaged = self.gone = True
             self._end(power=False)
             return
+        except ValueError as mismatch:
+            if type(mismatch) is not ValueError:
+                raise
+            # The replica's own assertion (`core/following/snapshot_receiver.py`).
+            raise Violation("snapshot-fits", f"{self.id} cannot start: {mismatch}") from mismatch
         except (OSError, DirectoryRefused) as error:
             cause = error if isinstance(error, OSError) else error.__cause__
             if not isinstance(cause, OSError) or cause.errno not in (errno.ENOSPC, errno.EIO):

@@ -34,6 +34,7 @@ SHARED: Final = {
     "log-forgets-applied": "a log forgets only what is committed, and what a durable state holds (Raft 7)",
     "snapshot-chosen": "a log is reset only to a snapshot of what was committed (Raft 7)",
     "snapshot-newer": "a snapshot never replaces a log that has committed as much (Raft 7)",
+    "snapshot-fits": "a snapshot says of its index what the log says: epoch, membership, settings (Raft 7)",
     "snapshot-held": "a snapshot that the log was reset to stays until the machine has its state (Raft 7)",
     "state-kept": "after a restart, store or snapshot and log together hold all of the state",
     "same-state": "after the same entry all replicas have the same state, however they came to it",
