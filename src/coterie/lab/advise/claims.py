@@ -58,16 +58,16 @@ def latency(network: Network, demands: Demands, plan: Plan, seen: Mapping[int, S
 
 
 def _tail(share: float, found: Sequence[tuple[float, Sequence[float]]]) -> Claim:
-    """That the p90s and p99s are what they say: of all calls together one in ten, or in a hundred, takes longer than its
-    own. (The p99 of some dozens of calls would be no more than the slowest of them.) Of few calls, none may exceed a p99
-    by chance: that it is not far too high is the p90's to show."""
+    """That the p90s and p99s are what they say: of all calls together one in ten, or in a hundred, takes longer than
+    its own. (The p99 of some dozens of calls would be no more than the slowest of them.) Of few calls, none may exceed
+    a p99 by chance: that it is not far too high is the p90's to show."""
     calls = sum(len(times) for _, times in found)
     beyond = sum(time > limit for limit, times in found for time in times)
     rest = 1 - share
     error = STANDARD_ERRORS * math.sqrt(rest * share / calls)
     return Claim(
         id=f"latency-p{share * 100:.0f}",
-        expected=f"{rest:.0%} of the calls beyond the formula's, within {STANDARD_ERRORS} standard errors ({error:.2%})",
+        expected=f"{rest:.0%} of the calls beyond, within {STANDARD_ERRORS} standard errors ({error:.2%})",
         measured=f"{beyond / calls:.2%} ({beyond} of {calls})",
         agrees=abs(beyond / calls - rest) <= error,
         why="each call is held against the quantile of its own site and kind",
