@@ -107,8 +107,8 @@ def a_process_that_ends_with_another_state_than_others_had(machines: Machines) -
     machines.laws.ended(2, 1, b"other")
 
 
-def a_state_on_the_way_that_others_did_not_have(machines: Machines) -> None:
-    machines.laws.state(1, 1, b"one")
+def a_state_on_the_way_in_which_another_did_not_end(machines: Machines) -> None:
+    machines.laws.ended(1, 1, b"one")
     machines.reach(2, 1, b"other")
 
 
@@ -154,7 +154,7 @@ def a_snapshot_with_another_revision(machines: Machines) -> None:
         ("state-replayed", a_state_that_what_was_left_does_not_lead_to),
         ("state-replayed", a_state_that_only_the_second_restart_shows_to_be_wrong),
         ("same-state", a_process_that_ends_with_another_state_than_others_had),
-        ("same-state", a_state_on_the_way_that_others_did_not_have),
+        ("same-state", a_state_on_the_way_in_which_another_did_not_end),
         ("time-monotonic", a_clock_that_goes_back),
         ("time-monotonic", a_clock_that_goes_back_after_a_snapshot),
         ("same-time", clocks_that_differ),

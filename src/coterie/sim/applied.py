@@ -51,6 +51,8 @@ class AppliedLaws:
         self._states: dict[Index, tuple[MemberId, bytes]] = {}
         self._standings: dict[Index, Standing] = {}
         """After each entry."""
+        self._looked_at: set[Index] = set()
+        """After which entries some process ended: there everybody's state is compared."""
         self._ended: dict[MemberId, dict[Index, bytes]] = {}
         """The states in which a member's processes ended, and which later ones have not reached yet."""
         self.unjudged: set[MemberId] = set()
@@ -82,6 +84,7 @@ class AppliedLaws:
     def ended(self, member: MemberId, index: Index, digest: bytes) -> None:
         """The member's process ends with this state after entry `index`: what it leaves must lead there again."""
         if index and member not in self.unjudged:
+            self._looked_at.add(index)
             self._ended.setdefault(member, {})[index] = digest
             self.state(member, index, digest)
 
@@ -90,8 +93,8 @@ class AppliedLaws:
         self._ended.pop(member, None)
 
     def reached(self, member: MemberId, standing: Standing, digest: Callable[[], bytes]) -> None:
-        """The member has just applied an entry, commands or not. (A digest costs as much as some ten entries: it is
-        taken where there is one to compare it with.)"""
+        """The member has just applied an entry, commands or not. (A digest costs more than a hundred entries: it is
+        taken where some process ended, and so left one to compare it with.)"""
         if member in self.unjudged:
             return
         replica, index = self._replicas[member], standing.entry
@@ -101,7 +104,7 @@ class AppliedLaws:
         self._compare(member, standing)
         if standing.revision < before.revision:
             raise Violation("revision-monotonic", f"{member} goes from {before} to {standing}")
-        if index in self._states:
+        if index in self._looked_at:
             state = digest()
             self._check_replay(member, index, state)
             self.state(member, index, state)
