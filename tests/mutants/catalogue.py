@@ -133,7 +133,7 @@ FIRST_ROWS: Final = (
         SAFETY,
         faults="delay,depose,crash",
         nodes=5,
-        first=110,
+        first=113,
     ),
     planted(
         "R10",
@@ -328,7 +328,7 @@ FIRST_ROWS: Final = (
         [(RECOVERY, "            if not torn:\n", "            if not torn or header is not Broken.BLANK:\n")],
         frozenset({"torn-start"}),
         faults="crash,slow-disk",
-        first=0,
+        first=3,
     ),
     planted(
         "S07",
@@ -353,7 +353,7 @@ FIRST_ROWS: Final = (
         ],
         frozenset({"log-kept", "epoch-monotonic"}),
         faults="sync-error,crash",
-        first=28,
+        first=30,
     ),
 )
 

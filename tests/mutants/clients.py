@@ -42,7 +42,7 @@ CLIENT_ROWS: Final = (
         STALE,
         faults="crash,snapshot,delay",
         by_command=True,
-        first=6,
+        first=12,
     ),
     planted(
         "Q11",
@@ -93,6 +93,7 @@ CLIENT_ROWS: Final = (
         ],
         TOLD | {"applied-once"},
         faults="partition,depose,slow-disk,delay",
+        first=19,
         by_command=True,
     ),
     planted(

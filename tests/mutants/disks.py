@@ -45,8 +45,9 @@ DISK_ROWS: Final = (
                 "self.size, snapshot_name(self.meta), _unchecked)",
             ),
         ],
-        STATES,
+        STATES | {"snapshot-held"},
         faults="snapshot,crash,depose",
+        first=4,
         by_command=True,
     ),
     planted(
@@ -68,7 +69,7 @@ DISK_ROWS: Final = (
         ],
         frozenset({"torn-start"}),
         faults="crash",
-        by_command=True,
+        first=17,
     ),
     planted(
         "S18",

@@ -54,6 +54,7 @@ ELECTION_ROWS: Final = (
         ],
         LIVENESS,
         nodes=5,
+        first=15,
     ),
     planted(
         "R14",

@@ -73,7 +73,7 @@ SNAPSHOT_ROWS: Final = (
         ],
         VOTERS | {"quorums-meet", "membership-kept", "snapshot-fits"},
         faults="snapshot,membership,crash,partition",
-        by_command=True,
+        first=3,
     ),
     planted(
         "N05",
@@ -109,7 +109,7 @@ SNAPSHOT_ROWS: Final = (
         ],
         STATES,
         faults="snapshot,crash",
-        first=3,
+        first=16,
     ),
     planted(
         "N12",
@@ -137,7 +137,7 @@ SNAPSHOT_ROWS: Final = (
         ],
         STATES | {"log-forgets-applied"},
         faults="snapshot,crash",
-        first=3,
+        first=6,
     ),
     planted(
         "N11",
@@ -149,7 +149,7 @@ SNAPSHOT_ROWS: Final = (
                 "            if not receiver.complete:\n                return False\n            receiver.abandon()\n",
             )
         ],
-        STATES | {"torn-start"},
+        STATES | {"torn-start", "snapshot-held"},
         faults="snapshot,crash,depose",
         first=231,
     ),
@@ -308,7 +308,7 @@ MEMBERSHIP_ROWS: Final = (
         ],
         frozenset({"quorums-meet"}),
         faults="membership",
-        first=3,
+        first=5,
     ),
     planted(
         "L19",
@@ -326,7 +326,7 @@ MEMBERSHIP_ROWS: Final = (
         ],
         frozenset({"commit-quorum"}),
         faults="membership,slow-disk,partition",
-        first=2,
+        first=6,
     ),
     planted(
         "S13",

@@ -73,7 +73,7 @@ PAXOS_ROWS: Final = (
         "P03",
         "a proposer uses its own value",
         [(PREPARATION, "proposal(told) if told is not None else None)\n", "None)\n")],
-        first=24,
+        first=26,
     ),
     _row(
         "P04",
@@ -105,7 +105,7 @@ PAXOS_ROWS: Final = (
         [(BALLOTS, " or m.epoch != self._state.epoch or preparation is None", " or preparation is None")],
         {"promise-quorum", "promise-kept", "leader-completeness"},
         faults="delay,depose,crash,hold,duplicate",
-        first=17,
+        first=19,
     ),
     _row(
         "P08",
@@ -119,6 +119,7 @@ PAXOS_ROWS: Final = (
             (ACCEPTOR, "        assert may_accept(state.epoch, m.epoch)\n", ""),
         ],
         {"promise-kept", "acceptance-durable", "later-ballots-agree", "one-value", "alarm"},
+        first=11,
     ),
     _row(
         "P11",
@@ -147,7 +148,7 @@ PAXOS_ROWS: Final = (
         ],
         {"slots-in-order", "chosen-stays", "acceptance-durable"},
         faults="loss,crash,partition,hold",
-        first=52,
+        first=54,
     ),
     _row(
         "P15",

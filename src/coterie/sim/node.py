@@ -132,6 +132,11 @@ class Node:
         return self.directory.begun_anew or self.world.laws.owes_repair(self.id)
 
     @property
+    def disk_is_sound(self) -> bool:
+        """Nothing on it was ever damaged, and all of it could be read so far."""
+        return not self.directory.spoiled and not self.hardware.disk.errors.failed_reads
+
+    @property
     def lost(self) -> bool:
         """Its disk is of no use any more, and administrators know."""
         return self.copied_at is not None or self.damaged

@@ -289,8 +289,8 @@ class Process:
         except Exception as error:
             if isinstance(error, OSError) and not lacks_space(error):
                 raise Death from error  # as for the log: nobody knows what is on the disk now
-            if isinstance(job, InstallJob) and isinstance(error, LookupError):
-                raise Violation("snapshot-held", f"{self._node.id} removed {job.meta} while it needs it") from error
+            if isinstance(job, InstallJob) and self._node.disk_is_sound and isinstance(error, LookupError | ValueError):
+                raise Violation("snapshot-held", f"{self._node.id} cannot install {job.meta}: {error}") from error
             problem = error
         self._node.take(lambda now: self.engine.worked(now, job, problem))
         del waiting[0]

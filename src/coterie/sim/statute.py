@@ -35,7 +35,7 @@ SHARED: Final = {
     "snapshot-chosen": "a log is reset only to a snapshot of what was committed (Raft 7)",
     "snapshot-newer": "a snapshot never replaces a log that has committed as much (Raft 7)",
     "snapshot-fits": "a snapshot says of its index what the log says: epoch, membership, settings (Raft 7)",
-    "snapshot-held": "a snapshot that the log was reset to stays until the machine has its state (Raft 7)",
+    "snapshot-held": "a snapshot that a log was reset to is whole, and stays until the machine has its state (Raft 7)",
     "state-kept": "after a restart, store or snapshot and log together hold all of the state",
     "same-state": "after the same entry all replicas have the same state, however they came to it",
     "state-replayed": "what an ended process leaves leads again to the state in which it ended (snapshot, store, log)",
