@@ -58,6 +58,7 @@ def test_a_wrong_rate_is_seen() -> None:
     limits = capacity(ZONES, DEMANDS, plan, timing(ZONES, plan))
     assert claims.rate(limits, limits.calls_per_s * 1.1, DEMANDS).agrees
     assert not claims.rate(limits, limits.calls_per_s / 2, DEMANDS).agrees
+    assert not claims.rate(limits, limits.calls_per_s * 2, DEMANDS).agrees
 
 
 @pytest.mark.parametrize("protocol", ["raft", "multipaxos"])

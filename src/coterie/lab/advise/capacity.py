@@ -6,8 +6,9 @@ agrees with itself, and a write waits g/2 for its entry on average. A site whose
 beginning the next when one is answered, makes k / L of them a second, L being its mean latency.
 
 A disk does one write at a time, and a leader asks for one round of reads at a time: what comes meanwhile waits for half
-of it on average, and goes with the next. How often that is so is the rate of entries, or of reads, times its length, 1
-at most.
+of it on average, and goes with the next. How often that is so is the rate of entries, or of reads, times its length, at
+most 1. How the clients of one entry keep step, and come back together, is not in it: so the rate is an estimate between
+two bounds, no waiting at all and twice the mean.
 
 From above: the leader sends each write to n - 1 others, over the bandwidth that it has; the bytes in flight to one
 follower are limited, so that no heartbeat waits behind more of them than a quarter of an election timeout.
@@ -48,6 +49,8 @@ class Capacity(msgspec.Struct, frozen=True, kw_only=True):
     """Mean latency of a write in that load, over all clients."""
     calls_per_s: float
     """With the demanded number of calls in flight."""
+    bounds: tuple[float, float]
+    """Between these it must be: if every call waits for all that it might, and if none waits for another."""
     network_ceiling: float
     """Writes a second that the leader's bandwidth carries."""
     window_ceiling: float
@@ -73,21 +76,22 @@ def capacity(network: Network, demands: Demands, plan: Plan, timing: Timing) -> 
     commit = deployment.commit_mean
     writers = demands.in_flight * (1 - demands.reads)
     gather = gathering_ms(commit) if writers > OVERLAP else 0.0
-    write, rate = _loaded(demands, deployment, gather)
+    write, rate = _loaded(demands, deployment, gather, 1.0)
     return Capacity(
         max_batch_bytes=batch,
         max_inflight_bytes=window,
         gather_ms=gather,
         write_ms=write,
         calls_per_s=rate,
+        bounds=(_loaded(demands, deployment, gather, 2.0)[1], _loaded(demands, deployment, gather, 0.0)[1]),
         network_ceiling=per_ms * 1000 / (size * links),
         window_ceiling=window / size / max(commit, 0.001) * 1000,
     )
 
 
-def _loaded(demands: Demands, deployment: Deployment, gather: float) -> tuple[float, float]:
+def _loaded(demands: Demands, deployment: Deployment, gather: float, waits: float) -> tuple[float, float]:
     """(mean latency of a write, calls a second) with so many calls in flight: rates and waits that agree with each
-    other, found by going to and fro."""
+    other, found by going to and fro. `waits`: 1 for half of what is under way, the mean; 2 for all of it."""
     disk = deployment.geography.disk_ms
     linearizable = demands.model == LINEARIZABLE
     round_ = deployment.round_mean if linearizable else 0.0
@@ -98,8 +102,8 @@ def _loaded(demands: Demands, deployment: Deployment, gather: float) -> tuple[fl
         on_round = round_ / 2 * min(1.0, rate * demands.reads * round_)
         now = write = 0.0
         for client, share in demands.clients.items():
-            one = deployment.write_mean(client) + gather / 2 + on_disk
-            read = deployment.read_mean(client, demands.model) + on_round
+            one = deployment.write_mean(client) + waits * (gather / 2 + on_disk)
+            read = deployment.read_mean(client, demands.model) + waits * on_round
             write += share * one
             now += share * demands.in_flight / ((1 - demands.reads) * one + demands.reads * read)
         rate = (rate + now) / 2 if rate else now

@@ -13,9 +13,8 @@ from collections.abc import Sequence
 from itertools import accumulate
 from typing import Final
 
-BINS: Final = 600
-"""Points of the grid for what is not certain: its tail is as long as `SPAN` times its mean."""
 SPAN: Final = 12.0
+"""The tail of an exponential on the grid, in its means."""
 
 
 class Delay:
@@ -102,7 +101,7 @@ def kth(delays: Sequence[Delay], k: int, step: float) -> Delay:
     at least k are, by counting one after the other (the Poisson binomial distribution)."""
     start = sorted(delay.shift for delay in delays)[k - 1]
     ends = sorted(delay.shift + delay.step * len(delay.mass) for delay in delays)
-    length = max(1, math.ceil((ends[-1] - start) / step)) + 1
+    length = max(1, math.ceil((ends[k - 1] - start) / step)) + 1
     sums = [(delay.cumulative(), delay.shift, delay.step) for delay in delays]
     mass: list[float] = []
     before = 0.0

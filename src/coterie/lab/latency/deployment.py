@@ -28,8 +28,9 @@ from coterie.sim.process import STEP_DELAY
 STEP_MS: Final = STEP_DELAY / MILLISECOND
 LINEARIZABLE, SESSION, STALE = "linearizable", "session", "stale"
 MODES: Final = (LINEARIZABLE, SESSION, STALE)
-GRID: Final = 500
-"""Steps of the grid in the longest round trip's jitter, disk and steps together."""
+GRID: Final = 40
+"""Steps of the grid in the mean of all that is not certain on a path."""
+MIXED_GRID: Final = 2000
 
 
 class Deployment:
@@ -102,19 +103,13 @@ class Deployment:
 
     # -- distributions ----------------------------------------------------------------------------
 
-    @cached_property
-    def _step(self) -> float:
-        """Width of the grid."""
-        far = max((max(row) for row in self.geography.round_trip_ms), default=0.0)
-        return max(1e-4, (far * self.geography.jitter * 2 + self.geography.disk_ms / 2 + 8 * STEP_MS) / GRID)
-
     def _path(self, legs: Sequence[tuple[int, int]], *, syncs: int, steps: int) -> Delay:
         """Messages from site to site, writes, and steps, one after the other."""
         g = self.geography
         halves = [g.round_trip_ms[a][b] / 2 for a, b in legs]
         fixed = sum(halves) + 0.001 * len(legs) + syncs * 0.75 * g.disk_ms
         chance = [half * g.jitter for half in halves] + [g.disk_ms / 4] * syncs + [STEP_MS] * steps
-        return total(fixed, chance, self._step)
+        return total(fixed, chance, sum(chance) / GRID)
 
     @cached_property
     def commit(self) -> Delay:
@@ -124,23 +119,26 @@ class Deployment:
         for i, site in enumerate(self.replicas):
             if i != self.leader:
                 paths.append(self._path(((home, site), (site, home)), syncs=1, steps=4))
-        return kth(paths, self.phase_2, self._step)
+        return kth(paths, self.phase_2, min(path.step for path in paths))
 
     @cached_property
     def round(self) -> Delay:
         """The round of a linearizable read."""
         if self.lease or self.phase_2 == 1:
-            return certain(0.0, self._step)
+            return certain(0.0, 0.0)
         home = self.replicas[self.leader]
         others = [site for i, site in enumerate(self.replicas) if i != self.leader]
         paths = [self._path(((home, site), (site, home)), syncs=0, steps=2) for site in others]
-        return kth(paths, self.phase_2 - 1, self._step)
+        return kth(paths, self.phase_2 - 1, min(path.step for path in paths))
 
     def _after(self, delay: Delay, client: int, member: int) -> Delay:
         g = self.geography
         halves = (g.round_trip_ms[client][member] / 2, g.round_trip_ms[member][client] / 2)
+        chance = (*(half * g.jitter for half in halves), STEP_MS)
+        if len(delay.mass) == 1:
+            return total(delay.shift + sum(halves) + 0.002, chance, sum(chance) / GRID)
         delay = delay.plus(sum(halves) + 0.002)
-        for mean in (*(half * g.jitter for half in halves), STEP_MS):
+        for mean in chance:
             delay = with_exponential(delay, mean)
         return delay
 
@@ -153,12 +151,18 @@ class Deployment:
         if mode == LINEARIZABLE:
             return self._after(self.round, client, self.replicas[self.leader])
         nearest = min(self.replicas, key=lambda site: (self._call(client, site), site))
-        return self._after(certain(0.0, self._step), client, nearest)
+        return self._after(certain(0.0, 0.0), client, nearest)
 
     def writes(self, clients: Mapping[int, float]) -> Delay:
         """Of all clients, by their shares."""
-        return mixture([(share, self.write(site)) for site, share in clients.items()], self._step)
+        return _mixed([(share, self.write(site)) for site, share in clients.items()])
 
     def reads(self, clients: Mapping[int, float], mode: str) -> Delay:
         """Of all clients, by their shares."""
-        return mixture([(share, self.read(site, mode)) for site, share in clients.items()], self._step)
+        return _mixed([(share, self.read(site, mode)) for site, share in clients.items()])
+
+
+def _mixed(parts: Sequence[tuple[float, Delay]]) -> Delay:
+    """On a grid that is fine against all of it, and no finer than the finest part."""
+    spread = max(delay.shift for _, delay in parts) - min(delay.shift for _, delay in parts)
+    return mixture(parts, max(min(delay.step for _, delay in parts), spread / MIXED_GRID))
