@@ -58,7 +58,7 @@ def pareto(points: Mapping[Mode, tuple[float, float]]) -> str:
                 marker=MARKERS[i % len(MARKERS)],
                 color=COLOURS[i % len(COLOURS)],
                 markerfacecolor="none" if i >= len(MARKERS) else None,
-                markersize=9,
+                markersize=13 - i,
                 label=mode.title,
             )
         best = front(kept)
