@@ -42,7 +42,7 @@ def _replicas(network: Network, demands: Demands, plan: Plan) -> tuple[str, str]
     if demands.nodes is not None:
         why = f"{plan.nodes} were asked for"
     elif plan.nodes == need:
-        why = f"to survive {counted(demands.survive, 'failure')} takes 2 x {demands.survive} + 1 = {need}, and none more"
+        why = f"to survive {counted(demands.survive, 'failure')} takes 2 x {demands.survive} + 1 = {need}, no more"
     else:
         enough = f"{need} would do for {counted(demands.survive, 'failure')} alone"
         why = f"fewer than {plan.nodes} do not do what is demanded ({enough})"
