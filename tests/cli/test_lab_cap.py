@@ -6,9 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.thorough
 def test_it_agrees_and_its_page_has_the_table_the_refusals_and_the_proof(tmp_path: Path) -> None:
     page = tmp_path / "cap.html"
     environment = os.environ | {"PYTHONPATH": str(ROOT / "src"), "COLUMNS": "200"}

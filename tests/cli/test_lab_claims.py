@@ -19,6 +19,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=180, check=False)
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_no_difference_is_unexplained_and_the_page_needs_nothing_else(tmp_path: Path) -> None:
     page, tables = tmp_path / "claims.html", tmp_path / "claims.csv"

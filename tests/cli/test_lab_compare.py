@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -18,6 +20,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
 
 
+@pytest.mark.thorough
 def test_the_quick_comparison_agrees_and_is_written_as_json_page_and_tables(tmp_path: Path) -> None:
     page, tables = tmp_path / "compare.html", tmp_path / "compare.csv"
     done = run("--quick", "--no-processes", "--json", "--html", str(page), "--csv", str(tables))

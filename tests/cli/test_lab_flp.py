@@ -19,6 +19,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_json_is_one_object_and_page_and_tables_are_written(tmp_path: Path) -> None:
     page, tables = tmp_path / "flp.html", tmp_path / "flp.csv"
@@ -31,6 +32,7 @@ def test_json_is_one_object_and_page_and_tables_are_written(tmp_path: Path) -> N
     assert tables.read_text().startswith("claims\nclaim,expected,measured,verdict,why\n")
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_people_see_the_schedule_and_the_claims() -> None:
     done = run("--quick")

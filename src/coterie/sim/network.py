@@ -93,8 +93,9 @@ class Network:
 
     def cut(self, pairs: Sequence[tuple[MemberId, MemberId]]) -> None:
         """Cut these one-way links. A link cut twice needs mending twice. What is under way is lost with half of the
-        cuts; it has left the machine, and may arrive, with the others."""
-        passes = self._cuts.getrandbits(1)
+        cuts; it has left the machine, and may arrive, with the others. (On a given terrain, where nothing is left to
+        chance, it is lost.)"""
+        passes = self._terrain is None and self._cuts.getrandbits(1)
         self._witness.cut(self._schedule.now, pairs)
         for pair in pairs:
             self._cut[pair] = self._cut.get(pair, 0) + 1

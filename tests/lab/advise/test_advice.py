@@ -29,6 +29,7 @@ def plan_and_bench(demands: Demands = DEMANDS) -> tuple[Plan, Bench]:
     return plan, Bench(ZONES, demands, plan, found.timing, found.limits, seed=1)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("model", ["linearizable", "stale"])
 def test_every_claim_agrees_and_the_same_seed_is_the_same_report(model: str) -> None:
     demands = msgspec.structs.replace(DEMANDS, model=model)

@@ -24,6 +24,7 @@ def test_three_regions_one_lost_and_local_writes() -> None:
     assert "What can be had: --write-within" in said
 
 
+@pytest.mark.thorough
 def test_what_it_says_can_be_had_can_be_had() -> None:
     demands = Demands(clients=THREE, survive_site=True, write_within_ms=10)
     least = float(str(refuse(AWS, demands)).rpartition("--write-within ")[2].rstrip("."))

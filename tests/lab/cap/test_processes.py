@@ -10,6 +10,7 @@ from coterie.lab.errors import LabError
 from coterie.torture.hosts import local_hosts
 
 
+@pytest.mark.thorough
 def test_each_mode_of_real_members_gives_up_what_is_said_of_it() -> None:
     found, reason = rows(namespaces=False)
     assert reason == "relays were asked for"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 
 from coterie.lab.compare import capacity, costs, distance, given_up, outage, partial, processes, variations
 from coterie.lab.compare.section import Extent, claim_each
@@ -135,6 +136,7 @@ def test_crashes_and_cuts_break_quorums_that_do_not_meet_and_the_claim_says_so()
     assert not by_id(given_up.judge_ordeals(suffered))["linearizable-through-faults-abd"].agrees
 
 
+@pytest.mark.thorough
 def test_who_waits_longer_for_a_leader_than_the_timers_say_is_found_out() -> None:
     led = [BY_NAME["raft"], BY_NAME["multipaxos"]]
     found = [outage.outage(subject, 1, noticed=noticed) for subject in led for noticed in (False, True)]
@@ -156,6 +158,7 @@ def test_a_partition_that_stops_a_protocol_is_found_out() -> None:
     assert not by_id(partial.judge(broken))["chain-raft"].agrees
 
 
+@pytest.mark.thorough
 def test_values_that_travel_twice_and_dear_conflicts_are_found_out() -> None:
     sizes, shared = variations.values(QUICK), variations.conflicts(QUICK)
     assert all(claim.agrees for claim in variations.judge_values(sizes))

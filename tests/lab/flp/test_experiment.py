@@ -16,7 +16,7 @@ from coterie.lab.flp.experiment import TITLE, flp
 from coterie.lab.reports.page import page
 from coterie.sim.mutants import Change, Mutant, plant
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.thorough]
 
 MINORITY = Mutant(
     row="X",

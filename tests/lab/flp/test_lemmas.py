@@ -94,6 +94,7 @@ def test_a_survey_that_misses_one_pair_makes_its_claim_differ(found: Bivalence) 
     assert differing(msgspec.structs.replace(found, survey=fewer)) == {"bivalence-can-be-kept"}
 
 
+@pytest.mark.thorough
 def test_an_adversary_that_may_not_delay_makes_claims_differ() -> None:
     weak = look(lambda done, what: None, quick=True, longest=0)
     assert differing(weak) == {"undecided-for-ever", "nobody-is-wronged"}

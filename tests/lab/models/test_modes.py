@@ -8,6 +8,7 @@ from coterie.lab.models.atomic import TRANSACTING, Transacted, Transacting, prov
 from coterie.lab.models.atomic import trial as transact
 from coterie.lab.models.claims import claim_of, claim_of_transactions
 from coterie.lab.models.drift import BEYOND_PERMILLE, WITHIN_PERMILLE, reads_of_a_leader_cut_off
+from coterie.lab.models.experiment import MOST_TRIALS, QUICK_TRIALS
 from coterie.lab.models.modes import WAYS, Measured, Way, trial
 from coterie.lab.models.order import proves_sequential
 from coterie.lab.stage.calls import Call, Outcome
@@ -21,8 +22,8 @@ BY_NAME = {way.name: way for way in WAYS}
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.name)
 def test_a_way_to_read_gives_what_is_said_of_it(way: Way, protocol: str) -> None:
     measured = Measured(way, protocol)
-    for seed in (1000, 1001):
-        trial(way, protocol, seed, measured)
+    while measured.trials < QUICK_TRIALS or (measured.unseen and measured.trials < MOST_TRIALS):
+        trial(way, protocol, 1000 + measured.trials, measured)
     claim = claim_of(measured)
     assert claim.agrees, claim
 

@@ -17,6 +17,7 @@ FIVE = read_network("europe").geography
 MEMBERS = [0, 1, 2, 3, 4]
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_every_claim_agrees_and_the_same_seed_is_the_same_report() -> None:
     network = read_network("zones")

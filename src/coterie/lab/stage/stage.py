@@ -74,6 +74,8 @@ class Stage(World, Scene):
         )
         self._cut_sites: set[tuple[int, int]] = set()
         super().__init__(options, Unjudged(), self.meter, terrain=self.ground, config=config)
+        # Two clocks, one fast and one slow, differ by twice as much: beyond the bound leases promise nothing.
+        self.laws.judges_leases = 2 * drift_ppm <= options.settings.clock_drift_permille * 1000
         self.faults.stop()
         for node in self.nodes.values():
             node.start()
