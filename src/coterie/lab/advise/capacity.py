@@ -16,6 +16,8 @@ follower are limited, so that no heartbeat waits behind more of them than a quar
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -95,19 +97,31 @@ def _loaded(demands: Demands, deployment: Deployment, gather: float, waits: floa
     disk = deployment.geography.disk_ms
     linearizable = demands.model == LINEARIZABLE
     round_ = deployment.round_mean if linearizable else 0.0
+    counted = Counter(seats(demands.clients, demands.in_flight))
+    placed = {client: count / demands.in_flight for client, count in counted.items()}
     rate = write = 0.0
     for _ in range(ROUNDS):
         entries = 1 / gather if gather else rate * (1 - demands.reads)
         on_disk = disk / 2 * min(1.0, entries * disk)
         on_round = round_ / 2 * min(1.0, rate * demands.reads * round_)
         now = write = 0.0
-        for client, share in demands.clients.items():
+        for client, share in placed.items():
             one = deployment.write_mean(client) + waits * (gather / 2 + on_disk)
             read = deployment.read_mean(client, demands.model) + waits * on_round
             write += share * one
             now += share * demands.in_flight / ((1 - demands.reads) * one + demands.reads * read)
         rate = (rate + now) / 2 if rate else now
     return write, rate * 1000
+
+
+def seats(clients: Mapping[int, float], count: int) -> list[int]:
+    """So many clients, shared out over the sites by largest remainders."""
+    exact = {site: share * count for site, share in clients.items()}
+    whole = {site: int(value) for site, value in exact.items()}
+    left = count - sum(whole.values())
+    for site in sorted(exact, key=lambda s: (whole[s] - exact[s], s))[:left]:
+        whole[site] += 1
+    return [site for site, number in whole.items() for _ in range(number)]
 
 
 def gathering_ms(commit_ms: float) -> float:

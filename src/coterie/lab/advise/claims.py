@@ -23,7 +23,7 @@ STANDARD_ERRORS: Final = 4
 ABSOLUTE_MS: Final = 0.1
 """Errors below this are none."""
 RATE_ERROR: Final = 0.05
-FAILOVER_ERROR: Final = 0.10
+FAILOVER_ERROR: Final = 0.15
 OUTAGE_ERROR: Final = 0.025
 """Of the whole time."""
 

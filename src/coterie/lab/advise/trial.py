@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import combinations
 from typing import Final
 
@@ -16,7 +16,7 @@ from coterie.core.types import MemberId, Nanos
 from coterie.engine.admin_requests import ChangeQuorums
 from coterie.engine.config import EngineConfig
 from coterie.engine.protocol import Answer
-from coterie.lab.advise.capacity import Capacity
+from coterie.lab.advise.capacity import Capacity, seats
 from coterie.lab.advise.demands import Demands
 from coterie.lab.advise.search import Plan
 from coterie.lab.advise.timing import Timing
@@ -34,7 +34,9 @@ PATIENCE_TIMEOUTS: Final = 6
 """Election timeouts after which a write counts as impossible."""
 
 CYCLES: Final = 20
-"""Calls of each client under load, at least: they begin all at once, and must fall out of step."""
+"""Calls of each client under load, at least."""
+WARM_UP: Final = 2.0
+"""Latencies of the slowest write that pass before anything is counted, and while it is, at least."""
 SHORT_LOGS: Final = {"snapshot_log_bytes": 20_000, "snapshot_log_ratio": 1, "snapshot_keep_entries": 50}
 
 
@@ -140,44 +142,51 @@ def throughput(bench: Bench, protocol: str, calls: int) -> float:
     demands = bench.demands
     calls = max(calls, CYCLES * demands.in_flight)
     rng = stream(bench.seed, "mix")
-    sites = _seats(demands.clients, demands.in_flight)
-    for number, site in enumerate(sites):
-        _busy(stage, stage.client(site), demands, rng, f"k{number}")
-    before = len(stage.calls)
-    stage.wait(lambda: len(stage.calls) - before >= calls // 3, "clients are under way")
-    began, first = stage.now, _over(stage.calls)
-    stage.wait(lambda: len(stage.calls) - before >= calls, "clients have made their calls")
-    return (_over(stage.calls) - first) / ((stage.now - began) / 1e9)
+    deployment = bench.plan.deployment(bench.network, lease=demands.lease)
+    slowest = 0.0
+    for number, site in enumerate(seats(demands.clients, demands.in_flight)):
+        write, read = deployment.write_mean(site), deployment.read_mean(site, demands.model)
+        slowest = max(slowest, write)
+        in_writes = (1 - demands.reads) * write
+        first = rng.random() * (in_writes + demands.reads * read) < in_writes
+        # As if they had been at it for long: so many are writing, and all are out of step.
+        begin = _Busy(stage, stage.client(site), demands, rng, f"k{number}")
+        delay = int(rng.random() * (write if first else read) * MILLISECOND)
+        stage.schedule.after(delay, "client", begin.write if first else begin.read)
+    stage.run_for(int(WARM_UP * slowest * MILLISECOND))
+    began, before = stage.now, _over(stage.calls)
+    least = began + int(WARM_UP * slowest * MILLISECOND)
+    stage.wait(lambda: stage.now >= least and _over(stage.calls) - before >= calls, "clients have made their calls")
+    return (_over(stage.calls) - before) / ((stage.now - began) / 1e9)
 
 
 def _over(calls: Sequence[Call]) -> int:
     return sum(call.outcome is Outcome.OK for call in calls)
 
 
-def _busy(stage: Stage, client: Visitor, demands: Demands, rng: random.Random, key: str) -> None:
-    member = stage.nearest(stage.ground.clients[client.number])
+class _Busy:
+    """A client that begins a call when the last is answered."""
 
-    def again(_: Call | None = None) -> None:
-        if rng.random() < demands.reads:
-            asked = 1 if demands.model == LINEARIZABLE else member
-            client.seen = 0
-            client.read(asked, key, mode=demands.model, done=again)
+    def __init__(self, stage: Stage, client: Visitor, demands: Demands, rng: random.Random, key: str) -> None:
+        self._stage, self._client, self._demands, self._rng, self._key = stage, client, demands, rng, key
+        self._near = stage.nearest(stage.ground.clients[client.number])
+
+    def _again(self, _: Call) -> None:
+        if self._rng.random() < self._demands.reads:
+            self.read()
         else:
-            # The laws know a command by its bytes, so no two may be the same.
-            client.write(1, key, f"{len(stage.calls)} ".ljust(demands.value_bytes, "v"), done=again)
+            self.write()
 
-    again()
+    def read(self) -> None:
+        """The next call."""
+        mode = self._demands.model
+        self._client.seen = 0
+        self._client.read(1 if mode == LINEARIZABLE else self._near, self._key, mode=mode, done=self._again)
 
-
-def _seats(clients: Mapping[int, float], count: int) -> list[int]:
-    """So many clients, shared out by largest remainders. The number of calls a second of a site then depends on its
-    latency; the formula has the same clients."""
-    exact = {site: share * count for site, share in clients.items()}
-    seats = {site: int(value) for site, value in exact.items()}
-    left = count - sum(seats.values())
-    for site in sorted(exact, key=lambda s: (seats[s] - exact[s], s))[:left]:
-        seats[site] += 1
-    return [site for site, number in seats.items() for _ in range(number)]
+    def write(self) -> None:
+        """The next call. The laws know a command by its bytes, so no two may be the same."""
+        value = f"{len(self._stage.calls)} ".ljust(self._demands.value_bytes, "v")
+        self._client.write(1, self._key, value, done=self._again)
 
 
 # -- failures -------------------------------------------------------------------------------------

@@ -19,6 +19,8 @@ from coterie.lab.stage.visitors import Visitor
 WRITES_A_TRIP: Final = 3
 READS_A_TRIP: Final = 5
 """A client pauses for this part of the longest round trip."""
+SOON: Final[Nanos] = MILLISECOND // 20
+TIMES: Final = 5
 LIMIT: Final[Nanos] = 600_000 * MILLISECOND
 
 
@@ -54,6 +56,7 @@ def contend(
         _Reader(scene, mode, scene.client(site), site, trip // READS_A_TRIP, end).begin()
     scene.run_until(end)
     scene.wait(lambda: all(call.outcome is not Outcome.PENDING for call in scene.calls), "calls end", LIMIT)
+    _at_once(scene, mode)
     _one_after_the_other(scene, mode)
     calls = scene.calls[first:]
     verdict = linearizable(history(calls), REGISTER)
@@ -67,6 +70,32 @@ def contend(
         stalest_ms=stalest[0] if stalest is not None else 0.0,
         example=_told(geography, scene, *stalest) if stalest is not None and verdict.holds is False else "",
     )
+
+
+def _at_once(scene: Scene, mode: Mode) -> None:
+    """A client beside the first member writes, and as soon as it is told so, a reader in every site reads: whoever can
+    not have heard of the write yet, and answers alone, shows it."""
+    sites = sorted(set(scene.ground.members.values()))
+    home = scene.ground.members[min(scene.ground.members)]
+    writer, readers = scene.client(home), {site: scene.client(site) for site in sites}
+
+    def read() -> None:
+        for site, reader in readers.items():
+            reader.read(mode.asked(scene, site, write=False), "x", mode=mode.read_mode)
+
+    def written(_: Call) -> None:
+        scene.schedule.after(SOON, "readers", read)
+
+    for number in range(TIMES):
+        first = len(scene.calls)
+        writer.write(mode.asked(scene, home, write=True), "x", f"fresh{number}", done=written)
+        _wait_for(scene, first + 1 + len(readers))
+        for call in scene.calls[first:]:
+            _over(scene, call)
+
+
+def _wait_for(scene: Scene, calls: int) -> None:
+    scene.wait(lambda: len(scene.calls) >= calls, "a write is answered, and readers have begun", LIMIT)
 
 
 def _one_after_the_other(scene: Scene, mode: Mode) -> None:
