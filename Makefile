@@ -14,7 +14,7 @@ PURE := tests/core tests/engine tests/datadriven tests/contract/engine
 CHECKED := $(wildcard src tests bench examples)
 COTERIE := env -u COTERIE_ENDPOINTS $(BIN)/coterie
 
-.PHONY: help up down install dev test test-lab test-protocols mutants lint format bench limit failover endurance catchup clean
+.PHONY: help up down install dev test test-thorough test-protocols mutants lint format bench limit failover endurance catchup clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -78,8 +78,8 @@ test: lint  ## everything that must hold: `make lint`, then the tests, with the 
 	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal $(PURE) -m slow
 	@$(BIN)/python -m pytest -q -n $(PROCESS_WORKERS) --dist worksteal $(addprefix --ignore=,$(PURE)) -m "not thorough"
 
-test-lab: $(VENV)/.developing  ## every test of the lab, with whole experiments
-	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal tests/lab $(wildcard tests/cli/test_lab*.py)
+test-thorough: $(VENV)/.developing  ## what takes too long for `make test`: whole experiments of the lab, slow planted bugs
+	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m thorough tests
 
 test-protocols: $(VENV)/.developing  ## every test of the contract for every protocol, also what no protocol should change
 	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal --every-protocol tests/contract tests/runtime tests/cli

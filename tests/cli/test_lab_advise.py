@@ -26,6 +26,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=LIMIT_S, check=False)
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 @pytest.mark.parametrize("experiment", ["advise", "pacelc"])
 def test_json_has_what_every_experiment_has_and_the_page_fetches_nothing(experiment: str, tmp_path: Path) -> None:
@@ -43,6 +44,7 @@ def test_json_has_what_every_experiment_has_and_the_page_fetches_nothing(experim
     assert table.read_text().startswith("claims\n")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
@@ -69,6 +71,7 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_what_is_advised_is_written_runs_and_can_be_measured(tmp_path: Path) -> None:
     port = free_port()

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -15,6 +17,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
 
 
+@pytest.mark.thorough
 def test_the_quick_run_agrees_and_writes_a_page_and_tables(tmp_path: Path) -> None:
     page, tables = tmp_path / "models.html", tmp_path / "models.csv"
     done = run("--quick", "--json", "--html", str(page), "--csv", str(tables))

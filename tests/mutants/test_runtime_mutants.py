@@ -174,12 +174,20 @@ PROBES: dict[str, Callable[[Path, Path], None]] = {
 }
 
 
+SLOW = ("A03", "A05", "A06-length")
+"""Rows that take longer than five seconds to be seen."""
+
+
+@pytest.mark.thorough
 @pytest.mark.parametrize("row", PROBES)
 def test_what_ships_holds_what_the_planted_bug_breaks(row: str, tmp_path: Path) -> None:
     PROBES[row](SHIPPED, tmp_path)
 
 
-@pytest.mark.parametrize("mutant", RUNTIME_ROWS, ids=lambda mutant: mutant.row)
+@pytest.mark.parametrize(
+    "mutant",
+    [pytest.param(m, marks=pytest.mark.thorough if m.row in SLOW else (), id=m.row) for m in RUNTIME_ROWS],
+)
 def test_a_planted_bug_of_the_runtime_is_seen(mutant: Mutant, tmp_path: Path) -> None:
     copy = plant(mutant, tmp_path / "copy")
     directory = tmp_path / "run"

@@ -21,6 +21,7 @@ def test_each_mode_of_real_members_gives_up_what_is_said_of_it() -> None:
         assert one.gives_up == ("A" if one.mode.consistent else "C")
 
 
+@pytest.mark.thorough
 def test_a_question_to_nobody_is_refused_in_the_clients_words_and_one_to_an_ended_process_at_once() -> None:
     seat = Seat(local_hosts(1)[0])
     try:

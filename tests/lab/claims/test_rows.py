@@ -112,6 +112,7 @@ def test_the_formula_gives_what_the_paper_computes_for_nine_nodes(
     assert capacity.load(quorum, leaders, conflicts) == pytest.approx(round_trips)
 
 
+@pytest.mark.thorough
 def test_a_wrong_formula_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     results, found = run(capacity.ROW)
     assert claim(found, "load-of-a-leader").agrees
@@ -210,6 +211,7 @@ def test_leases_that_delay_nothing_are_not_explained_away() -> None:
 # -- all together ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_every_source_has_claims_of_its_own_and_the_same_seed_gives_the_same_report() -> None:
     rows = [row for row in ROWS if row.id in ("fsync", "flexible-paxos")]
     one, other = (claims(QUICK, rows).to_json() for _ in range(2))

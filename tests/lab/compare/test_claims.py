@@ -67,6 +67,7 @@ def test_a_primary_that_waits_for_a_backup_is_no_early_one() -> None:
     assert [claim.agrees for claim in claims] == [False]
 
 
+@pytest.mark.thorough
 def test_the_capacity_formula_is_that_of_the_paper_and_a_wrong_one_differs() -> None:
     assert [capacity.paxi_load(n // 2 + 1, 1) for n in (3, 5, 7)] == [1, 2, 3]
     assert capacity.paxi_load(3, 5) == 6 / 5
@@ -84,6 +85,7 @@ def test_batches_that_gain_nothing_are_found_out() -> None:
     assert [claim.agrees for claim in capacity.judge_batches(flat)] == [False, False]
 
 
+@pytest.mark.thorough
 def test_latency_formulae_are_those_of_the_distances() -> None:
     five = distance.layouts()["wide 5"]
     # Virginia to Ohio 15.8 and California 63.9: a majority of five is two others.

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from coterie.lab.compare.processes import measured
 
 
+@pytest.mark.thorough
 def test_puts_and_reads_at_a_follower_are_measured_on_real_processes() -> None:
     samples = measured("multipaxos", 3, 0.3, (("put", 8, False), ("get", 8, True)))
     assert [sample.work for sample in samples] == ["put", "get at a follower"]

@@ -66,6 +66,7 @@ def test_all_claims_agree_and_each_rests_on_both_protocols(found: Timing) -> Non
         assert {run.protocol for run in runs} == set(PROTOCOLS)
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_a_group_that_guesses_too_short_a_timeout_makes_claims_differ() -> None:
     wrong = look(1, lambda done, what: None, quick=True, timeout_ms=200)
