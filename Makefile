@@ -11,6 +11,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 PURE := tests/core tests/engine tests/datadriven tests/contract/engine
+# Experiments of the lab: as a whole too long for `make test`, which has a slice of the lab in what is left of it.
+EXPERIMENTS := tests/lab/flp tests/lab/claims tests/lab/compare tests/lab/pacelc tests/lab/references
 CHECKED := $(wildcard src tests bench examples)
 COTERIE := env -u COTERIE_ENDPOINTS $(BIN)/coterie
 
@@ -76,10 +78,11 @@ lint: $(VENV)/.developing  ## format, lint, types, import rules
 test: lint  ## everything that must hold: `make lint`, then the tests, with the coverage of core/ and engine/
 	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal $(PURE) -m "not slow" --cov --cov-report=term
 	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal $(PURE) -m slow
-	@$(BIN)/python -m pytest -q -n $(PROCESS_WORKERS) --dist worksteal $(addprefix --ignore=,$(PURE)) -m "not thorough"
+	@$(BIN)/python -m pytest -q -n $(PROCESS_WORKERS) --dist worksteal $(addprefix --ignore=,$(PURE) $(EXPERIMENTS)) -m "not thorough"
 
 test-thorough: $(VENV)/.developing  ## what takes too long for `make test`: whole experiments of the lab, slow planted bugs
 	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m thorough tests
+	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m "not thorough" $(EXPERIMENTS)
 
 test-protocols: $(VENV)/.developing  ## every test of the contract for every protocol, also what no protocol should change
 	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal --every-protocol tests/contract tests/runtime tests/cli
