@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import Annotated, ClassVar
 
 import typer
-from typer.core import TyperGroup
 
 import coterie
+from coterie.cli.groups import LazyGroup
 from coterie.cli.outcome import EndpointsOption
 
 COMMANDS = (
@@ -33,39 +32,14 @@ COMMANDS = (
     "torture",
 )
 """Each is a module of this package with a function, or a `typer.Typer` named `app`, under the same name."""
-MODULES = {"range": "scan", "lab": "lab.application"}
-"""Where the module's name differs from the command's."""
 
 
-class Commands(TyperGroup):
-    """Finds a command's module when it is asked for.
+class Commands(LazyGroup):
+    """All commands."""
 
-    The types are `Any` because they are click's, which some versions of typer bring under another name.
-    """
-
-    def list_commands(self, ctx: Any) -> list[str]:
-        return [name for name in COMMANDS if _exists(name)]
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        if cmd_name not in COMMANDS or not _exists(cmd_name):
-            return None
-        module = importlib.import_module(_module(cmd_name))
-        found: Any = getattr(module, "app", None)
-        if not isinstance(found, typer.Typer):
-            function = getattr(module, _module(cmd_name).rpartition(".")[2])
-            found = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
-            found.command(name=cmd_name)(function)
-        command = typer.main.get_command(found)
-        command.name = cmd_name
-        return command
-
-
-def _module(command: str) -> str:
-    return f"coterie.cli.{MODULES.get(command, command)}"
-
-
-def _exists(command: str) -> bool:
-    return importlib.util.find_spec(_module(command)) is not None
+    package = "coterie.cli"
+    names = COMMANDS
+    modules: ClassVar[Mapping[str, str]] = {"range": "scan", "lab": "lab.application"}
 
 
 def _version(asked: bool) -> None:

@@ -42,6 +42,9 @@ CLOSED_HINT_S = 0.5
 """A refused connection so soon after a stream closed says that the peer's process is gone. (A dying process
 may still accept one in between: its listening socket is closed last.)"""
 
+LEAST_REST_S = 0.02
+"""Between two attempts to reach a peer, however often it calls meanwhile."""
+
 AFTER_RESET_S = 0.002
 """Between two dials while a peer that has just closed a stream accepts and resets others."""
 
@@ -218,9 +221,12 @@ class PeerLink:
         self._called.set()
 
     async def _rest(self, seconds: float) -> bool:
-        """Wait before the next attempt; whether the peer called meanwhile."""
+        """Wait before the next attempt; whether the peer called meanwhile. That shortens no wait below `LEAST_REST_S`:
+        two that close each other's streams at once must not call each other without end."""
+        least = min(seconds, LEAST_REST_S)
+        await asyncio.sleep(least)
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(seconds - least):
                 await self._called.wait()
         except TimeoutError:
             return False

@@ -1,42 +1,26 @@
-"""The group of the lab's commands: each is loaded when it is called."""
+"""The group of the lab's commands."""
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-from typing import Any, Final
+from typing import Final
 
 import typer
-from typer.core import TyperGroup
 
-COMMANDS: Final = ("models", "cap", "pacelc", "flp", "compare", "advise", "measure", "claims", "sequence")
-"""Each is a module of this package with a function under the same name."""
+from coterie.cli.groups import LazyGroup
 
-
-class Experiments(TyperGroup):
-    """Finds an experiment's module when it is asked for (types as in `coterie.cli.application.Commands`)."""
-
-    def list_commands(self, ctx: Any) -> list[str]:
-        return [name for name in COMMANDS if _exists(name)]
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        if cmd_name not in COMMANDS or not _exists(cmd_name):
-            return None
-        function = getattr(importlib.import_module(f"coterie.cli.lab.{cmd_name}"), cmd_name)
-        alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
-        alone.command(name=cmd_name)(function)
-        command = typer.main.get_command(alone)
-        command.name = cmd_name
-        return command
+ABOUT: Final = "Theorems as experiments, protocols compared, advice for a network; all on the code that ships."
 
 
-def _exists(command: str) -> bool:
-    return importlib.util.find_spec(f"coterie.cli.lab.{command}") is not None
+class Experiments(LazyGroup):
+    """All commands of the lab."""
+
+    package = "coterie.cli.lab"
+    names = ("models", "cap", "pacelc", "flp", "compare", "advise", "measure", "claims", "sequence")
 
 
 app = typer.Typer(
     cls=Experiments,
-    help="Theorems as experiments, protocols compared, advice for a network; all on the code that ships.",
+    help=ABOUT,
     epilog="Example: coterie lab cap --html cap.html",
     no_args_is_help=True,
     add_completion=False,
@@ -44,7 +28,6 @@ app = typer.Typer(
 )
 
 
-@app.callback()
+@app.callback(help=ABOUT)
 def lab() -> None:
-    """Theorems as experiments, protocols compared, advice for a network; all on the code that ships."""
-    # The commands are `Experiments`'.
+    """The commands are those of `Experiments`."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from coterie.cli.outcome import Exit, JsonOption, fail, fail_usage, print_json
+from coterie.cli.lab.showing import write_file
+from coterie.cli.outcome import JsonOption, fail, fail_usage, print_json
 from coterie.cli.tables import plain_table, table_console
 from coterie.core.errors import ConfigurationError, CoterieError
 from coterie.core.protocols import PROTOCOLS
@@ -47,7 +47,8 @@ def sequence(
     elif markdown:
         print(f"```mermaid\n{draw_mermaid(recording)}\n```")
     elif svg is not None:
-        _write(svg, draw_svg(recording))
+        write_file(svg, draw_svg(recording))
+        print(f"{svg} is written.")
     else:
         _show(recording)
 
@@ -70,12 +71,3 @@ def _show(recording: Recording) -> None:
     title = f"{recording.scenario}, {recording.protocol}, seed {recording.seed}: {SCENARIOS[recording.scenario].line}"
     console.print(title, style="bold", highlight=False, markup=False, soft_wrap=True)
     console.print(draw_text(recording), soft_wrap=True, end="")
-
-
-def _write(path: Path, drawing: str) -> None:
-    try:
-        path.write_text(drawing, encoding="utf-8")
-    except OSError as error:
-        print(f"coterie: {path} cannot be written: {error.strerror}", file=sys.stderr)
-        raise typer.Exit(Exit.DID_NOT_HAPPEN) from None
-    print(f"{path} is written.")

@@ -56,9 +56,9 @@ def conduct(
         with _progress(title) as tell:
             report = experiment(Conditions(seed=seed, quick=quick, progress=tell))
         if html is not None:
-            _write(html, page(report, title))
+            write_file(html, page(report, title))
         if csv_file is not None:
-            _write(csv_file, tables_as_csv(report))
+            write_file(csv_file, tables_as_csv(report))
     except (ConfigurationError, HistoryError) as error:
         fail_usage(str(error))
     except CoterieError as error:
@@ -137,7 +137,8 @@ def tables_as_csv(report: Report) -> str:
     return sink.getvalue()
 
 
-def _write(path: Path, text: str) -> None:
+def write_file(path: Path, text: str) -> None:
+    """Write what was asked for; if that cannot be, say so and end."""
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:

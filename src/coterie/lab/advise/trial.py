@@ -111,21 +111,13 @@ def latencies(bench: Bench, protocol: str, calls: int) -> tuple[dict[int, Seen],
 
 def _seen(stage: Stage, site: int, mode: str, calls: int) -> Seen:
     client, key = stage.client(site), f"k{site}"
-    writes = [_alone(stage, client.write(1, key, str(i))) for i in range(calls)]
+    writes = [stage.undisturbed_ms(client.write(1, key, str(i)), BETWEEN) for i in range(calls)]
     member = 1 if mode == LINEARIZABLE else stage.nearest(site)
     reads = []
     for _ in range(calls):
         client.seen = 0  # A session that wrote elsewhere waits for its own writes: that is another latency.
-        reads.append(_alone(stage, client.read(member, key, mode=mode)))
+        reads.append(stage.undisturbed_ms(client.read(member, key, mode=mode), BETWEEN))
     return Seen(tuple(sorted(writes)), tuple(sorted(reads)))
-
-
-def _alone(stage: Stage, call: Call) -> float:
-    stage.wait(lambda: call.outcome is not Outcome.PENDING, "a call is answered")
-    if call.outcome is not Outcome.OK:
-        raise LabError(f"a call without any fault failed: {call.reason}")
-    stage.run_for(BETWEEN)
-    return call.latency / MILLISECOND
 
 
 def quantile(ordered: Sequence[float], share: float) -> float:
@@ -222,8 +214,7 @@ def serves_without(bench: Bench, protocol: str, gone: Sequence[MemberId], salt: 
     patience = PATIENCE_TIMEOUTS * bench.timing.election_timeout_ms * MILLISECOND
     client = stage.client(stage.ground.members[left[0]])
     call = client.write(left[0], "after", "x", patience=patience)
-    stage.wait(lambda: call.outcome is not Outcome.PENDING, "a write has an outcome", 2 * patience)
-    return call.outcome is Outcome.OK
+    return stage.finish(call, 2 * patience).outcome is Outcome.OK
 
 
 def losses(plan: Plan, survive: int, *, sites: bool) -> list[tuple[MemberId, ...]]:

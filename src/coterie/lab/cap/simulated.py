@@ -120,11 +120,9 @@ def partition(protocol: str, seed: int, mode: Mode, leader: str, *, read_as: str
 
 def _before(stage: Stage, writer: _Client, readers: dict[str, _Client]) -> None:
     """A value that all have seen."""
-    writer.visitor.write(1, "x", "before")
-    stage.wait(lambda: not writer.visitor.busy, "the first write is acknowledged")
+    stage.finish(writer.visitor.write(1, "x", "before"))
     for reader in readers.values():
-        reader.visitor.read(1, "x")
-        stage.wait(lambda: not reader.visitor.busy, "the first read is answered")  # noqa: B023 (run before the next)
+        stage.finish(reader.visitor.read(1, "x"))
     stage.run_for(500 * MILLISECOND)
 
 

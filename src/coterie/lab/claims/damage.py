@@ -76,8 +76,7 @@ def damage(protocol: str, size: int, minority: Sequence[MemberId], position: int
         stage.lead(1)
         client = stage.client(0)
         for number in range(WRITES):
-            call = client.write(1, f"k{number}", f"v{number}")
-            stage.wait(lambda call=call: call.outcome is not Outcome.PENDING, "a write is answered")  # type: ignore[misc]
+            call = stage.finish(client.write(1, f"k{number}", f"v{number}"))
             if call.outcome is not Outcome.OK:
                 raise LabError(f"a write was not acknowledged: {call.reason}")
         stage.run_for(500 * MILLISECOND)
@@ -100,8 +99,7 @@ def _is_over(stage: Stage, member: MemberId) -> bool:
 
 
 def _read(stage: Stage, key: str) -> str | None:
-    call = stage.client(0).read(stage.leader(), key)
-    stage.wait(lambda: call.outcome is not Outcome.PENDING, "a read is answered")
+    call = stage.finish(stage.client(0).read(stage.leader(), key))
     return call.value if call.outcome is Outcome.OK else None
 
 

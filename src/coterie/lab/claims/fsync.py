@@ -99,8 +99,7 @@ def fail(protocol: str, member: MemberId, seed: int) -> Syncs:
         if number == 10:
             node.hardware.disk.errors = watched
         asked = stage.leader() or 1
-        call = client.write(asked, f"k{number}", f"v{number}", patience=2000 * MILLISECOND)
-        stage.wait(lambda call=call: call.outcome is not Outcome.PENDING, "a write is over")  # type: ignore[misc]
+        stage.finish(client.write(asked, f"k{number}", f"v{number}", patience=2000 * MILLISECOND))
         stage.run_for(20 * MILLISECOND)
     if watched.failed_in is None:
         raise LabError("no sync failed")
@@ -109,8 +108,7 @@ def fail(protocol: str, member: MemberId, seed: int) -> Syncs:
     done = [call for call in stage.calls if call.f == "write" and call.outcome is Outcome.OK]
     lost = 0
     for call in done:
-        read = stage.client(0).read(stage.leader(), call.key)
-        stage.wait(lambda read=read: read.outcome is not Outcome.PENDING, "a read is answered")  # type: ignore[misc]
+        read = stage.finish(stage.client(0).read(stage.leader(), call.key))
         lost += read.outcome is not Outcome.OK or read.value != call.value
     return Syncs(watched.after, node.life > watched.failed_in, len(done), lost)
 

@@ -7,21 +7,19 @@ stickiness (dissertation 9.6, 4.2.3), check-quorum (6.2), yielding (docs/decisio
 
 from __future__ import annotations
 
-import random
+from typing import Unpack
 
 import msgspec
 
-from coterie.core.config import ReplicaConfig
 from coterie.core.messages import PreVote, PreVoteReply, RequestVote
 from coterie.core.raft.election import RaftElection
 from coterie.core.raft.follower import Follower
 from coterie.core.raft.leader import RaftLeadership
 from coterie.core.raft.replica import Raft
 from coterie.core.raft.state import RaftState
-from coterie.core.records import Recovered
-from coterie.core.replica import LogReader, Replica
-from coterie.core.types import NOBODY, Index, MemberId, Nanos
-from coterie.lab.claims.seat import Maker
+from coterie.core.replica import Replica
+from coterie.core.types import NOBODY, MemberId, Nanos
+from coterie.lab.claims.seat import Given, Maker
 
 
 class Dialect(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,30 +104,10 @@ class Unquestioned(RaftLeadership):
 class PlainRaft(Raft):
     """A member of such a group."""
 
-    def __init__(
-        self,
-        dialect: Dialect,
-        *,
-        own: MemberId,
-        config: ReplicaConfig,
-        recovered: Recovered,
-        reader: LogReader,
-        applied: Index,
-        rng: random.Random,
-        now: Nanos,
-    ) -> None:
-        super().__init__(
-            own=own,
-            config=config,
-            recovered=recovered,
-            reader=reader,
-            snapshots=None,
-            applied=applied,
-            rng=rng,
-            now=now,
-        )
+    def __init__(self, dialect: Dialect, **given: Unpack[Given]) -> None:
+        super().__init__(snapshots=None, **given)
         self._dialect = dialect
-        self._election = PlainElection(self._state, self._stream, now, dialect)
+        self._election = PlainElection(self._state, self._stream, given["now"], dialect)
 
     def _new_leadership(self, now: Nanos) -> RaftLeadership:
         if self._dialect.check_quorum:
@@ -140,18 +118,7 @@ class PlainRaft(Raft):
 def plain(dialect: Dialect) -> Maker:
     """Makes members of this dialect."""
 
-    def make(
-        *,
-        own: MemberId,
-        config: ReplicaConfig,
-        recovered: Recovered,
-        reader: LogReader,
-        applied: Index,
-        rng: random.Random,
-        now: Nanos,
-    ) -> Replica:
-        return PlainRaft(
-            dialect, own=own, config=config, recovered=recovered, reader=reader, applied=applied, rng=rng, now=now
-        )
+    def make(**given: Unpack[Given]) -> Replica:
+        return PlainRaft(dialect, **given)
 
     return make

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, TypedDict, Unpack
 
 from coterie.core.config import ReplicaConfig
 from coterie.core.errors import SafetyViolation
@@ -17,38 +17,29 @@ from coterie.lab.disk import Medium
 from coterie.lab.errors import LabError
 
 
+class Given(TypedDict):
+    """What a replica is made from, whichever it is."""
+
+    own: MemberId
+    config: ReplicaConfig
+    recovered: Recovered
+    reader: LogReader
+    applied: Index
+    rng: random.Random
+    now: Nanos
+
+
 class Maker(Protocol):
     """How a member's replica is made: the protocol as it ships, or a dialect of it."""
 
-    def __call__(
-        self,
-        *,
-        own: MemberId,
-        config: ReplicaConfig,
-        recovered: Recovered,
-        reader: LogReader,
-        applied: Index,
-        rng: random.Random,
-        now: Nanos,
-    ) -> Replica: ...
+    def __call__(self, **given: Unpack[Given]) -> Replica: ...
 
 
 def shipped(protocol: str) -> Maker:
     """The protocol of this name, as it ships. An unknown name raises `ConfigurationError` when a replica is made."""
 
-    def make(
-        *,
-        own: MemberId,
-        config: ReplicaConfig,
-        recovered: Recovered,
-        reader: LogReader,
-        applied: Index,
-        rng: random.Random,
-        now: Nanos,
-    ) -> Replica:
-        return make_replica(
-            protocol, own=own, config=config, recovered=recovered, reader=reader, applied=applied, rng=rng, now=now
-        )
+    def make(**given: Unpack[Given]) -> Replica:
+        return make_replica(protocol, **given)
 
     return make
 

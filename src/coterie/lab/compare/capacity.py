@@ -9,7 +9,7 @@ conflicts c; capacity is its inverse, so it says how capacities *relate*.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -241,8 +241,8 @@ def _batch_table(tried: list[tuple[str, int, int, Seen]]) -> Table:
 
 
 def _figure(found: list[Capacity]) -> Figure:
-    def draw(figure: object) -> None:
-        axes = figure.add_subplot()  # type: ignore[attr-defined]
+    def draw(figure: Any) -> None:
+        axes = figure.add_subplot()
         for place, subject in enumerate(SUBJECTS):
             mine = [c for c in found if c.subject == subject.name]
             colour, marker, line = COLOURS[place], MARKERS[place], LINES[place]

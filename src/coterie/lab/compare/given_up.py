@@ -36,18 +36,13 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """Drawn, if it is not linearizable."""
 
 
-def _finish(scene: Scene, call: Call) -> Call:
-    scene.wait(lambda: call.outcome is not Outcome.PENDING, "a call is over")
-    return call
-
-
 def _write(scene: Scene, site: int, value: str, patience: int = 1000) -> Call:
     client = scene.client(site)
-    return _finish(scene, client.write(site + 1, KEY, value, patience=patience * MILLISECOND))
+    return scene.finish(client.write(site + 1, KEY, value, patience=patience * MILLISECOND))
 
 
 def _read(scene: Scene, site: int) -> Call:
-    return _finish(scene, scene.client(site).read(site + 1, KEY, patience=1000 * MILLISECOND))
+    return scene.finish(scene.client(site).read(site + 1, KEY, patience=1000 * MILLISECOND))
 
 
 def _read_until_answered(scene: Scene, site: int, times: int = 20) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from statistics import quantiles
 from typing import Final
 
@@ -93,7 +94,7 @@ class Crowd:
         self._going = True
         for visitor, member in self._seats:
             delay = self._rng.randrange(MILLISECOND)
-            self._scene.schedule.after(delay, "begins", lambda v=visitor, m=member: self._begin(v, m))  # type: ignore[misc]
+            self._scene.schedule.after(delay, "begins", partial(self._begin, visitor, member))
 
     def stop(self) -> None:
         """No call begins any more."""
@@ -129,7 +130,7 @@ def measure(scene: Scene, crowd: Crowd, warm_up: Nanos, duration: Nanos) -> Seen
     ended = scene.now
     messages, sent = scene.meter.messages.total(), scene.meter.bytes.total()
     crowd.stop()
-    calls = [call for call in scene.calls if call.outcome is not Outcome.PENDING and began <= call.end <= ended]
+    calls = [call for call in scene.calls if call.over and began <= call.end <= ended]
     answered = [call for call in calls if call.outcome is Outcome.OK]
     return Seen(
         writes=sum(call.f == "write" for call in answered),

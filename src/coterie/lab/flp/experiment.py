@@ -45,7 +45,8 @@ def _summary(found: undecided.Bivalence, agree: int, total: int) -> str:
     fate = (
         "decides" if again is None else f"is kept undecided by a cycle of {again.steps // again.times} events for ever"
     )
+    ends = "Coins, timers that are right about delay, and a detector that names a leader each end it. "
     return (
-        f"The deterministic synod of two proposers {fate}. Coins, timers that are right about delay, and a detector "
-        f"that names a leader each end it. {agree} of {total} claims agree."
+        f"The deterministic synod of two proposers {fate}. {ends if agree == total else ''}"
+        f"{agree} of {total} claims agree."
     )

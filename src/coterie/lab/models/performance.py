@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Final
 
@@ -44,7 +45,7 @@ class Performance(msgspec.Struct, frozen=True):
         return sum(call.outcome is Outcome.REFUSED for call in self.calls)
 
 
-class Worker:
+class Worker(ABC):
     """A client that goes on by itself, with pauses; `work` is what it does."""
 
     def __init__(self, stage: Stage, number: int, rng: random.Random, *, stays: bool) -> None:
@@ -64,9 +65,9 @@ class Worker:
         self._written += 1
         return f"{self.visitor.number}.{self._written}"
 
+    @abstractmethod
     def work(self) -> None:
         """Begin one operation, at whose end comes `think`."""
-        raise NotImplementedError
 
     def think(self, _: Call | None = None) -> None:
         if not self.stopped:
@@ -106,8 +107,7 @@ def _agree(stage: Stage) -> bool:
     for member in range(1, MEMBERS + 1):
         reader = stage.client(member - 1)
         for key in KEYS:
-            call = reader.read(member, key, mode="stale")
-            stage.wait(lambda: not reader.busy, "a stale read is answered")  # noqa: B023 (run before the next)
+            call = stage.finish(reader.read(member, key, mode="stale"))
             found.add((key, call.value) if call.outcome is Outcome.OK else (key, call.reason))
     return len(found) == len(KEYS)
 

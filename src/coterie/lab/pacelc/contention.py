@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Final
 
@@ -55,7 +56,7 @@ def contend(
     for site in sites:
         _Reader(scene, mode, scene.client(site), site, trip // READS_A_TRIP, end).begin()
     scene.run_until(end)
-    scene.wait(lambda: all(call.outcome is not Outcome.PENDING for call in scene.calls), "calls end", LIMIT)
+    scene.wait(lambda: all(call.over for call in scene.calls), "calls end", LIMIT)
     _at_once(scene, mode)
     _one_after_the_other(scene, mode)
     calls = scene.calls[first:]
@@ -111,20 +112,20 @@ def _one_after_the_other(scene: Scene, mode: Mode) -> None:
 
 
 def _over(scene: Scene, call: Call) -> None:
-    scene.wait(lambda: call.outcome is not Outcome.PENDING, "a call ends", LIMIT)
+    scene.finish(call, LIMIT)
     scene.run_for(MILLISECOND)  # A call that begins at the very moment when another ends counts as concurrent.
 
 
-class _Busy:
+class _Busy(ABC):
     """A client that begins a call when the last one has been over for a while, until the end."""
 
     def __init__(self, scene: Scene, mode: Mode, client: Visitor, site: int, pause: Nanos, end: Nanos) -> None:
         self.scene, self.mode, self.client, self.site = scene, mode, client, site
         self._pause, self._end = pause, end
 
+    @abstractmethod
     def begin(self) -> None:
         """The next call."""
-        raise NotImplementedError
 
     def again(self, _: Call) -> None:
         """The last is over."""

@@ -9,11 +9,8 @@ import msgspec
 
 from coterie.core.config import MILLISECOND
 from coterie.core.types import Nanos
-from coterie.lab.errors import LabError
 from coterie.lab.pacelc.modes import Mode, set_up
-from coterie.lab.stage.calls import Call, Outcome
 from coterie.lab.stage.geography import Geography
-from coterie.lab.stage.scene import Scene
 
 BETWEEN: Final[Nanos] = 10 * MILLISECOND
 
@@ -45,7 +42,7 @@ def measured(
     for site in range(len(geography.sites)):
         client = scene.client(site)
         writes = [
-            _alone(scene, client.write(modes[0].asked(scene, site, write=True), f"k{site}", str(i)))
+            scene.undisturbed_ms(client.write(modes[0].asked(scene, site, write=True), f"k{site}", str(i)), BETWEEN)
             for i in range(calls)
         ]
         for mode in modes:
@@ -53,14 +50,6 @@ def measured(
             for _ in range(calls):
                 client.seen = 0
                 member = mode.asked(scene, site, write=False)
-                reads.append(_alone(scene, client.read(member, f"k{site}", mode=mode.read_mode)))
+                reads.append(scene.undisturbed_ms(client.read(member, f"k{site}", mode=mode.read_mode), BETWEEN))
             found.append(Latency(mode=mode, leader=home, site=site, writes=tuple(writes), reads=tuple(reads)))
     return found
-
-
-def _alone(scene: Scene, call: Call) -> float:
-    scene.wait(lambda: call.outcome is not Outcome.PENDING, "a call is answered")
-    if call.outcome is not Outcome.OK:
-        raise LabError(f"a call without any fault failed: {call.reason}")
-    scene.run_for(BETWEEN)
-    return call.latency / MILLISECOND

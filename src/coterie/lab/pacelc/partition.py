@@ -14,6 +14,8 @@ from coterie.lab.stage.calls import Call, Outcome, history
 from coterie.lab.stage.geography import Geography
 from coterie.lab.stage.scene import Scene
 
+AT_LAST: Final = 600_000 * MILLISECOND
+"""A call has ended by then, however long its client is patient."""
 SETTLED_TIMEOUTS: Final = 6
 """Election timeouts after the cut: whoever can elect has elected."""
 
@@ -44,17 +46,17 @@ def cut(mode: Mode, geography: Geography, members: Sequence[int], leader: int, s
     few = _few(sites)
     many = sorted(set(range(len(geography.sites))) - set(few))
     left, right = scene.client(few[0]), scene.client(many[0])
-    _over(scene, left.write(mode.asked(scene, few[0], write=True), "x", "before"))
+    scene.finish(left.write(mode.asked(scene, few[0], write=True), "x", "before"), AT_LAST)
     scene.run_for(1000 * MILLISECOND)
     scene.split(few, many)
     timeout = timeout_ms(geography, members) * MILLISECOND
     scene.run_for(SETTLED_TIMEOUTS * timeout)
     home, away = _member_on(scene, few), _member_on(scene, many)
-    many_write = _over(scene, right.write(away, "x", "after", patience=4 * timeout))
-    many_read = _over(scene, right.read(away, "x", mode=mode.read_mode, patience=4 * timeout))
+    many_write = scene.finish(right.write(away, "x", "after", patience=4 * timeout), AT_LAST)
+    many_read = scene.finish(right.read(away, "x", mode=mode.read_mode, patience=4 * timeout), AT_LAST)
     left.seen = 0
-    few_read = _over(scene, left.read(home, "x", mode=mode.read_mode, patience=4 * timeout))
-    few_write = _over(scene, left.write(home, "x", "alone", patience=4 * timeout))
+    few_read = scene.finish(left.read(home, "x", mode=mode.read_mode, patience=4 * timeout), AT_LAST)
+    few_write = scene.finish(left.write(home, "x", "alone", patience=4 * timeout), AT_LAST)
     judged = linearizable(history(scene.calls), REGISTER)
     return Cut(
         mode=mode,
@@ -78,11 +80,6 @@ def _few(sites: Sequence[int]) -> list[int]:
 
 def _member_on(scene: Scene, side: Sequence[int]) -> int:
     return min(member for member, site in scene.ground.members.items() if site in side)
-
-
-def _over(scene: Scene, call: Call) -> Call:
-    scene.wait(lambda: call.outcome is not Outcome.PENDING, "a call has an outcome", 600_000 * MILLISECOND)
-    return call
 
 
 def _ok(call: Call) -> bool:

@@ -21,20 +21,9 @@ from coterie.lab.stage.scene import Scene
 from coterie.sim.chance import happens, stream
 from coterie.sim.clients import Closed, Receive
 from coterie.sim.schedule import Schedule
+from coterie.sim.world import Connection
 
 _encode = msgspec.msgpack.Encoder().encode
-
-
-class _Connection(msgspec.Struct):
-    """A client's, to one life of a member; 0: nobody listened."""
-
-    client: int
-    member: MemberId
-    life: int
-    receive: Receive
-    closed: Closed
-    to_member: Nanos = 0
-    to_client: Nanos = 0
 
 
 class ReferenceStage(Scene):
@@ -65,7 +54,7 @@ class ReferenceStage(Scene):
         self._loss = stream(seed, "loss")
         self._cut_sites: set[tuple[int, int]] = set()
         self._newest: dict[tuple[MemberId, MemberId], Nanos] = {}
-        self._connections: dict[int, _Connection] = {}
+        self._connections: dict[int, Connection] = {}
         self._made = 0
         numbers = tuple(self.ground.members)
         skews = skews_ms or {}
@@ -145,14 +134,14 @@ class ReferenceStage(Scene):
         """See `Scene`."""
         self._made += 1
         number, node = self._made, self.nodes[member]
-        connection = _Connection(client, member, node.boot if node.up else 0, receive, closed)
+        connection = Connection(client, member, node.boot if node.up else 0, receive, closed)
         self._connections[number] = connection
         if not connection.life:
             delay = self.ground.request(client, member)
             self.schedule.after(delay, "refused", partial(self._closed, number, connection))
         return number
 
-    def _closed(self, number: int, connection: _Connection) -> None:
+    def _closed(self, number: int, connection: Connection) -> None:
         if self._connections.pop(number, None) is not None:
             connection.closed(number)
 
@@ -160,7 +149,7 @@ class ReferenceStage(Scene):
         """See `Scene`."""
         self._connections.pop(connection, None)
 
-    def _severed(self, connection: _Connection) -> bool:
+    def _severed(self, connection: Connection) -> bool:
         clients, members = self.ground.clients, self.ground.members
         return (clients[connection.client], members[connection.member]) in self._cut_sites
 

@@ -56,6 +56,11 @@ class Call(msgspec.Struct):
         return self.f == "write" or any(f == "w" for f, _, _ in self.parts)
 
     @property
+    def over(self) -> bool:
+        """Whether the client was told, or has given up."""
+        return self.outcome is not Outcome.PENDING
+
+    @property
     def latency(self) -> Nanos:
         """From asking to being told; only for calls that are over."""
         return self.end - self.start

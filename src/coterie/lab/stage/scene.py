@@ -10,7 +10,7 @@ from coterie.core.config import MILLISECOND
 from coterie.core.types import MemberId, Nanos
 from coterie.engine.protocol import Request
 from coterie.lab.errors import LabError
-from coterie.lab.stage.calls import Call
+from coterie.lab.stage.calls import Call, Outcome
 from coterie.lab.stage.geography import Ground
 from coterie.lab.stage.meter import Traffic
 from coterie.lab.stage.visitors import Visitor
@@ -19,6 +19,8 @@ from coterie.sim.schedule import Schedule
 
 TICK: Final = MILLISECOND // 4
 """How often a condition that is waited for is looked at."""
+LIMIT: Final = 60_000 * MILLISECOND
+"""How long what is waited for may take, unless it is told otherwise."""
 
 
 class Scene(ABC):
@@ -59,7 +61,7 @@ class Scene(ABC):
         """Let so much time pass."""
         self.run_until(self.schedule.now + duration)
 
-    def wait(self, condition: Callable[[], bool], what: str, limit: Nanos = 60_000 * MILLISECOND) -> Nanos:
+    def wait(self, condition: Callable[[], bool], what: str, limit: Nanos = LIMIT) -> Nanos:
         """Let time pass until the condition holds; returns how long that took. Raises `LabError` at the limit."""
         began = self.schedule.now
         while not condition():
@@ -67,6 +69,19 @@ class Scene(ABC):
                 raise LabError(f"{limit // MILLISECOND} ms were not enough for this: {what}")
             self.run_until(self.schedule.now + TICK)
         return self.schedule.now - began
+
+    def finish(self, call: Call, limit: Nanos = LIMIT) -> Call:
+        """Let time pass until the call is over; the call. Raises `LabError` at the limit."""
+        self.wait(lambda: call.over, f"a {call.f} of client {call.client}, at member {call.at}, is over", limit)
+        return call
+
+    def undisturbed_ms(self, call: Call, rest: Nanos) -> float:
+        """How long a call took that nothing disturbs, in milliseconds; then let `rest` pass. Raises `LabError` if it
+        was not answered."""
+        if self.finish(call).outcome is not Outcome.OK:
+            raise LabError(f"a call without any fault failed: {call.reason}")
+        self.run_for(rest)
+        return call.latency / MILLISECOND
 
     @abstractmethod
     def wait_for_leader(self) -> MemberId:
