@@ -235,7 +235,7 @@ FIRST_ROWS: Final = (
         SAFETY,
         faults="delay,depose,crash",
         nodes=5,
-        first=12,
+        first=36,
     ),
     planted(
         "L06",

@@ -78,7 +78,7 @@ ELECTION_ROWS: Final = (
         LIVENESS,
         faults="absence,snapshot,crash",
         nodes=3,
-        first=59,
+        first=64,
     ),
     planted(
         "R15",
@@ -98,7 +98,7 @@ ELECTION_ROWS: Final = (
         LIVENESS,
         faults="transfer,ambush,absence,snapshot",
         nodes=3,
-        first=52,
+        first=151,
     ),
     planted(
         "R17",
@@ -164,7 +164,7 @@ ELECTION_ROWS: Final = (
         ],
         LIVENESS,
         faults="membership,ambush,absence,crash",
-        first=94,
+        first=203,
     ),
     planted(
         "M14",
@@ -172,7 +172,7 @@ ELECTION_ROWS: Final = (
         [(CHANGES, "            if shortfall:\n", "            if False:\n")],
         frozenset({"promoted-ready"}),
         faults="membership,crash",
-        first=3,
+        first=21,
     ),
     planted(
         "M10",

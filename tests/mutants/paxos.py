@@ -148,7 +148,7 @@ PAXOS_ROWS: Final = (
         ],
         {"slots-in-order", "chosen-stays", "acceptance-durable"},
         faults="loss,crash,partition,hold",
-        first=54,
+        first=113,
     ),
     _row(
         "P15",
@@ -176,6 +176,7 @@ PAXOS_ROWS: Final = (
         {"promise-quorum", "quorums-meet", "leader-completeness"},
         faults="membership,partition,crash,depose",
         nodes=3,
+        first=22,
     ),
     _row(
         "P23",

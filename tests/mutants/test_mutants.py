@@ -9,7 +9,7 @@ from tests.mutants.catalogue import CATALOGUE, CONTROLS, MUTANTS
 
 from coterie.sim.mutants import CONTROL_SEEDS, Budget, Change, Mutant, StaleMutant, hunt, plant
 
-HUNTED = Budget(seeds=80, wall_seconds=300.0, simulated_seconds=6.0)
+HUNTED = Budget(seeds=80, wall_seconds=300.0)
 PASSED = Budget(seeds=CONTROL_SEEDS, wall_seconds=300.0, simulated_seconds=6.0)
 
 pytestmark = pytest.mark.slow
