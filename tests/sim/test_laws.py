@@ -487,9 +487,22 @@ def a_lease_that_is_earned_after_another_was_elected(scene: Scene) -> None:
     scene.laws.leased(1, ONE, [(1, ONE)])
 
 
+def test_a_read_waits_for_what_was_committed_when_it_was_asked_for() -> None:
+    scene = Scene()
+    scene.leader(1, ONE)
+    scene.laws.read(1, 4, 4)
+    scene.laws.read(1, 5, 4)
+
+
+def a_read_that_misses_what_was_committed_before_it(scene: Scene) -> None:
+    scene.leader(1, ONE)
+    scene.laws.read(1, 3, 4)
+
+
 @pytest.mark.parametrize(
     ("law", "crime"),
     [
+        ("read-current", a_read_that_misses_what_was_committed_before_it),
         ("one-lease", a_lease_beside_a_new_leader),
         ("one-lease", a_lease_that_is_earned_after_another_was_elected),
         ("damaged-silent", a_damaged_member_that_votes),

@@ -350,11 +350,14 @@ class Engine:
             for _ in range(self._queries.unanswered_count):
                 token = self._new_token()
                 self._queries.ask_again(token)
-                self.replica.read(now, token)
+                self._read(now, token)
         if self._queries.to_ask:
             token = self._new_token()
             self._queries.ask(now, token)
-            self.replica.read(now, token)
+            self._read(now, token)
+
+    def _read(self, now: Nanos, token: Token) -> None:
+        self.replica.read(now, token)
 
     def _read_ready(self, ready: ReadReady) -> None:
         self._queries.ready(ready.token, ready.index)

@@ -330,6 +330,16 @@ class Laws(ABC):
                     f"{holder} has a lease in {since}; {leader} leads {epoch}, and {self._newest} was led already",
                 )
 
+    def read(self, member: MemberId, index: Index, known: Index) -> None:
+        """The member may answer a linearizable read from its state after `index`; when the read was asked for, all up
+        to `known` was committed."""
+        laws = self._members[member]
+        if index < known and self.judges_leases and not laws.exiled:
+            raise Violation(
+                "read-current",
+                f"{member}, in {laws.epoch}, reads from the state after {index}; {known} was committed when it asked",
+            )
+
     # -- state ---------------------------------------------------------------------------------
 
     def observe(self, member: MemberId, epoch: Epoch, commit: Index, role: Role) -> None:

@@ -10,7 +10,7 @@ from coterie.core.config import MILLISECOND
 from coterie.core.messages import InstallSnapshot, Message, TimeoutNow
 from coterie.core.records import StoreBatch
 from coterie.core.types import Epoch, Mark, Member, MemberId, Nanos
-from coterie.engine.engine import Engine, Identity
+from coterie.engine.engine import Identity
 from coterie.engine.ports import Event
 from coterie.engine.protocol import Response, View
 from coterie.engine.snapshot_jobs import FlushJob, InstallJob, TakeJob
@@ -27,6 +27,7 @@ from coterie.sim.frail import Death
 from coterie.sim.laws import Laws
 from coterie.sim.machine import FrailStore, ObservedHost, observed, standing
 from coterie.sim.network import Network, Sender
+from coterie.sim.observed_engine import ObservedEngine
 from coterie.sim.options import Options
 from coterie.sim.schedule import Schedule
 from coterie.sim.sectors import SECTOR_BYTES
@@ -128,6 +129,7 @@ class Process:
             self.engine = self._make_engine(directory.boot, now, directory.snapshot_directory)
         self._check_membership(found)
         self._resumed()
+        self.engine.watch(node.id, laws)
         self._queue: list[StoreBatch] = []
         self._writing = False
         self._write: tuple[Write, Mark] | None = None
@@ -151,10 +153,10 @@ class Process:
         laws.started(member, self.life, found)
         return found
 
-    def _make_engine(self, boot: int, now: Nanos, snapshots: str) -> Engine:
+    def _make_engine(self, boot: int, now: Nanos, snapshots: str) -> ObservedEngine:
         node = self._node
         life = self.life
-        return Engine(
+        return ObservedEngine(
             identity=Identity(
                 cluster=node.directory.header.cluster,
                 member=node.id,

@@ -14,6 +14,7 @@ SHARED: Final = {
     "chosen-stays": "no two members ever commit different entries at one index (State Machine Safety)",
     "commit-quorum": "an entry is committed only when a phase-2 quorum of the configuration in force has it on disk",
     "one-lease": "while a leader may answer reads alone, by its own clock, nobody is elected after it (6.4.1)",
+    "read-current": "a linearizable read waits for all that was committed anywhere when it was asked for (6.4)",
     "voter-leads": "only a voter asks for votes or promises: no learner, no removed member (4.2)",
     "quorums-meet": "quorums that elect meet those that commit, of one configuration and of the one before it (4.3)",
     "one-change": "a membership is changed only when the one before is committed (4.1, 4.3)",
