@@ -192,8 +192,6 @@ FIRST_ROWS: Final = (
         SAFETY,
         faults="delay,depose,crash",
         nodes=5,
-        first=0,
-        by_command=True,
     ),
     planted(
         "L03",

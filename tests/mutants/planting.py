@@ -18,6 +18,7 @@ SAFETY: Final = frozenset(
         "chosen-stays",
         "chosen-truncated",
         "commit-quorum",
+        "commit-own-epoch",
         "same-applied",
         "alarm",
     }

@@ -201,6 +201,14 @@ def a_commit_of_what_one_disk_holds(scene: Scene) -> None:
     scene.laws.observe(1, ONE, 1, Role.LEADER)
 
 
+def a_commit_of_an_older_epoch_by_counting(scene: Scene) -> None:
+    scene.leader(1, ONE)
+    scene.store(1, Put((entry(1),)))
+    scene.store(2, Put((entry(1),)))
+    scene.leader(1, TWO)
+    scene.laws.observe(1, TWO, 1, Role.LEADER)
+
+
 def a_commit_of_nothing(scene: Scene) -> None:
     scene.laws.observe(1, ONE, 1, Role.FOLLOWER)
 
@@ -523,6 +531,7 @@ def a_read_that_misses_what_was_committed_before_it(scene: Scene) -> None:
         ("chosen-stays", another_choice),
         ("chosen-truncated", a_committed_entry_dropped),
         ("commit-quorum", a_commit_of_what_one_disk_holds),
+        ("commit-own-epoch", a_commit_of_an_older_epoch_by_counting),
         ("commit-in-log", a_commit_of_nothing),
         ("commit-monotonic", a_commit_that_goes_back),
         ("epoch-monotonic", an_epoch_that_goes_back),

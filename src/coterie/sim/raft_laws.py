@@ -214,6 +214,11 @@ class RaftLaws(Laws):
     def _check_quorum(self, member: MemberId, committer: MemberLaws, first: Index, commit: Index) -> None:
         """By log matching, who holds the last of them holds all."""
         slot = self._chosen[commit]
+        if committer.role is Role.LEADER and slot.epoch != committer.epoch:
+            raise Violation(
+                "commit-own-epoch",
+                f"{member}, which leads {committer.epoch}, commits {commit} of {slot.epoch} by counting its copies",
+            )
         if committer.role is Role.LEADER and committer.durable.slot(commit) != slot:
             self._figures.early_commits += 1
         holders = [

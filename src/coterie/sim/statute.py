@@ -63,6 +63,7 @@ RAFT: Final = {
     "epoch-first": "a log holds no entry of a later epoch than its member's own (5.1; decision 0011)",
     "chosen-truncated": "no member drops an entry that it holds and that was committed",
     "vote-quorum": "a leader has the votes of a phase-1 quorum of the configuration in force (5.2, 4.3)",
+    "commit-own-epoch": "a leader counts copies of its own epoch's entries only (5.4.2, figure 8)",
     "vote-durable": "a vote leaves only when it is on disk (5.2)",
     "ack-durable": "an acknowledgement leaves only when the entries are on disk (5.3)",
 }
