@@ -122,8 +122,9 @@ SNAPSHOT_ROWS: Final = (
             )
         ],
         frozenset({"snapshot-held"}),
-        faults="snapshot,crash,delay",
-        by_command=True,
+        faults="snapshot,slow-disk,absence,loss",
+        nodes=3,
+        first=268,
     ),
     planted(
         "N10",
