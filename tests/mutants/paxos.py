@@ -229,9 +229,9 @@ PAXOS_ROWS: Final = (
                 "state.log.epoch_at(m.meta.index) is not None",
             )
         ],
-        {"chosen-stays", "learned-chosen", "same-applied"},
-        faults="snapshot,crash,partition,hold",
-        by_command=True,
+        {"acceptance-durable", "chosen-stays", "learned-chosen", "same-applied"},
+        faults="snapshot,crash,partition,hold,absence",
+        first=1,
     ),
     _row(
         "V06",
@@ -269,13 +269,5 @@ PAXOS_ROWS: Final = (
         "a promise leaves out what was accepted",
         [(ACCEPTOR, "            entries.extend(told)\n", "            entries.extend(told[1:])\n")],
         {"promise-reports", "leader-completeness", "later-ballots-agree"},
-    ),
-    _row(
-        "V10",
-        "what a member learned between two parts of its promise counts for what it told before",
-        [(PREPARATION, "max(self.chosen, self._knew[sender])", "max(self.chosen, m.commit)")],
-        {"learned-chosen", "chosen-stays", "later-ballots-agree"},
-        faults="snapshot,crash,partition,hold,depose,slow-disk",
-        by_command=True,
     ),
 )

@@ -41,15 +41,6 @@ def _rows(protocol: str, mark: str) -> tuple[Mutant, ...]:
             protocol=protocol,
         ),
         planted(
-            f"X03{mark}",
-            "in its own epoch a log is called whole as far as the leader has committed",
-            [(REPAIR, "m.epoch > owed.epoch and m.lag >= 0", "m.lag >= 0")],
-            WHOLE,
-            faults=DAMAGE,
-            by_command=True,
-            protocol=protocol,
-        ),
-        planted(
             f"X04{mark}",
             "a log is called whole as far as the leader tells, though it does not know yet what is committed",
             [(REPAIR, "m.epoch > owed.epoch and m.lag >= 0 and matched", "m.epoch > owed.epoch and matched")],
