@@ -82,7 +82,9 @@ class SnapshotReceiver:
             self.chunks.append(SnapshotChunk(m.meta, m.size, m.offset, m.data))
             incoming.came, incoming.since = end, now
             return  # It is acknowledged when the driver has written it: see `kept`.
-        state.outbox.affirm(sender, incoming.reply(now, state))
+        if incoming.came == incoming.kept:
+            state.outbox.affirm(sender, incoming.reply(now, state))
+        # Else it is answered by `kept`: to be told less now, the leader would send again what waits for a slow disk.
 
     def _outlives(self, now: Nanos, incoming: Incoming, sender: MemberId, m: InstallSnapshot) -> bool:
         """Whether what is under way stays, though a chunk of another snapshot came: it is being checked, the chunk
