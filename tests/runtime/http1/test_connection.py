@@ -7,7 +7,7 @@ import random
 from collections.abc import Awaitable, Callable
 
 import pytest
-from tests.runtime.conftest import run
+from tests.runtime.conftest import run, until
 
 from coterie.runtime.addresses import bound_address, listen, split_address
 from coterie.runtime.http1 import connection
@@ -134,8 +134,7 @@ def test_who_closes_its_half_is_answered_all_the_same() -> None:
     async def work(site: Echo, visitor: Visitor) -> None:
         await visitor.say(GET % b"/wait")
         visitor.writer.write_eof()
-        while not site.asked:
-            await asyncio.sleep(0)
+        await until(lambda: site.asked)
         site.go.set()
         assert (await visitor.rest()).endswith(b"GET /wait {} 0")
 
@@ -218,11 +217,9 @@ def test_who_says_nothing_or_half_a_request_is_cut_off(monkeypatch: pytest.Monke
 def test_nothing_is_read_ahead_while_a_request_is_answered() -> None:
     async def work(site: Echo, visitor: Visitor) -> None:
         await visitor.say(GET % b"/wait")
-        while not site.asked:
-            await asyncio.sleep(0)
+        await until(lambda: site.asked)
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.3):
-                await visitor.say(GET % b"/a" * 1_000_000)
+            await asyncio.wait_for(visitor.say(GET % b"/a" * 1_000_000), 0.3)
         assert len(site.asked) == 1
 
     with_site(work)
