@@ -36,12 +36,19 @@ _FLAGS: Final = (
 )
 _LOOK: Final = """
 (() => {
-  const outside = [];
+  const outside = [], covered = [];
   for (const drawing of document.querySelectorAll("svg")) {
     const frame = drawing.getBoundingClientRect();
+    const placed = [];
     for (const text of drawing.querySelectorAll("text")) {
       const box = text.getBoundingClientRect();
       if (box.width === 0) continue;
+      for (const [other, words] of placed) {
+        const across = Math.min(box.right, other.right) - Math.max(box.left, other.left);
+        const down = Math.min(box.bottom, other.bottom) - Math.max(box.top, other.top);
+        if (across > 3 && down > 5) covered.push(words + " | " + text.textContent);
+      }
+      placed.push([box, text.textContent]);
       if (box.left < frame.left - 2 || box.right > frame.right + 2 ||
           box.top < frame.top - 2 || box.bottom > frame.bottom + 2) outside.push(text.textContent);
     }
@@ -58,6 +65,7 @@ _LOOK: Final = """
     rows: document.querySelectorAll("tr").length,
     drawings,
     outside,
+    covered,
     wide: document.documentElement.scrollWidth > innerWidth,
     broken: [...document.querySelectorAll("parsererror")].map(one => one.textContent),
   };
@@ -78,6 +86,8 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     """Width and height on the screen, in pixels, of each."""
     outside: list[str]
     """Words in drawings that are cut off, for they do not lie within them."""
+    covered: list[str]
+    """Pairs of words in drawings that lie on each other."""
     wide: bool
     """One must scroll sideways to see all of it."""
     requests: list[str]

@@ -12,6 +12,7 @@ import pytest
 from tests.browser import Browser, Seen
 from tests.cli.test_pages import PAGES
 
+from coterie.core.protocols import PROTOCOLS
 from coterie.lab.drawing.svg import draw_svg
 from coterie.lab.pictures import NAMES
 from coterie.lab.scenarios import SCENARIOS, play
@@ -51,10 +52,13 @@ def test_a_page_opens_without_a_complaint_and_asks_for_nothing_else(
     assert not seen.wide or seen.root == "svg"
 
 
+@pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_a_sequence_is_drawn_as_a_file_that_a_browser_shows(scenario: str, browser: Browser, tmp_path: Path) -> None:
+def test_a_sequence_is_drawn_as_a_file_that_a_browser_shows(
+    scenario: str, protocol: str, browser: Browser, tmp_path: Path
+) -> None:
     page = tmp_path / f"{scenario}.svg"
-    page.write_text(draw_svg(play(scenario, "raft", 1)))
+    page.write_text(draw_svg(play(scenario, protocol)))
     seen = browser.open(page)
     assert_sound(seen, page)
     assert len(seen.drawings) == 1
@@ -65,6 +69,7 @@ def test_a_picture_of_the_documents_is_shown_whole(name: str, browser: Browser) 
     page = PICTURES / f"{name}.svg"
     seen = browser.open(page)
     assert_sound(seen, page)
+    assert seen.covered == []
     assert seen.root == "svg"
     assert len(seen.drawings) == 1
 
@@ -82,6 +87,7 @@ def test_an_experiments_page_opens_with_its_heading_claims_and_figures(
     assert done.returncode in (0, 1), done.stderr  # Whether claims agree is for the tests of each experiment.
     seen = browser.open(page)
     assert_sound(seen, page)
+    assert seen.covered == []
     word, figures = EXPERIMENTS[experiment]
     assert seen.headings[:2] == [seen.title, "Claims"]
     assert word in seen.title
@@ -105,6 +111,10 @@ FLAWS: dict[str, tuple[str, Callable[[Seen], object]]] = {
     "a word that is cut off": (
         '<svg width="200" height="50"><text x="150" y="20">a long word</text></svg>',
         lambda seen: seen.outside,
+    ),
+    "words on words": (
+        '<svg width="200" height="50"><text x="5" y="20">some words</text><text x="30" y="22">others</text></svg>',
+        lambda seen: seen.covered,
     ),
     "a line too long": ("<pre>" + "x" * 1000 + "</pre>", lambda seen: seen.wide),
 }
