@@ -169,8 +169,8 @@ PAXOS_ROWS: Final = (
         [
             (
                 PREPARATION,
-                "return [self._state.membership, *self._reports.memberships()]",
-                "return [self._state.membership]",
+                "        return self._reports.membership()\n",
+                "        return self._state.membership\n",
             )
         ],
         {"promise-quorum", "quorums-meet", "leader-completeness"},

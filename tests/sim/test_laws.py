@@ -46,7 +46,8 @@ def group(
 
 
 def change(index: int, epoch: Epoch, membership: Membership) -> Entry:
-    return Entry(index, epoch, EntryKind.MEMBERSHIP, 0, msgspec.msgpack.encode(membership))
+    numbered = msgspec.structs.replace(membership, serial=index - 1)  # changes of these scenes begin with entry 2
+    return Entry(index, epoch, EntryKind.MEMBERSHIP, 0, msgspec.msgpack.encode(numbered))
 
 
 def empty(*voters: MemberId, sizes: tuple[int, ...] = ()) -> ShadowLog:

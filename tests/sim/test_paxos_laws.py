@@ -54,7 +54,8 @@ def group(
 
 
 def change(index: Index, ballot: Epoch, membership: Membership) -> Entry:
-    return Entry(index, ballot, EntryKind.MEMBERSHIP, 0, msgspec.msgpack.encode(membership))
+    numbered = msgspec.structs.replace(membership, serial=index - 1)  # changes of these scenes begin with slot 2
+    return Entry(index, ballot, EntryKind.MEMBERSHIP, 0, msgspec.msgpack.encode(numbered))
 
 
 def snapshot(index: Index, ballot: Epoch = ONE) -> SnapshotMeta:

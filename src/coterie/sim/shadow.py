@@ -57,8 +57,8 @@ class ShadowLog:
 
     @property
     def membership(self) -> Membership:
-        """The one in force: the newest in the log (4.1)."""
-        return self.memberships[-1][1]
+        """The one in force: see `membership_before`."""
+        return self.membership_before(self.last_index + 1)[1]
 
     def slot(self, index: Index) -> Slot | None:
         """The slot at `index`, or None if the log does not hold it."""
@@ -73,11 +73,13 @@ class ShadowLog:
         return found.epoch if found is not None else None
 
     def membership_before(self, index: Index) -> tuple[Index, Membership]:
-        """The newest membership before the entry at `index`, and where it stands."""
-        for position, membership in reversed(self.memberships):
-            if position < index:
-                return position, membership
-        return self.memberships[0]
+        """The newest membership before the entry at `index`, and where it stands (4.1). What does not follow on what
+        is before it is none: an older ballot left it there, which never chose what it was made from (Multi-Paxos)."""
+        found = self.memberships[0]
+        for position, membership in self.memberships[1:]:
+            if position < index and (not found[1].members or membership.serial == found[1].serial + 1):
+                found = position, membership
+        return found
 
     def covers(self, index: Index, slot: Slot) -> bool:
         """Whether the log holds this entry, or begins after it: then what it did is in a durable state."""

@@ -263,5 +263,5 @@ def test_the_wrong_port_says_that_it_is_the_wrong_port(live: Cluster) -> None:
         refused(node, node.peer, b"GET / HTTP/1.1\r\n\r\n", "peer-malformed")
         refused(node, node.client, PEER_MAGIC, "client-malformed")
         refused(node, node.client, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "client-malformed")
-        answer, _ = send(node.client, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", end=False)
+        answer, _ = send(node.client, b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", end=False)
         assert answer.startswith(b"HTTP/1.1 200 ")

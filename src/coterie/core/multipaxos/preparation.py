@@ -11,8 +11,10 @@ higher ballot, is the chosen value. These slots need no second decision.
 
 *Which quorum?* The one that is in force in a slot, and what is in force there may be told by the very slots before it.
 So when the promises reveal a membership that the proposer did not know, its electors are asked, too, and phase 1 is
-complete only when each membership on the way has its quorum. (A joint configuration contains a quorum of the one before
-it, and is left only when it is chosen: so each one on the way is found by a quorum of the one before.)
+complete only when the newest membership in the log, as it would be now, has its quorum. (A joint configuration contains
+a quorum of the one before it, and is left only when it is chosen: so it is found by a quorum of the one before. Those
+before the newest are over: it was made from a chosen one, up to whose slot all is accepted by quorums of its own, too.
+What breaks if they are asked for: members that left long ago, and are gone, would have to promise.)
 """
 
 from __future__ import annotations
@@ -124,26 +126,21 @@ class Reports:
         told = self._told.get(index)
         return told.epoch if told is not None else NO_EPOCH
 
-    def memberships(self) -> list[Membership]:
-        """Those that were told and stand in slots not yet chosen, by what wins there so far: each follows on the one
-        before it in the log as it would be."""
+    def membership(self) -> Membership:
+        """The newest in the log as it would be, by what wins in each slot so far: each follows on the one before it.
+        Not always the newest that we hold: if a higher ballot has something else in its slot, it was not chosen."""
         state = self._state
         standing = dict(state.accepted_memberships())
-        told: set[Index] = set()
         for index, entry in self._told.items():
             if self._wins(entry):
                 standing.pop(index, None)
                 if entry.kind is EntryKind.MEMBERSHIP:
                     standing[index] = membership_of(entry)
-                    told.add(index)
-        found: list[Membership] = []
         newest, _ = state.at(state.commit)
         for index in sorted(standing):
             if follows(newest, standing[index]):
                 newest = standing[index]
-                if index in told:
-                    found.append(newest)
-        return found
+        return newest
 
     def _wins(self, told: Entry) -> bool:
         """Whether it is of a higher ballot than what we hold in its slot ourselves."""
@@ -231,11 +228,11 @@ class Preparation:
         """The highest index up to which one of them knows its slots to be chosen."""
         reports.forget(state.commit)
 
-    def memberships(self) -> list[Membership]:
-        """All that may be in force in some slot from here on: our own as it is now, for a snapshot may have been
-        installed since this phase began. (What breaks without: quorums of other sizes, or of other members, commit
-        without any of those that promised.)"""
-        return [self._state.membership, *self._reports.memberships()]
+    @property
+    def membership(self) -> Membership:
+        """Whose quorum must promise, as it is known now: a snapshot may have been installed since phase 1 began. (What
+        breaks without: quorums of other sizes, or of other members, commit without any of those that promised.)"""
+        return self._reports.membership()
 
     def ask(self, now: Nanos) -> None:
         """Ask who has not been asked yet, and again whose answer may be lost: from where it left off."""
@@ -243,11 +240,11 @@ class Preparation:
         again = now - self._asked_at >= state.config.heartbeat_interval
         if again:
             self._asked_at = now
-        for membership in self.memberships():
-            for member in (*membership.voters, *membership.outgoing):
-                if member != state.own and member not in self.whole and (again or member not in self._next):
-                    self._next.setdefault(member, self._first)
-                    self._send(member)
+        membership = self.membership
+        for member in (*membership.voters, *membership.outgoing):
+            if member != state.own and member not in self.whole and (again or member not in self._next):
+                self._next.setdefault(member, self._first)
+                self._send(member)
 
     def _send(self, member: MemberId) -> None:
         # What we have installed meanwhile need not be told any more.
@@ -277,9 +274,8 @@ class Preparation:
 
     @property
     def complete(self) -> bool:
-        """Whether each membership on the way has its phase-1 quorum of whole promises (`whole`, once it holds the
-        proposer itself)."""
-        return all(quorum.phase_1(membership).reached(self.whole) for membership in self.memberships())
+        """Whether a phase-1 quorum has promised wholly (`whole`, once it holds the proposer itself)."""
+        return quorum.phase_1(self.membership).reached(self.whole)
 
     def deadline(self) -> Nanos:
         """When to ask again."""
