@@ -52,8 +52,8 @@ dev: $(VENV)/.developing  ## install into .venv, with what the checks need
 
 # ---------------------------------------------------------------------------- a cluster to try
 
-up: $(VENV)/.installed  ## start three nodes on this machine (PORT=2379 PROTOCOL=raft), write a key and read it
-	@$(COTERIE) up --nodes 3 $(if $(PORT),--client-port $(PORT)) $(if $(PROTOCOL),--protocol $(PROTOCOL)) --detach
+up: $(VENV)/.installed  ## start three nodes on this machine (PORT=2379 PROTOCOL=raft TLS=1), write a key and read it
+	@$(COTERIE) up --nodes 3 $(if $(PORT),--client-port $(PORT)) $(if $(PROTOCOL),--protocol $(PROTOCOL)) $(if $(TLS),--tls) --detach
 	@$(COTERIE) status
 	@$(COTERIE) put greeting hello
 	@printf 'greeting = ' && $(COTERIE) get greeting

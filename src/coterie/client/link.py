@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 from coterie.client.dispatch import READ_BYTES
 from coterie.client.endpoints import Endpoint
+from coterie.runtime.tls.explaining import hung_up
 
 _Address: TypeAlias = tuple[socket.AddressFamily, tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]]
 
@@ -28,6 +29,11 @@ class Link:
         self._buffer = bytearray()
         """Not yet taken by the kernel; bounded by what the core lets be under way."""
         self._interest = 0
+
+    @property
+    def ungreeted(self) -> str:
+        """Why it may have closed, if the member has not said a word."""
+        return hung_up(tls=False, shown=False)
 
     def dial(self, selector: selectors.BaseSelector) -> str | None:
         """Go on dialling; None: under way, "": connected, else why no address of the name can be reached."""
@@ -72,9 +78,7 @@ class Link:
             self._buffer += data
             pending = self._buffer
         try:
-            sent = self._socket.send(pending)
-        except (BlockingIOError, InterruptedError):
-            sent = 0
+            sent = self._give(pending)
         except OSError as error:
             return error.strerror or str(error)
         if sent < len(pending):
@@ -87,6 +91,14 @@ class Link:
             self._buffer.clear()
             self._watch(selector, selectors.EVENT_READ)
         return ""
+
+    def _give(self, data: bytes | bytearray) -> int:
+        """Hand bytes to the kernel; how many it took."""
+        assert self._socket is not None
+        try:
+            return self._socket.send(data)
+        except (BlockingIOError, InterruptedError):
+            return 0
 
     def receive(self) -> tuple[bytes, str]:
         """What has come, or why no more will; neither, if nothing has come."""
