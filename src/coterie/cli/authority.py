@@ -89,6 +89,12 @@ class Authority:
         names = [*hosts, *clients]
         self._check(names, days)
         alternatives = {name: _alternatives(name, hosts[name]) for name in hosts}
+        half = [path for path in (self.certificate(CA), self.key(CA)) if path.exists()]
+        if len(half) == 1:
+            raise AuthorityError(
+                f"{half[0]} is there, its other half is not: certificates cannot be made with it",
+                advice="bring the missing file, or choose another directory",
+            )
         self._check_apart(hosts)
         taken = [path for name in names for path in (self.certificate(name), self.key(name)) if path.exists()]
         if taken and not force:
@@ -98,12 +104,6 @@ class Authority:
             )
         made = list(names)
         if not self.exists:
-            half = [path for path in (self.certificate(CA), self.key(CA)) if path.exists()]
-            if half:
-                raise AuthorityError(
-                    f"{half[0]} is there, its other half is not: certificates cannot be made with it",
-                    advice="bring the missing file, or choose another directory",
-                )
             self._make_ca()
             made.insert(0, CA)
         for name in hosts:
