@@ -22,12 +22,14 @@ from coterie.client.errors import RequestError
 from coterie.client.requests import NEVER, OnDone, Outcome
 from coterie.client.tls import ClientTls, TlsConfig
 from coterie.core.types import Nanos
-from coterie.runtime.tls.explaining import dialled, hung_up
+from coterie.runtime.tls.explaining import alerted, dialled, hung_up
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 _now = time.monotonic_ns
+FAREWELL_S = 0.5
+"""How long `close` waits for connections in TLS."""
 
 
 class _Link(asyncio.Protocol):
@@ -69,6 +71,9 @@ class AsyncClient:
         self._loop = asyncio.get_running_loop()
         self._transports: dict[int, asyncio.Transport] = {}
         self._dials: dict[int, asyncio.Task[None]] = {}
+        self._leaving: dict[int, asyncio.Transport] = {}
+        """Connections in TLS that say farewell before they close."""
+        self._left = asyncio.Event()
         self._scheduled = False
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at: Nanos = NEVER
@@ -143,12 +148,16 @@ class AsyncClient:
         """End the session and close the connections. Calls under way fail with `ClientClosed`."""
         self._core.close(_now())
         self._flush()
-        for task in tuple(self._dials.values()):
+        dials = tuple(self._dials.values())
+        for task in dials:
             task.cancel()
         self._dials.clear()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if self._tls is not None:
+            await asyncio.gather(*dials, return_exceptions=True)
+            await self._farewell()
 
     async def __aenter__(self) -> Self:
         return self
@@ -157,6 +166,18 @@ class AsyncClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+    async def _farewell(self) -> None:
+        """TLS says farewell before a connection closes; a member that does not answer it is not waited for long."""
+        try:
+            async with asyncio.timeout(FAREWELL_S):
+                while self._leaving:
+                    self._left.clear()
+                    await self._left.wait()
+        except TimeoutError:
+            for transport in self._leaving.values():
+                transport.abort()
+            self._leaving.clear()
 
     # What the connections report
 
@@ -173,14 +194,15 @@ class AsyncClient:
 
     def _closed(self, connection: int, problem: Exception | None) -> None:
         if self._transports.pop(connection, None) is None:
+            if self._leaving.pop(connection, None) is not None:
+                self._left.set()
             return
         tls = self._tls
+        reason = str(problem) if problem else "the member closed it"
         if isinstance(problem, ssl.SSLError):
-            reason, ungreeted = dialled(problem), ""
-        else:
-            reason = str(problem) if problem else "the member closed it"
-            ungreeted = hung_up(tls=tls is not None, shown=tls is not None and tls.shown)
-        self._core.closed(_now(), connection, reason, ungreeted)
+            reason = dialled(problem)
+        ungreeted = hung_up(tls=tls is not None, shown=tls is not None and tls.shown)
+        self._core.closed(_now(), connection, reason, "" if alerted(problem) else ungreeted)
         self._schedule()
 
     # Doing what the core says
@@ -251,6 +273,8 @@ class AsyncClient:
             task.cancel()
         transport = self._transports.pop(connection, None)
         if transport is not None:
+            if self._tls is not None:
+                self._leaving[connection] = transport
             transport.close()
 
 

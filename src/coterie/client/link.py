@@ -6,6 +6,7 @@ import errno
 import os
 import selectors
 import socket
+import ssl
 from typing import TypeAlias
 
 from coterie.client.dispatch import READ_BYTES
@@ -13,6 +14,10 @@ from coterie.client.endpoints import Endpoint
 from coterie.runtime.tls.explaining import hung_up
 
 _Address: TypeAlias = tuple[socket.AddressFamily, tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]]
+
+_NOT_NOW = (BlockingIOError, InterruptedError, ssl.SSLWantWriteError, ssl.SSLWantReadError)
+"""The kernel, or OpenSSL, can take or give nothing at present. (OpenSSL wants the same bytes again after a write that
+it could not finish: the buffer keeps them, and what is put behind them does no harm.)"""
 
 
 class Link:
@@ -78,7 +83,9 @@ class Link:
             self._buffer += data
             pending = self._buffer
         try:
-            sent = self._give(pending)
+            sent = self._socket.send(pending) if pending else 0
+        except _NOT_NOW:
+            sent = 0
         except OSError as error:
             return error.strerror or str(error)
         if sent < len(pending):
@@ -92,21 +99,13 @@ class Link:
             self._watch(selector, selectors.EVENT_READ)
         return ""
 
-    def _give(self, data: bytes | bytearray) -> int:
-        """Hand bytes to the kernel; how many it took."""
-        assert self._socket is not None
-        try:
-            return self._socket.send(data)
-        except (BlockingIOError, InterruptedError):
-            return 0
-
     def receive(self) -> tuple[bytes, str]:
         """What has come, or why no more will; neither, if nothing has come."""
         if self._socket is None:
             return b"", "not connected"
         try:
             data = self._socket.recv(READ_BYTES)
-        except (BlockingIOError, InterruptedError):
+        except _NOT_NOW:
             return b"", ""
         except OSError as error:
             return b"", error.strerror or str(error)

@@ -52,6 +52,7 @@ def _dial(address: str, timeout: float, tls: ClientTls | None) -> socket.socket:
     plain = socket.create_connection((host, port), timeout)
     if tls is None:
         return plain
+    plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     try:
         return tls.context().wrap_socket(plain, server_hostname=tls.host(host))
     except BaseException:

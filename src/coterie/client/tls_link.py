@@ -9,7 +9,7 @@ from coterie.client.dispatch import READ_BYTES
 from coterie.client.endpoints import Endpoint
 from coterie.client.link import Link
 from coterie.client.tls import ClientTls
-from coterie.runtime.tls.explaining import dialled, hung_up
+from coterie.runtime.tls.explaining import alerted, dialled, hung_up
 
 
 class TlsLink(Link):
@@ -65,15 +65,6 @@ class TlsLink(Link):
         self._watch(selector, selectors.EVENT_READ)
         return ""
 
-    def _give(self, data: bytes | bytearray) -> int:
-        assert self._socket is not None
-        # OpenSSL takes no empty write, and wants the same bytes again after one that it could not finish: the buffer
-        # keeps them, and what is put behind them does no harm.
-        try:
-            return self._socket.send(data) if data else 0
-        except (ssl.SSLWantWriteError, ssl.SSLWantReadError):
-            return 0
-
     def receive(self) -> tuple[bytes, str]:
         if self._wrapped is None:
             return b"", "not connected"
@@ -87,7 +78,7 @@ class TlsLink(Link):
         except ssl.SSLEOFError:
             return b"", "the member closed it"
         except ssl.SSLError as error:
-            self._told = True
+            self._told = alerted(error)
             return b"", dialled(error)
         except OSError as error:
             return b"", error.strerror or str(error)

@@ -67,6 +67,11 @@ def dialled(error: BaseException) -> str:
     return f"the TLS handshake failed: {_plain(error)}"
 
 
+def alerted(error: BaseException | None) -> bool:
+    """Whether the other said in TLS what is wrong, and `dialled` tells it."""
+    return isinstance(error, ssl.SSLError) and "ALERT" in _reason(error)
+
+
 def hung_up(*, tls: bool, shown: bool) -> str:
     """Why a connection may have closed before the other said a word. In TLS 1.3 the dialler has done its part before
     its certificate is looked at, and the event loop's TLS does not tell it what was wrong with it."""

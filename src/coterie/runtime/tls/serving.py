@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import functools
 import socket
 from collections.abc import Callable
 from typing import Protocol
@@ -103,7 +104,7 @@ class TlsServer:
                 self._lines.warning("tls-handshakes-full", limit=self._max_pending, text="the oldest one is ended")
             task = self._loop.create_task(self._shake(connection, where))
             self._pending[task] = None
-            task.add_done_callback(self._done)
+            task.add_done_callback(functools.partial(self._done, connection))
 
     async def _shake(self, connection: socket.socket, where: tuple[str, int]) -> None:
         try:
@@ -115,16 +116,16 @@ class TlsServer:
                 ssl_handshake_timeout=self._timeout_s,
                 ssl_shutdown_timeout=SHUTDOWN_TIMEOUT_S,
             )
-        except asyncio.CancelledError:
-            connection.close()
-            raise
         except OSError as error:  # ssl.SSLError is one
             connection.close()
             self._tell(where, refusal(error))
 
-    def _done(self, task: asyncio.Task[None]) -> None:
+    def _done(self, connection: socket.socket, task: asyncio.Task[None]) -> None:
         self._pending.pop(task, None)
-        if not task.cancelled() and (problem := task.exception()) is not None:
+        if task.cancelled():
+            connection.close()  # It may have been ended before its first step.
+        elif (problem := task.exception()) is not None:
+            connection.close()
             self._lines.error("tls-handshake-failed", problem=repr(problem))
 
     def _tell(self, where: tuple[str, int], reason: str) -> None:
