@@ -254,6 +254,26 @@ def test_tls_to_a_plain_port_is_refused_with_a_line_at_both_ends(tmp_path: Path,
             assert value_of(client, "key") == b"value"
 
 
+def test_members_of_which_some_speak_tls_and_some_do_not_say_so_and_wait(
+    tmp_path: Path, certificates: Certificates
+) -> None:
+    (tmp_path / "files").mkdir()
+    with processes(tmp_path, 2, FAST) as nodes:
+        spoken, plain = nodes
+        mixed = Cluster([spoken], tmp_path / "files", certificates)
+        spoken.start()
+        plain.start()
+        until(lambda: "if it speaks TLS, this member must, too: see peer_cert" in plain.lines())
+        until(lambda: "it speaks plain text, this port speaks TLS" in spoken.lines())
+        until(lambda: "its port may speak plain text" in spoken.lines())
+        plain.kill()
+        for end in ("crt", "key"):
+            shutil.copy(certificates.home / f"n2.{end}", mixed.place)
+        plain.start(*mixed.flags("n2"))
+        until(lambda: (said := mixed.status(spoken)) is not None and said.leader)
+        assert mixed.works()
+
+
 def serial_at(cluster: Cluster, node: Process) -> bytes | None:
     """The certificate that the clients' port shows."""
     context = cluster.certificates.context("client")

@@ -55,4 +55,6 @@ class Dial:
         """The problem in words for people."""
         if self._side is not None and isinstance(problem, _OF_TLS) and not isinstance(problem, ClosedLater):
             return dialled(problem)
+        if self._side is None and type(problem) is ConnectionResetError:
+            return f"{str(problem) or 'reset'} (if it speaks TLS, this member must, too: see peer_cert)"
         return str(problem) or type(problem).__name__
