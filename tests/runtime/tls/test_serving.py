@@ -8,6 +8,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
 
+import msgspec
 import pytest
 from tests.certificates import Certificates
 from tests.runtime.conftest import run, until
@@ -38,9 +39,10 @@ class Greeter(asyncio.Protocol):
 
 @contextlib.asynccontextmanager
 async def serving(
-    certificates: Certificates, name: str = "n1", *, patience: float = 5.0, most: int = 256
+    certificates: Certificates, name: str = "n1", *, oldest: str = "1.3", patience: float = 5.0, most: int = 256
 ) -> AsyncIterator[tuple[TlsServer, int]]:
-    side = TlsSide(certificates.files(name), Lines("n1"), MEMBER_PORT, member=name, shown_as_client=True)
+    files = msgspec.structs.replace(certificates.files(name), min_version=oldest)
+    side = TlsSide(files, Lines("n1"), MEMBER_PORT, member=name, shown_as_client=True)
     (listener,) = listen("127.0.0.1:0", "for a test")
     port = listener.getsockname()[1]
     server = TlsServer(listener, Greeter, Lines("n1"), side, handshake_timeout_s=patience, max_pending=most)
@@ -125,6 +127,18 @@ def test_a_failed_handshake_is_one_clear_line_and_the_next_one_is_served(
     assert len(told) == 1, told  # The same host, for the same reason: once a minute.
     assert reason in told[0]
     assert "source=127.0.0.1:" in told[0] or 'source="127.0.0.1:' in told[0]
+
+
+def test_1_2_is_spoken_where_it_is_allowed(certificates: Certificates) -> None:
+    async def work() -> None:
+        context = certificates.context("n2")
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        async with serving(certificates, oldest="1.2") as (_, port):
+            assert await greeted(port, context) == b"hello"
+
+    run(work)
+    assert Greeter.came is not None
+    assert Greeter.came.may_be("n2")
 
 
 def test_a_silent_handshake_ends_in_time(certificates: Certificates, lines: Told) -> None:
