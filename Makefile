@@ -16,7 +16,7 @@ EXPERIMENTS := tests/lab/flp tests/lab/claims tests/lab/compare tests/lab/pacelc
 CHECKED := $(wildcard src tests bench examples)
 COTERIE := env -u COTERIE_ENDPOINTS -u COTERIE_CACERT -u COTERIE_CERT -u COTERIE_KEY $(BIN)/coterie
 
-.PHONY: help up down install dev test test-thorough test-protocols mutants lint format bench limit failover endurance catchup clean
+.PHONY: help up down install dev test test-thorough test-protocols mutants lint format pictures bench limit failover endurance catchup clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -93,6 +93,9 @@ mutants: $(VENV)/.developing  ## plant known bugs, and see that simulation finds
 format: $(VENV)/.developing  ## format and sort imports
 	@$(BIN)/ruff check --quiet --select I --fix $(CHECKED)
 	@$(BIN)/ruff format $(CHECKED)
+
+pictures: $(VENV)/.developing  ## draw the documents' diagrams and pictures anew, from runs of one seed (ONLY=flp-walk)
+	@$(BIN)/python -m coterie.lab $(if $(ONLY),docs/lab/pictures/$(ONLY).svg,docs/protocols.md docs/lab/pictures)
 
 # ----------------------------------------------------------------------------------- benchmarks
 

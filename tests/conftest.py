@@ -1,4 +1,4 @@
-"""The fixture `protocol`: see tests/protocol.py."""
+"""The fixtures `protocol` (see tests/protocol.py) and `browser` (see tests/browser.py)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from hypothesis import Phase, settings
+from tests.browser import NAMES, Browser, find
 from tests.certificates import Certificates
 from tests.protocol import running
 
@@ -25,6 +26,17 @@ def protocol(request: pytest.FixtureRequest) -> Iterator[str]:
     """The test runs once for each protocol (with the first alone if it is marked `any_protocol`)."""
     with running(request.param):
         yield request.param
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """A browser without a window. Where none is installed, tests that need it are skipped."""
+    path = find()
+    if path is None:
+        pytest.skip(f"no browser ({', '.join(NAMES)}) on the PATH; Debian: apt-get install chromium")
+    opened = Browser(path, tmp_path_factory.mktemp("browser"))
+    yield opened
+    opened.close()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

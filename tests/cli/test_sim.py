@@ -138,9 +138,9 @@ def test_planted_bugs_are_hunted_and_reported_in_one_object() -> None:
 
 
 def test_a_mutant_that_lives_is_exit_code_1() -> None:
-    done = run("mutants", "--only", "L01", "--seeds", "1", "--json")
+    done = run("mutants", "--only", "M10", "--seeds", "1", "--json")
     assert done.returncode == 1
-    assert outcome(done)["survived"] == ["L01"]
+    assert outcome(done)["survived"] == ["M10"]
 
 
 def test_outside_a_checkout_there_is_nothing_to_plant(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from coterie.engine.protocol import (
 from coterie.runtime.addresses import bound_address, listen, split_address
 from coterie.runtime.client_port import ClientConnection, ClientLimits, ClientPort
 from coterie.runtime.frames import FrameSplitter, pack_length
+from coterie.runtime.http1.connection import HttpConnection, HttpReply, HttpRequest
 from coterie.runtime.log_lines import Lines
 
 WELCOME = Welcome(PROTOCOL_VERSION, 7, 1, "a", "m:M")
@@ -43,6 +44,16 @@ def frame(request: Request) -> bytes:
 HELLO = CLIENT_MAGIC + frame(Hello(PROTOCOL_VERSION, "test"))
 
 
+class Page:
+    """What the desk answers over HTTP."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+
+    async def answer(self, request: HttpRequest) -> HttpReply:
+        return HttpReply(body=f"{self.desk.port.connections} open; {request.method} {request.path}".encode())
+
+
 class Desk:
     """Takes requests; answers when told to (at once by default) with `size` bytes."""
 
@@ -50,7 +61,7 @@ class Desk:
         self.taken: list[tuple[ClientConnection, Request]] = []
         self.answering = True
         self.size = 3
-        self.port = ClientPort(Lines("a"), limits, self)
+        self.port = ClientPort(Lines("a"), limits, self, lambda source: HttpConnection(Page(self), Lines("a"), source))
         self.address = ""
         self.server: asyncio.Server | None = None
         self.callers: list[Caller] = []
@@ -204,19 +215,33 @@ def test_another_version_of_the_protocol_is_refused_with_words(lines: Callable[[
     with_desk(work)
 
 
-@pytest.mark.parametrize(
-    "request_line", [b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"P"]
-)
-def test_http_gets_a_short_answer(request_line: bytes) -> None:
+@pytest.mark.parametrize("pieces", [1, 3, 100], ids=["whole", "in-threes", "byte-by-byte"])
+def test_http_is_answered_on_the_same_port_and_its_connections_count(pieces: int) -> None:
+    said = b"GET /a HTTP/1.1\r\nHost: x\r\n\r\nDELETE /b HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+
     async def work(desk: Desk) -> None:
-        caller = await Caller(desk).dial(request_line)
+        caller = await Caller(desk).dial(b"")
+        step = max(1, len(said) // pieces)
+        for start in range(0, len(said), step):
+            caller.writer.write(said[start : start + step])
+            await caller.writer.drain()
         answer = await caller.end_of_stream()
-        head, _, body = answer.partition(b"\r\n\r\n")
-        assert head.startswith(b"HTTP/1.1 400 ")
-        assert f"Content-Length: {len(body)}".encode() in head
-        assert b"native client protocol" in body
+        assert answer.count(b"HTTP/1.1 200 ") == 2
+        assert b"\r\n\r\n1 open; GET /a" in answer
+        assert answer.endswith(b"1 open; DELETE /b")
+        await until(lambda: desk.port.connections == 0)
 
     with_desk(work)
+
+
+def test_http_beyond_the_limit_of_connections_is_closed_as_any_other() -> None:
+    async def work(desk: Desk) -> None:
+        first = await Caller(desk).dial(b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert await first.reader.readuntil(b"GET /a")
+        second = await Caller(desk).dial(b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert await second.end_of_stream() == b""
+
+    with_desk(work, ClientLimits(max_connections=1))
 
 
 @pytest.mark.parametrize(

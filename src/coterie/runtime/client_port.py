@@ -1,10 +1,10 @@
-"""The clients' port: native frames in, answers out, and a short word for whoever speaks something else."""
+"""The clients' port: native frames in, answers out; a connection that begins as HTTP/1.1 does is handed on."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol, cast
 
 import msgspec
@@ -36,14 +36,7 @@ HELLO_TIMEOUT_S = 10.0
 HIGH_WATER_BYTES = 256 * 1024
 """Unsent answers from which on nothing more is read from a client."""
 
-_HTTP_METHODS = (b"GET ", b"POST", b"PUT ", b"HEAD", b"DELE", b"OPTI", b"PATC", b"PRI ", b"CONN", b"TRAC")
-_HTTP_TEXT = b"This port speaks Coterie's native client protocol. Use a Coterie client, or `coterie --help`.\n"
-_HTTP_ANSWER = (
-    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\nContent-Length: "
-    + str(len(_HTTP_TEXT)).encode()
-    + b"\r\n\r\n"
-    + _HTTP_TEXT
-)
+_HTTP_METHODS = (b"GET ", b"POST", b"PUT ", b"HEAD", b"DELE", b"OPTI", b"PATC", b"CONN", b"TRAC")
 
 _encode = encoder.encode
 _decode = request_decoder.decode
@@ -81,6 +74,7 @@ class ClientConnection(asyncio.Protocol):
         "_held",
         "_in_flight",
         "_opening",
+        "_other",
         "_out",
         "_paused_by_client",
         "_port",
@@ -95,6 +89,8 @@ class ClientConnection(asyncio.Protocol):
     def __init__(self, port: ClientPort) -> None:
         self._port = port
         self._opening: bytes | None = b""
+        self._other: asyncio.Protocol | None = None
+        """Whoever this connection was handed to, for it speaks something else."""
         self._splitter = FrameSplitter(MAX_FRAME_BYTES)
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -125,6 +121,8 @@ class ClientConnection(asyncio.Protocol):
         self._timer = asyncio.get_running_loop().call_later(HELLO_TIMEOUT_S, self._cut_off, "client-hello-timeout")
 
     def connection_lost(self, error: Exception | None) -> None:
+        if self._other is not None:
+            self._other.connection_lost(error)
         self._stop_timer()
         self._transport = None
         self._out.clear()
@@ -142,7 +140,13 @@ class ClientConnection(asyncio.Protocol):
             self._port.lines.warning("client-malformed", source=self._from, problem=error)
             self.abort()
 
+    def eof_received(self) -> bool:
+        return self._other is not None and bool(self._other.eof_received())
+
     def pause_writing(self) -> None:
+        if self._other is not None:
+            self._other.pause_writing()
+            return
         self._paused_by_client = True
         self._may_read()
         self._stop_timer()
@@ -150,6 +154,9 @@ class ClientConnection(asyncio.Protocol):
         self._timer = loop.call_later(self._port.limits.stall_timeout_s, self._cut_off, "client-does-not-read")
 
     def resume_writing(self) -> None:
+        if self._other is not None:
+            self._other.resume_writing()
+            return
         self._stop_timer()
         self._paused_by_client = False
         self._may_read()
@@ -214,7 +221,9 @@ class ClientConnection(asyncio.Protocol):
         self.abort()
 
     def _open(self, data: bytes) -> None:
-        assert self._transport is not None
+        if self._other is not None:
+            self._other.data_received(data)
+            return
         if self._opening is not None:
             data = self._opening + data
             if data[: len(CLIENT_MAGIC)] != CLIENT_MAGIC[: len(data)]:
@@ -248,10 +257,14 @@ class ClientConnection(asyncio.Protocol):
 
     def _other_protocol(self, data: bytes) -> None:
         assert self._transport is not None
-        if data[:4] in _HTTP_METHODS or any(method.startswith(data) for method in _HTTP_METHODS):
-            self._port.lines.warning("client-speaks-http", source=self._from)
-            self._transport.write(_HTTP_ANSWER)
-            self._transport.close()
+        if any(method.startswith(data[:4]) for method in _HTTP_METHODS):
+            if len(data) < 4:
+                self._opening = data
+                return
+            self._stop_timer()
+            self._other = self._port.http(self._from)
+            self._other.connection_made(self._transport)
+            self._other.data_received(data)
             return
         if data[:1] == b"\x16":
             raise FrameError("the stream opens as TLS does; this port speaks plain text")
@@ -307,8 +320,12 @@ class ClientConnection(asyncio.Protocol):
 class ClientPort:
     """Every client of this node."""
 
-    def __init__(self, lines: Lines, limits: ClientLimits, input: ClientInput) -> None:
+    def __init__(
+        self, lines: Lines, limits: ClientLimits, input: ClientInput, http: Callable[[str], asyncio.Protocol]
+    ) -> None:
+        """`http(source)`: makes what a connection that speaks HTTP/1.1 is handed to."""
         self.lines = lines
+        self.http = http
         self.limits = limits
         self.input = input
         self.waiting: list[ClientConnection] = []

@@ -26,10 +26,13 @@ from coterie.runtime.disk import OpenDisk, Place
 from coterie.runtime.errors import DirectoryCopied, NodeStopped, StartFailed
 from coterie.runtime.first_start import agree_on_first_members, not_started, started_answer
 from coterie.runtime.handshake import PeerIdentity
+from coterie.runtime.http1.connection import HttpConnection
+from coterie.runtime.http1.pages import Pages
 from coterie.runtime.joining import check_endpoints, claim_place, find_place
 from coterie.runtime.local_client import LocalClient
 from coterie.runtime.log_lines import Lines
 from coterie.runtime.node_loop import NodeLoop
+from coterie.runtime.observation import Observation
 from coterie.runtime.peer_port import PeerPort
 from coterie.runtime.sync_thread import SyncThread
 from coterie.runtime.tls.dialling import Dial
@@ -65,6 +68,7 @@ class Node:
         self._local: LocalClient | None = None
         self._sync: SyncThread | None = None
         self._clients: ClientPort | None = None
+        self._transport: Transport | None = None
         self._work: WorkThreads | None = None
         self.removed = ""
         """Why the node ended by itself, if it was removed from the cluster."""
@@ -186,13 +190,17 @@ class Node:
             dial=Dial(self._tls.members),
         )
         self._open.callback(transport.close)
+        self._transport = transport
         self._sync = SyncThread(
             store=log, lines=self._lines, where=config.data, on_stored=shell.stored, on_no_space=shell.store_failed
         )
         self._open.callback(self._sync.stop)
         self._work = WorkThreads(where=config.data, on_done=shell.worked)
         self._open.callback(self._work.stop)
-        self._clients = ClientPort(self._lines, config.clients(), shell)
+        pages = Pages(self)
+        self._clients = ClientPort(
+            self._lines, config.clients(), shell, lambda source: HttpConnection(pages, self._lines, source)
+        )
         self._open.callback(self._clients.close, at_once=True)
         welcome = Welcome(PROTOCOL_VERSION, cluster, disk.member, config.name, machine_name(machine))
         register = disk.register(self._lines)
@@ -392,6 +400,22 @@ class Node:
         self._requests()
         assert self._shell is not None
         return self._shell.engine.status()
+
+    def observe(self) -> Observation:
+        """What this member's metrics are made of. Raises `NodeStopped`."""
+        status = self.status()
+        assert self._shell is not None
+        assert self._clients is not None
+        assert self._transport is not None
+        assert self._sync is not None
+        return Observation(
+            status=status,
+            progress=self._shell.engine.replica.progress(time.monotonic_ns()),
+            connected=self._transport.connected_members,
+            leaders_seen=self._shell.leaders_seen,
+            client_connections=self._clients.connections,
+            writes=self._sync.times,
+        )
 
     def _requests(self) -> LocalClient:
         if not self._running or self._local is None:

@@ -11,7 +11,7 @@ from typing import Any
 from coterie.core.errors import CoterieError, SafetyViolation
 from coterie.core.messages import Message
 from coterie.core.records import StoreBatch
-from coterie.core.types import Mark, Member, MemberId, Nanos
+from coterie.core.types import NOBODY, Mark, Member, MemberId, Nanos
 from coterie.engine.engine import Engine
 from coterie.engine.ports import Event
 from coterie.engine.protocol import Request, Response, View, Welcome
@@ -65,6 +65,9 @@ class NodeLoop:
         self._alive = False
         self._quiet: asyncio.Future[None] | None = None
         self._handed_over: asyncio.Future[None] | None = None
+        self.leaders_seen = 0
+        """How often a leader came."""
+        self._leader: MemberId = NOBODY
 
     def begin(
         self,
@@ -239,6 +242,9 @@ class NodeLoop:
     def publish(self, view: View) -> None:
         """See `Ports.publish`."""
         assert self._clients is not None
+        if view.leader not in (NOBODY, self._leader):
+            self.leaders_seen += 1
+        self._leader = view.leader
         self._clients.publish(view)
         self._members_due = True
 

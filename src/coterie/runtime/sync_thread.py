@@ -22,6 +22,7 @@ from coterie.core.records import Put, StoreBatch
 from coterie.core.types import Mark, Nanos
 from coterie.runtime.kernel_sync import KernelSync, kernel_sync
 from coterie.runtime.log_lines import Lines, logger
+from coterie.runtime.write_times import WriteTimes
 
 DISK_ERROR_EXIT_CODE = 70
 """Exit code of a process whose disk failed (EX_SOFTWARE of sysexits.h)."""
@@ -125,10 +126,11 @@ class QuickDisk:
     stops its process for that long, as SIGSTOP would: the others elect another leader.
     """
 
-    __slots__ = ("_streak",)
+    __slots__ = ("_streak", "times")
 
     def __init__(self) -> None:
         self._streak = 0
+        self.times = WriteTimes()
 
     @property
     def trusted(self) -> bool:
@@ -137,6 +139,7 @@ class QuickDisk:
 
     def took(self, duration: Nanos) -> None:
         """A write, sync included, took so long."""
+        self.times.took(duration)
         if duration <= QUICK_SYNC:
             self._streak += 1
         elif duration > SLOW_SYNC:
@@ -200,6 +203,11 @@ class SyncThread:
         if self._busy or not self._waiting:
             return None
         return self._begin()
+
+    @property
+    def times(self) -> WriteTimes:
+        """How long writes took."""
+        return self._disk.times
 
     @property
     def busy(self) -> bool:

@@ -123,6 +123,11 @@ class Transport:
         """Whether any other member can be reached."""
         return any(link.connected for link in self._links.values())
 
+    @property
+    def connected_members(self) -> frozenset[MemberId]:
+        """To whom a stream is open."""
+        return frozenset(member for member, link in self._links.items() if link.connected)
+
     def link(self, member: MemberId) -> PeerLink | None:
         """The link to a member, if there is one."""
         return self._links.get(member)

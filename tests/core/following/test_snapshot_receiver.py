@@ -205,7 +205,7 @@ def test_what_waits_for_a_slow_disk_is_not_acknowledged_before_it_is_kept() -> N
     for offset in (0, 2):
         effects = node.hear(InstallSnapshot(ONE, meta, BYTES, offset, DATA[offset : offset + 2], 1))
         assert ([piece.offset for piece in effects.chunks], effects.send) == ([offset], [])
-    # Asked meanwhile, or sent the same again, it says nothing: "0 bytes" would make its leader send all of it once more.
+    # Asked meanwhile, or sent the same again, it says nothing: "0 bytes" would make its leader send all of it anew.
     for data in (b"", DATA[:2]):
         effects = node.hear(InstallSnapshot(ONE, meta, BYTES, 0, data, 1))
         assert (effects.chunks, effects.send) == ([], [])

@@ -127,6 +127,20 @@ def test_both_shells_work_and_large_values_arrive_whole(cluster: Cluster) -> Non
     assert through_asyncio(cluster.endpoints, cluster.tls) == b"yes"
 
 
+@pytest.mark.parametrize("alpn", [None, "http/1.1"])
+def test_health_is_told_over_https(cluster: Cluster, alpn: str | None) -> None:
+    context = cluster.certificates.context("client", alpn=alpn)
+    where = split_address(cluster.nodes[0].client)
+    with socket.create_connection(where, 5) as plain, context.wrap_socket(plain) as wrapped:
+        assert wrapped.selected_alpn_protocol() == alpn
+        wrapped.sendall(b"GET /health HTTP/1.1\r\nHost: n1\r\nConnection: close\r\n\r\n")
+        answer = bytearray()
+        while piece := wrapped.recv(65536):
+            answer += piece
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert cluster.works()
+
+
 @pytest.mark.parametrize(
     ("who", "told", "logged"),
     [

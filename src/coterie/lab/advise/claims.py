@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 MEDIAN_ERROR: Final = 0.03
 STANDARD_ERRORS: Final = 4
-ABSOLUTE_MS: Final = 0.1
-"""Errors below this are none."""
+ABSOLUTE_MS: Final = 0.05
+"""Errors below this are none: steps of a process that meet, which the formulae leave out, come to some hundredths."""
 RATE_ERROR: Final = 0.05
 FAILOVER_ERROR: Final = 0.15
 OUTAGE_ERROR: Final = 0.025
@@ -62,15 +62,18 @@ def _tail(share: float, found: Sequence[tuple[float, Sequence[float]]]) -> Claim
     its own. (The p99 of some dozens of calls would be no more than the slowest of them.) Of few calls, none may exceed
     a p99 by chance: that it is not far too high is the p90's to show."""
     calls = sum(len(times) for _, times in found)
-    beyond = sum(time > limit for limit, times in found for time in times)
+    beyond, certainly, perhaps = (
+        sum(time > limit + moved for limit, times in found for time in times)
+        for moved in (0.0, ABSOLUTE_MS, -ABSOLUTE_MS)
+    )
     rest = 1 - share
     error = STANDARD_ERRORS * math.sqrt(rest * share / calls)
     return Claim(
         id=f"latency-p{share * 100:.0f}",
         expected=f"{rest:.0%} of the calls beyond, within {STANDARD_ERRORS} standard errors ({error:.2%})",
         measured=f"{beyond / calls:.2%} ({beyond} of {calls})",
-        agrees=abs(beyond / calls - rest) <= error,
-        why="each call is held against the quantile of its own site and kind",
+        agrees=certainly / calls <= rest + error and perhaps / calls >= rest - error,
+        why=f"each call is held against the quantile of its own site and kind; a quantile may be {ABSOLUTE_MS} ms off",
     )
 
 

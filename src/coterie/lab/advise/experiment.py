@@ -15,13 +15,14 @@ from coterie.lab.advise.availability import availability, minutes_a_year
 from coterie.lab.advise.capacity import Capacity, capacity
 from coterie.lab.advise.configuration import AFTERWARDS, Files, configuration
 from coterie.lab.advise.demands import MAX_REPLICAS, Demands, counted
+from coterie.lab.advise.figures import latencies_drawn
 from coterie.lab.advise.outages import outages
 from coterie.lab.advise.reasons import places, reasons
 from coterie.lab.advise.refusal import refuse
 from coterie.lab.advise.search import Plan, advised, best
 from coterie.lab.advise.timing import Timing, failover_ms, timing
 from coterie.lab.advise.trial import Bench, failovers, latencies, losses, quantile, serves_without, throughput
-from coterie.lab.experiment import Cell, Claim, Conditions, Report, Table, Text
+from coterie.lab.experiment import Cell, Claim, Conditions, Figure, Report, Table, Text
 from coterie.lab.network.network import Network
 
 CALLS, QUICK_CALLS = 150, 40
@@ -124,6 +125,11 @@ def advise(network: Network, demands: Demands, conditions: Conditions, write: Pa
         },
         parts=[
             Table(title="Advice", columns=("what", "choice", "why"), rows=tuple(rows)),
+            Figure(
+                title="Latencies by site: formula and stage",
+                draw=lambda: latencies_drawn(network, demands, plan, seen),
+                note="One call at a time from each site. The p99 of so few calls varies: the claims take all together.",
+            ),
             claims.latency_table(network, demands, plan, seen),
             _expectations(network, demands, found),
             more,

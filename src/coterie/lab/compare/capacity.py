@@ -248,7 +248,11 @@ def _figure(found: list[Capacity]) -> Figure:
             colour, marker, line = COLOURS[place], MARKERS[place], LINES[place]
             sizes = [c.members for c in mine]
             axes.plot(sizes, [c.counted for c in mine], color=colour, linestyle=line, linewidth=1.2)
-            axes.plot(sizes, [c.rate for c in mine], color=colour, marker=marker, linestyle="", label=subject.title)
+            # The protocols lie on each other: the first one's mark is wide and open, so that both are seen.
+            style = {"markersize": 6.0} if place else {"markersize": 11.0, "markerfacecolor": "none"}
+            axes.plot(
+                sizes, [c.rate for c in mine], color=colour, marker=marker, linestyle="", label=subject.title, **style
+            )
         axes.set_xlabel("nodes")
         axes.set_ylabel("writes a second")
         axes.set_xticks(sorted({c.members for c in found}))

@@ -158,7 +158,8 @@ def _figure(found: list[Outage]) -> Figure:
         axes = figure.subplots(len(SUBJECTS), 1, sharex=True)
         for place, (axis, subject) in enumerate(zip(axes, SUBJECTS, strict=True)):
             counts = first[subject.name].timeline
-            times = [(number * BUCKET - BEFORE) / MILLISECOND for number in range(len(counts))]
+            times = [(number * BUCKET - BEFORE) / MILLISECOND for number in range(len(counts) + 1)]
+            counts = (*counts, counts[-1])  # So that the last one has its width, too.
             axis.step(times, counts, where="post", color=COLOURS[place], linestyle=LINES[0], label=subject.title)
             axis.fill_between(times, counts, step="post", color=COLOURS[place], alpha=0.25)
             axis.axvline(0, color="black", linestyle="--", linewidth=1)

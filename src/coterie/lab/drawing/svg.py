@@ -19,6 +19,8 @@ GAP = 250
 """Pixels from one lifeline to the next."""
 LEFT, TOP, BOTTOM = 80, 78, 62
 LEGEND_LINE = 24
+ASIDE = 80
+"""How far from its lifeline a mark's words may begin: beside the shapes, and out of the way of others."""
 LINE = 19
 """From a line of the title, or of what was broken, to the next."""
 TICK_MS = 10
@@ -42,7 +44,7 @@ class _Drawing:
     def __init__(self, recording: Recording) -> None:
         self._recording = recording
         self._columns = {who: LEFT + GAP // 2 + GAP * place for place, who in enumerate(recording.lifelines)}
-        self._width = LEFT + GAP * len(recording.lifelines) + GAP // 2
+        self._width = max(LEFT + GAP * len(recording.lifelines) + GAP // 2, self._reach())
         self._title = self._wrapped(f"{recording.scenario}, {recording.protocol}, seed {recording.seed}", 7.2)
         self._top = TOP + LINE * (len(self._title) - 1)
         broken = [mark.text for mark in recording.marks() if mark.kind is Kind.VIOLATION]
@@ -50,6 +52,12 @@ class _Drawing:
         began = [event.began_ms for event in recording.events if event.began_ms is not None]
         self._axis = Axis([*(event.at_ms for event in recording.events), *began], self._top)
         self._labels = Labels()
+
+    def _reach(self) -> int:
+        """As far to the right as the words of the last lifeline may go."""
+        last, x = list(self._columns.items())[-1]
+        marks = (m for m in self._recording.marks() if m.source == last and m.kind is not Kind.VIOLATION)
+        return x + ASIDE + max((math.ceil(Labels.CHARACTER * len(told(mark))) for mark in marks), default=0)
 
     def _wrapped(self, text: str, character: float) -> list[str]:
         """In lines that fit between left and right; `character`: how many pixels wide one is, about."""

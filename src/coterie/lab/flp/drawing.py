@@ -45,7 +45,8 @@ def draw_walk(listed: Sequence[Step], values: tuple[Value, Value], repeats_from:
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {bottom + 30}" width="{WIDTH}" '
         f'height="{bottom + 30}" font-family="DejaVu Sans, Liberation Sans, Arial, sans-serif" font-size="12" '
-        f'fill="{INK}" role="img"><title>The schedule that decides nothing</title>\n{body}\n</svg>'
+        f'fill="{INK}" role="img"><title>The schedule that decides nothing</title>\n'
+        f'<rect width="100%" height="100%" fill="#fff"/>\n{body}\n</svg>'
     )
 
 

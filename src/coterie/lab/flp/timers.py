@@ -25,7 +25,7 @@ from coterie.lab.flp.synchrony import (
     gst_bound_ms,
     stabilise,
 )
-from coterie.lab.reports.plots import COLOURS, LINES, MARKERS, plot
+from coterie.lab.reports.plots import COLOURS, LINES, MARKERS, PLAIN, plot
 from coterie.sim.verdict import Violation
 
 TRIALS, QUICK_TRIALS = 6, 3
@@ -279,6 +279,7 @@ def _draw(figure: Any, found: Timing) -> None:
     axes.axhline(never, color="#555555", linestyle=LINES[1], linewidth=0.8)
     axes.annotate("no leader in 20 T", (delays[0], never), xytext=(0, -13), textcoords="offset points")
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(PLAIN)
     axes.set_yscale("log")
     axes.set_yticks([1, 2, 3, 5, 10, 20], labels=["1", "2", "3", "5", "10", "20"])
     axes.minorticks_off()

@@ -12,13 +12,13 @@ from coterie.lab.reports.plots import COLOURS, LINES, plot
 
 _PLACES: Final[dict[str, tuple[float, float]]] = {
     "strict-serializable": (1.0, 5.0),
-    "linearizable": (3.0, 4.0),
+    "linearizable": (4.2, 4.0),
     "serializable": (1.0, 3.0),
     "snapshot-isolation": (1.0, 2.0),
-    "sequential": (3.0, 3.0),
-    "causal": (4.0, 2.0),
+    "sequential": (4.2, 3.0),
+    "causal": (5.0, 2.0),
     "eventual": (2.5, 0.0),
-    "pram": (5.0, 1.0),
+    "pram": (5.7, 1.0),
     "writes-follow-reads": (3.7, 0.0),
     "monotonic-reads": (4.9, 0.0),
     "monotonic-writes": (6.1, 0.0),

@@ -10,7 +10,7 @@ from coterie.core.protocols import PROTOCOLS
 from coterie.lab.pacelc.contention import Contention
 from coterie.lab.pacelc.latencies import Latency, at
 from coterie.lab.pacelc.modes import Mode
-from coterie.lab.reports.plots import COLOURS, LINES, MARKERS, plot
+from coterie.lab.reports.plots import COLOURS, LINES, MARKERS, PLAIN, plot
 from coterie.lab.stage.geography import Geography
 
 
@@ -51,14 +51,18 @@ def pareto(points: Mapping[Mode, tuple[float, float]]) -> str:
         axes = figure.add_subplot()
         kept = {mode: point for mode, point in points.items() if mode.store not in PROTOCOLS[1:]}
         for i, (mode, (x, y)) in enumerate(kept.items()):
+            # Modes that cost the same lie on each other: large and open, then small and filled, both are seen.
+            small = i % 2 == 1
             axes.plot(
                 [x],
                 [y],
                 linestyle="none",
                 marker=MARKERS[i % len(MARKERS)],
                 color=COLOURS[i % len(COLOURS)],
-                markerfacecolor="none" if i >= len(MARKERS) else None,
-                markersize=13 - i,
+                markerfacecolor=None if small else "none",
+                markeredgewidth=1.6,
+                markersize=6 if small else 13,
+                clip_on=False,
                 label=mode.title,
             )
         best = front(kept)
@@ -72,6 +76,8 @@ def pareto(points: Mapping[Mode, tuple[float, float]]) -> str:
             label="Pareto front",
         )
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(PLAIN)
+        axes.set_ylim(bottom=0)
         axes.set_xlabel("median of reads, ms (mean of the regions)")
         axes.set_ylabel("stalest value read, ms")
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
