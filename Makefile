@@ -14,7 +14,7 @@ PURE := tests/core tests/engine tests/datadriven tests/contract/engine
 # Experiments of the lab: as a whole too long for `make test`, which has a slice of the lab in what is left of it.
 EXPERIMENTS := tests/lab/flp tests/lab/claims tests/lab/compare tests/lab/pacelc tests/lab/references
 CHECKED := $(wildcard src tests bench examples)
-COTERIE := env -u COTERIE_ENDPOINTS $(BIN)/coterie
+COTERIE := env -u COTERIE_ENDPOINTS -u COTERIE_CACERT -u COTERIE_CERT -u COTERIE_KEY $(BIN)/coterie
 
 .PHONY: help up down install dev test test-thorough test-protocols mutants lint format pictures bench limit failover endurance catchup clean
 .DEFAULT_GOAL := help
@@ -52,8 +52,8 @@ dev: $(VENV)/.developing  ## install into .venv, with what the checks need
 
 # ---------------------------------------------------------------------------- a cluster to try
 
-up: $(VENV)/.installed  ## start three nodes on this machine (PORT=2379 PROTOCOL=raft), write a key and read it
-	@$(COTERIE) up --nodes 3 $(if $(PORT),--client-port $(PORT)) $(if $(PROTOCOL),--protocol $(PROTOCOL)) --detach
+up: $(VENV)/.installed  ## start three nodes on this machine (PORT=2379 PROTOCOL=raft TLS=1), write a key and read it
+	@$(COTERIE) up --nodes 3 $(if $(PORT),--client-port $(PORT)) $(if $(PROTOCOL),--protocol $(PROTOCOL)) $(if $(TLS),--tls) --detach
 	@$(COTERIE) status
 	@$(COTERIE) put greeting hello
 	@printf 'greeting = ' && $(COTERIE) get greeting

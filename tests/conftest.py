@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import Phase, settings
 from tests.browser import NAMES, Browser, find
+from tests.certificates import Certificates
 from tests.protocol import running
 
 from coterie.core.protocols import PROTOCOLS
@@ -44,3 +45,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         once = metafunc.definition.get_closest_marker("any_protocol") is not None
         once = once and not metafunc.config.getoption("every_protocol")
         metafunc.parametrize("protocol", PROTOCOLS[:1] if once else PROTOCOLS, indirect=True)
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """Made once; not to be changed."""
+    return Certificates(tmp_path_factory.mktemp("certificates"))

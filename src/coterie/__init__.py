@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from coterie.client.errors import SessionsFull as SessionsFull
     from coterie.client.errors import TimedOut as TimedOut
     from coterie.client.errors import Unavailable as Unavailable
+    from coterie.client.tls import TlsConfig as TlsConfig
     from coterie.core.errors import CoterieError as CoterieError
     from coterie.core.errors import Effect as Effect
     from coterie.engine.protocol import ReadMode as ReadMode
@@ -66,6 +67,7 @@ _HOMES = {
     "StateMachine": "coterie.machine.interface",
     "SyncNode": "coterie.runtime.sync_node",
     "TimedOut": "coterie.client.errors",
+    "TlsConfig": "coterie.client.tls",
     "Unavailable": "coterie.client.errors",
     "configure": "coterie.runtime.configuration",
     "connect": "coterie.client.blocking",

@@ -10,6 +10,7 @@ import typer
 import coterie
 from coterie.cli.groups import LazyGroup
 from coterie.cli.outcome import EndpointsOption
+from coterie.cli.tls_options import CacertOption, CertOption, KeyOption
 
 COMMANDS = (
     "up",
@@ -24,6 +25,7 @@ COMMANDS = (
     "transfer",
     "settings",
     "bench",
+    "certs",
     "node",
     "disk",
     "lab",
@@ -64,12 +66,15 @@ application = typer.Typer(
 @application.callback()
 def common(
     endpoints: EndpointsOption = None,
+    tls_cacert: CacertOption = None,
+    tls_cert: CertOption = None,
+    tls_key: KeyOption = None,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
     ] = False,
 ) -> None:
     """Consensus for Python: run a cluster, and use it."""
-    # `outcome.endpoints_of` reads `endpoints` from the context.
+    # `outcome.endpoints_of` and `tls_options.tls_of` read these from the context.
 
 
 def run() -> None:

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from coterie.cli.groups import group
 from coterie.cli.outcome import EndpointsOption, JsonOption, endpoints_of, fail, fail_usage, print_json
 from coterie.cli.survey import pid_here, survey
+from coterie.cli.tls_options import tls_of
 from coterie.client.config import ClientConfig
 from coterie.client.load import Load, LoadOptions, LoadResult
 from coterie.core.errors import ConfigurationError, CoterieError
@@ -81,14 +82,16 @@ def _bench(
     as_json: bool,
 ) -> None:
     try:
+        where = endpoints_of(context, endpoints)
         options = LoadOptions(
-            endpoints=endpoints_of(context, endpoints),
+            endpoints=where,
             op=op,
             in_flight=in_flight,
             value_bytes=value,
             seconds=seconds,
             session=session,
             config=ClientConfig(name="coterie-bench", give_up_unreachable=True),
+            tls=tls_of(context, where),
         )
         gc.freeze()
         gc.set_threshold(GC_THRESHOLD)
@@ -107,7 +110,7 @@ def _bench(
 
 async def _measure(options: LoadOptions, show: bool) -> tuple[LoadResult, int | None]:
     """Run the load; beside it, watch the servers' CPU and draw a bar."""
-    found = await survey(options.endpoints)
+    found = await survey(options.endpoints, options.tls)
     cpu = ServerCpu(pid for pid in map(pid_here, found.members) if pid is not None)
     load = Load(options, begun=cpu.begin, ended=cpu.look)
     running = asyncio.ensure_future(load.run())

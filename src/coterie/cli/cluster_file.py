@@ -11,8 +11,11 @@ from pathlib import Path
 
 import msgspec
 
+from coterie.client.tls import TlsConfig
 from coterie.core.errors import CoterieError
 
+STATE_DIRECTORY = Path(".coterie")
+"""Where `coterie up` keeps the local cluster, under the working directory."""
 CLUSTER_FILE = "cluster.json"
 LOCK_FILE = "cluster.lock"
 MAX_CLUSTER_FILE_BYTES = 1024 * 1024
@@ -43,6 +46,8 @@ class LocalCluster(msgspec.Struct, frozen=True):
     client_port: int
     """The first node's client port; its peer port is the next one, and so on for each node."""
     machine: str
+    tls: bool = False
+    """Clients and members speak TLS, with certificates of the directory `tls` beside this file."""
 
     @property
     def present(self) -> tuple[LocalNode, ...]:
@@ -79,6 +84,37 @@ def read_cluster(directory: Path) -> LocalCluster | None:
         raise LocalClusterError(
             f"{path} does not describe a cluster: {error}", advice="choose another directory with --data"
         ) from error
+
+
+def local_cluster(endpoints: str) -> LocalCluster | None:
+    """The cluster that `coterie up` keeps here, if it is the one that the endpoints name."""
+    try:
+        cluster = read_cluster(STATE_DIRECTORY)
+    except CoterieError:
+        return None
+    if cluster is None or not {node.client for node in cluster.nodes} & set(endpoints.replace(" ", "").split(",")):
+        return None
+    return cluster
+
+
+def certificates_of(directory: Path) -> Path:
+    """Where the certificates of a cluster are, if it speaks TLS."""
+    return directory / "tls"
+
+
+def client_tls(directory: Path, cluster: LocalCluster) -> TlsConfig | None:
+    """How clients speak with the cluster; None: in plain text."""
+    if not cluster.tls:
+        return None
+    files = certificates_of(directory)
+    return TlsConfig(ca=str(files / "ca.crt"), cert=str(files / "client.crt"), key=str(files / "client.key"))
+
+
+def node_tls(directory: Path, name: str) -> dict[str, str]:
+    """The keys of a node's configuration that name its certificates."""
+    files = certificates_of(directory)
+    own = {"cert": str(files / f"{name}.crt"), "key": str(files / f"{name}.key"), "ca": str(files / "ca.crt")}
+    return {f"{side}_{what}": path for side in ("client", "peer") for what, path in own.items()}
 
 
 def write_cluster(directory: Path, cluster: LocalCluster) -> None:

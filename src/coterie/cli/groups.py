@@ -9,6 +9,8 @@ from typing import Any, ClassVar
 import typer
 from typer.core import TyperGroup
 
+from coterie.cli.tls_options import add_options
+
 
 def group(help: str, example: str) -> typer.Typer:
     """An empty one; `help` and `example` are what `--help` shows."""
@@ -49,4 +51,5 @@ class LazyGroup(TyperGroup):
             found.command(name=cmd_name)(getattr(module, name))
         command = typer.main.get_command(found)
         command.name = cmd_name
+        add_options(command)
         return command

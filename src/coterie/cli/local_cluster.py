@@ -17,15 +17,19 @@ from coterie.cli.cluster_file import (
     LocalCluster,
     LocalClusterError,
     LocalNode,
+    certificates_of,
+    client_tls,
     locked,
     log_file,
     node_file,
+    node_tls,
     read_cluster,
     write_cluster,
     write_node_file,
 )
 from coterie.cli.node_process import POLL_S, last_log_lines, runs, start_node, stop_nodes
 from coterie.client.one_status import ask_status
+from coterie.client.tls import ClientTls
 from coterie.core.protocols import DEFAULT_PROTOCOL
 from coterie.machine.loading import load_machine
 from coterie.runtime.addresses import AddressError, listen
@@ -33,6 +37,8 @@ from coterie.runtime.configuration import DEFAULT_MACHINE, MAX_MEMBERS, NodeConf
 
 DEFAULT_NODES = 3
 DEFAULT_CLIENT_PORT = 2379
+DEFAULT_CLIENT = "client"
+"""Whose certificate client commands show."""
 LEADER_TIMEOUT_S = 60.0
 """From the start of the processes until all agree on a leader. A slow disk takes seconds, not a minute."""
 
@@ -44,6 +50,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     protocol: str | None = None
     client_port: int | None = None
     machine: str | None = None
+    tls: bool | None = None
 
 
 class Started(msgspec.Struct, frozen=True):
@@ -140,6 +147,7 @@ def _plan(directory: Path, wanted: Wanted) -> LocalCluster:
         protocol=wanted.protocol or DEFAULT_PROTOCOL,
         client_port=first,
         machine=wanted.machine or DEFAULT_MACHINE,
+        tls=bool(wanted.tls),
     )
     for node in nodes:  # so that a bad value is told before anything is made
         NodeConfiguration(
@@ -176,6 +184,11 @@ def _check_same(directory: Path, cluster: LocalCluster, wanted: Wanted) -> None:
         "--client-port": (cluster.client_port, wanted.client_port),
         "--machine": (cluster.machine, wanted.machine),
     }
+    if wanted.tls not in (None, cluster.tls):
+        raise LocalClusterError(
+            f"the cluster in {directory} was made {'with' if cluster.tls else 'without'} --tls",
+            advice="leave the option out, or make another cluster with --data",
+        )
     for option, (value, asked) in was.items():
         if asked is not None and asked != value:
             raise LocalClusterError(
@@ -214,6 +227,7 @@ def _remove(directory: Path, cluster: LocalCluster) -> None:
         shutil.rmtree(node.data, ignore_errors=True)
         node_file(directory, node.name).unlink(missing_ok=True)
         log_file(directory, node.name).unlink(missing_ok=True)
+    shutil.rmtree(certificates_of(directory), ignore_errors=True)
     for name in (CLUSTER_FILE, LOCK_FILE):
         (directory / name).unlink(missing_ok=True)
 
@@ -223,11 +237,14 @@ def _start(directory: Path, cluster: LocalCluster, dead: Sequence[LocalNode]) ->
     pids = {node.name: node.pid for node in cluster.nodes if node not in dead}
     members = [f"{node.name}={node.peer}" for node in cluster.nodes]
     try:
+        if cluster.tls:
+            _make_certificates(directory, cluster)
         for node in cluster.nodes:
             kept = read_file(str(path)) if (path := node_file(directory, node.name)).exists() else {}
             own = {"name": node.name, "data": str(directory / node.name), "peer": node.peer, "client": node.client}
             shared = {"protocol": cluster.protocol, "machine": cluster.machine, "initial_members": members}
-            write_node_file(directory, node.name, kept | own | shared)
+            files = node_tls(directory, node.name) if cluster.tls else {}
+            write_node_file(directory, node.name, files | kept | own | shared)
         for node in dead:
             processes[node.name] = start_node(directory, node.name)
             pids[node.name] = processes[node.name].pid
@@ -248,6 +265,17 @@ def _start(directory: Path, cluster: LocalCluster, dead: Sequence[LocalNode]) ->
         raise
 
 
+def _make_certificates(directory: Path, cluster: LocalCluster) -> None:
+    """Those that are missing; what is there stays."""
+    from coterie.cli.authority import DEFAULT_HOSTS, Authority
+
+    authority = Authority(certificates_of(directory))
+    missing = {node.name: DEFAULT_HOSTS for node in cluster.present if not authority.certificate(node.name).exists()}
+    clients = [] if authority.certificate(DEFAULT_CLIENT).exists() else [DEFAULT_CLIENT]
+    if missing or clients:
+        authority.make(missing, clients, force=True)
+
+
 def _wait_for_leader(
     directory: Path, cluster: LocalCluster, processes: dict[str, subprocess.Popen[bytes]]
 ) -> tuple[str, set[str]]:
@@ -255,6 +283,8 @@ def _wait_for_leader(
     cluster. Raises `LocalClusterError`."""
     deadline = time.monotonic() + LEADER_TIMEOUT_S
     removed: set[str] = set()
+    config = client_tls(directory, cluster)
+    tls = ClientTls(config) if config is not None else None
     while True:
         for name, process in processes.items():
             if process.poll() == 0:
@@ -270,7 +300,7 @@ def _wait_for_leader(
                 f"every node of {directory} was removed from its cluster",
                 advice="make another cluster with --data; the members that were added are started by hand",
             )
-        statuses = [ask_status(node.client) for node in nodes]
+        statuses = [ask_status(node.client, tls=tls) for node in nodes]
         said = {status.leader if status else 0 for status in statuses}
         if len(said) == 1 and 0 not in said:
             leader = said.pop()

@@ -9,10 +9,10 @@ from typing import Annotated
 
 import typer
 
+from coterie.cli.cluster_file import STATE_DIRECTORY, certificates_of, local_cluster, node_tls
 from coterie.cli.groups import group
 from coterie.cli.outcome import (
     DEFAULT_TIMEOUT_S,
-    STATE_DIRECTORY,
     EndpointsOption,
     JsonOption,
     TimeoutOption,
@@ -22,7 +22,6 @@ from coterie.cli.outcome import (
     open_client,
     print_json,
 )
-from coterie.cli.survey import local_cluster
 from coterie.cli.tables import plain_table, table_console
 from coterie.client.admin_calls import change_members, member_list
 from coterie.client.blocking import Client
@@ -292,4 +291,9 @@ def start_command(client: Client, added: AddedMember, data: str | None) -> str:
         words += ["--machine", machine]
     if protocol != DEFAULT_PROTOCOL:
         words += ["--protocol", protocol]
+    if local is not None and local.tls:
+        for key, path in node_tls(STATE_DIRECTORY, added.name).items():
+            words += [f"--{key.replace('_', '-')}", path]
+        certificates = ["coterie", "certs", str(certificates_of(STATE_DIRECTORY)), "--nodes", added.name]
+        return f"{shlex.join(certificates)} && {shlex.join(words)}"
     return shlex.join(words)

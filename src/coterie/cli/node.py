@@ -40,6 +40,13 @@ _HELP = {
     "join": "Client addresses of a running cluster, with commas between: join it as the member added by this name.",
     "initial_members": "Every first member, name=host:port,... with peer addresses.",
     "machine": "The state machine, package.module:Class.",
+    "client_cert": "The certificate (PEM) that clients are shown; with --client-key. See docs/tls.md.",
+    "client_key": "Its private key.",
+    "client_ca": "Clients must show a certificate of this CA.",
+    "peer_cert": "The certificate that members are shown, with this member's name; with --peer-key and --peer-ca.",
+    "peer_key": "Its private key.",
+    "peer_ca": "Members must show a certificate of this CA, with their own name.",
+    "tls_min_version": "1.3 or 1.2.",
     "log_level": "debug, info, warning or error.",
 }
 

@@ -7,13 +7,13 @@ import os
 import sys
 from collections.abc import Callable
 from enum import IntEnum
-from pathlib import Path
 from typing import Annotated, NoReturn, TypeVar
 
 import msgspec
 import typer
 
-from coterie.cli.cluster_file import read_cluster
+from coterie.cli.cluster_file import STATE_DIRECTORY, read_cluster
+from coterie.cli.tls_options import tls_of
 from coterie.client.blocking import Client, connect
 from coterie.client.config import ClientConfig
 from coterie.client.errors import Unavailable
@@ -22,11 +22,10 @@ from coterie.machine.kv.protocol import Item
 
 T = TypeVar("T")
 
-STATE_DIRECTORY = Path(".coterie")
-"""Where `coterie up` keeps the local cluster, under the working directory."""
 DEFAULT_ENDPOINT = "127.0.0.1:2379"
 ENVIRONMENT = "COTERIE_ENDPOINTS"
 DEFAULT_TIMEOUT_S = 10.0
+TLS_OPTIONS = "--cacert, --cert and --key (or COTERIE_CACERT, COTERIE_CERT, COTERIE_KEY)"
 
 
 class Exit(IntEnum):
@@ -69,9 +68,12 @@ def endpoints_of(context: typer.Context, given: str | None) -> str:
 
 def open_client(context: typer.Context, given: str | None) -> Client:
     """A client that says at once when nothing listens. Ends the process with USAGE if an endpoint is malformed."""
+    endpoints = endpoints_of(context, given)
     try:
         return connect(
-            endpoints_of(context, given), ClientConfig(name=f"coterie-cli/{os.getpid()}", give_up_unreachable=True)
+            endpoints,
+            ClientConfig(name=f"coterie-cli/{os.getpid()}", give_up_unreachable=True),
+            tls=tls_of(context, endpoints),
         )
     except ConfigurationError as error:
         fail_usage(str(error))
@@ -92,8 +94,10 @@ def fail(error: CoterieError, *, write: bool, as_json: bool) -> NoReturn:
     """Tell a failure: whether it took effect, the reason, what to do."""
     effect = error.effect if write else Effect.NO
     advice = error.advice
-    if isinstance(error, Unavailable) and "refused" in str(error).lower():
+    if isinstance(error, Unavailable) and "connection refused" in str(error).lower():
         advice = "is the cluster up? `coterie up --detach` starts one here; --endpoints names another"
+    elif isinstance(error, Unavailable) and ("TLS" in str(error) or "certificate" in str(error)):
+        advice = f"see {TLS_OPTIONS}; docs/tls.md says what is checked, and the member's log why it refused"
     if as_json and write:
         print_json({"applied": effect.value, "revision": None, "reason": str(error), "advice": advice})
     elif as_json:

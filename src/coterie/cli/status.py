@@ -7,9 +7,10 @@ import sys
 
 import typer
 
-from coterie.cli.outcome import EndpointsOption, Exit, JsonOption, endpoints_of, fail_usage, print_json
+from coterie.cli.outcome import TLS_OPTIONS, EndpointsOption, Exit, JsonOption, endpoints_of, fail_usage, print_json
 from coterie.cli.survey import Seen, Survey, pid_here, survey
 from coterie.cli.tables import plain_table, table_console
+from coterie.cli.tls_options import tls_of
 from coterie.core.errors import ConfigurationError
 
 ROLES = {
@@ -29,7 +30,7 @@ def status(context: typer.Context, as_json: JsonOption = False, endpoints: Endpo
     """
     where = endpoints_of(context, endpoints)
     try:
-        found = asyncio.run(survey(where))
+        found = asyncio.run(survey(where, tls_of(context, where)))
     except ConfigurationError as error:
         fail_usage(str(error))
     if as_json:
@@ -38,7 +39,10 @@ def status(context: typer.Context, as_json: JsonOption = False, endpoints: Endpo
         _show(found)
     if found.newest is None:
         print(f"coterie: no member answers: {'; '.join(found.problems)}", file=sys.stderr)
-        print("What to do: `coterie up --detach` starts a cluster here; --endpoints names another.", file=sys.stderr)
+        advice = "`coterie up --detach` starts a cluster here; --endpoints names another"
+        if any("TLS" in problem or "certificate" in problem for problem in found.problems):
+            advice = f"see {TLS_OPTIONS}; docs/tls.md says what is checked"
+        print(f"What to do: {advice}.", file=sys.stderr)
         raise typer.Exit(Exit.DID_NOT_HAPPEN)
 
 

@@ -8,11 +8,11 @@ import socket
 
 import msgspec
 
-from coterie.cli.cluster_file import LocalCluster, read_cluster
-from coterie.cli.outcome import STATE_DIRECTORY
+from coterie.cli.cluster_file import LocalCluster, local_cluster
 from coterie.client.asynchronous import connect_async
 from coterie.client.config import ClientConfig
 from coterie.client.endpoints import Endpoint, parse_endpoint, parse_endpoints
+from coterie.client.tls import TlsConfig
 from coterie.core.errors import ConfigurationError, CoterieError
 from coterie.core.types import NOBODY, MemberId
 from coterie.engine.protocol import NodeStatus
@@ -58,17 +58,18 @@ class Survey(msgspec.Struct, frozen=True):
         return None
 
 
-async def _ask(endpoint: Endpoint) -> NodeStatus | str:
+async def _ask(endpoint: Endpoint, tls: TlsConfig | None) -> NodeStatus | str:
     config = ClientConfig(name=f"coterie-cli/{os.getpid()}", follow_members=False, give_up_unreachable=True)
-    async with connect_async([endpoint], config) as client:
+    async with connect_async([endpoint], config, tls=tls) as client:
         try:
             return await client.status(timeout=STATUS_TIMEOUT_S)
         except CoterieError as error:
             return str(error)
 
 
-async def survey(endpoints: str) -> Survey:
-    """Ask all in parallel, then those that the answers name. Raises `ConfigurationError` for a malformed endpoint."""
+async def survey(endpoints: str, tls: TlsConfig | None = None) -> Survey:
+    """Ask all in parallel, then those that the answers name. Raises `ConfigurationError` for a malformed endpoint or
+    certificates that cannot be used."""
     local = local_cluster(endpoints)
     to_ask = list(parse_endpoints(endpoints))
     if local is not None:
@@ -80,7 +81,9 @@ async def survey(endpoints: str) -> Survey:
         turn = [endpoint for endpoint in dict.fromkeys(to_ask) if endpoint not in asked]
         asked.update(turn)
         to_ask = []
-        for endpoint, answer in zip(turn, await asyncio.gather(*map(_ask, turn)), strict=True):
+        for endpoint, answer in zip(
+            turn, await asyncio.gather(*(_ask(endpoint, tls) for endpoint in turn)), strict=True
+        ):
             if isinstance(answer, str):
                 problems.append(answer)
                 continue
@@ -112,17 +115,6 @@ def _merge(answers: dict[Endpoint, NodeStatus], local: LocalCluster | None, prob
             seen.client = seen.client or node.client
     protocol = newest.protocol if newest is not None else local.protocol if local is not None else None
     return Survey(tuple(sorted(members.values(), key=lambda member: member.name)), newest, protocol, tuple(problems))
-
-
-def local_cluster(endpoints: str) -> LocalCluster | None:
-    """The cluster that `coterie up` keeps here, if it is the one that the endpoints name."""
-    try:
-        cluster = read_cluster(STATE_DIRECTORY)
-    except CoterieError:
-        return None
-    if cluster is None or not {node.client for node in cluster.nodes} & set(endpoints.replace(" ", "").split(",")):
-        return None
-    return cluster
 
 
 def _parse(address: str) -> Endpoint | None:

@@ -12,10 +12,11 @@ import typer
 from rich.console import Console
 from rich.live import Live
 
-from coterie.cli.cluster_file import LocalClusterError
+from coterie.cli.cluster_file import LocalClusterError, client_tls
 from coterie.cli.live_view import cluster_table
 from coterie.cli.local_cluster import Started, Wanted, start_cluster, stop_cluster
 from coterie.client.one_status import ask_status
+from coterie.client.tls import ClientTls
 from coterie.core.errors import ConfigurationError, CoterieError
 from coterie.core.protocols import DEFAULT_PROTOCOL, PROTOCOLS
 
@@ -39,12 +40,16 @@ def up(
     machine: Annotated[
         str | None, typer.Option(help="The state machine, package.module:Class; a key-value store if it is new.")
     ] = None,
+    tls: Annotated[
+        bool | None,
+        typer.Option("--tls/--no-tls", help="With TLS; makes certificates in the cluster's directory if it is new."),
+    ] = None,
     detach: Annotated[bool, typer.Option("--detach", help="Return when the cluster is up; `down` stops it.")] = False,
 ) -> None:
     """Start a cluster on this machine, or start again what is down of it; without --detach, watch it until Ctrl-C."""
     signal.signal(signal.SIGTERM, _as_interrupt)
     signal.signal(signal.SIGINT, _as_interrupt)  # a shell that starts us in the background has it ignored
-    wanted = Wanted(nodes=nodes, protocol=protocol, client_port=client_port, machine=machine)
+    wanted = Wanted(nodes=nodes, protocol=protocol, client_port=client_port, machine=machine, tls=tls)
     try:
         started = start_cluster(data, wanted)
     except CoterieError as error:
@@ -89,6 +94,8 @@ def _tell(started: Started, data: Path) -> None:
     else:
         print(f"{len(cluster.present)} nodes are up, {cluster.protocol}, leader {started.leader}.")
     print(f"Clients: {cluster.endpoints}   Data and logs: {data}")
+    if (tls := client_tls(data, cluster)) is not None:
+        print(f"They speak TLS: --cacert {tls.ca} --cert {tls.cert} --key {tls.key}")
 
 
 def _watch(started: Started, data: Path) -> bool:
@@ -103,10 +110,12 @@ def _watch(started: Started, data: Path) -> bool:
             while _lives(started):
                 time.sleep(VIEW_INTERVAL_S)
             return False
+        config = client_tls(data, started.cluster)
+        tls = ClientTls(config) if config is not None else None
         print("Try in another terminal: coterie put greeting hello; coterie status. Ctrl-C stops all nodes.")
         with Live(console=console, auto_refresh=False) as live:
             while _lives(started):
-                statuses = [ask_status(node.client, STATUS_TIMEOUT_S) for node in started.cluster.present]
+                statuses = [ask_status(node.client, STATUS_TIMEOUT_S, tls) for node in started.cluster.present]
                 live.update(cluster_table(started.cluster, statuses), refresh=True)
                 time.sleep(VIEW_INTERVAL_S)
         return False

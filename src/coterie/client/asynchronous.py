@@ -6,6 +6,7 @@ import asyncio
 import errno
 import functools
 import os
+import ssl
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
 from types import TracebackType
@@ -19,12 +20,16 @@ from coterie.client.dispatch import NANOS_PER_SECOND, make_core, start
 from coterie.client.endpoints import Endpoint
 from coterie.client.errors import RequestError
 from coterie.client.requests import NEVER, OnDone, Outcome
+from coterie.client.tls import ClientTls, TlsConfig
 from coterie.core.types import Nanos
+from coterie.runtime.tls.explaining import alerted, dialled, hung_up
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 _now = time.monotonic_ns
+FAREWELL_S = 0.5
+"""How long `close` waits for connections in TLS."""
 
 
 class _Link(asyncio.Protocol):
@@ -44,7 +49,7 @@ class _Link(asyncio.Protocol):
         self._client._received(self._connection, data)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._client._closed(self._connection, str(exc) if exc else "the member closed it")
+        self._client._closed(self._connection, exc)
 
 
 def _method(build: Callable[P, Call[T]]) -> Callable[Concatenate[AsyncClient, P], Coroutine[Any, Any, T]]:
@@ -60,11 +65,15 @@ def _method(build: Callable[P, Call[T]]) -> Callable[Concatenate[AsyncClient, P]
 class AsyncClient:
     """A client of one cluster, for one event loop. Close it with `await close()`, or use `async with`."""
 
-    def __init__(self, core: ClientCore) -> None:
+    def __init__(self, core: ClientCore, tls: ClientTls | None = None) -> None:
         self._core = core
+        self._tls = tls
         self._loop = asyncio.get_running_loop()
         self._transports: dict[int, asyncio.Transport] = {}
         self._dials: dict[int, asyncio.Task[None]] = {}
+        self._leaving: dict[int, asyncio.Transport] = {}
+        """Connections in TLS that say farewell before they close."""
+        self._left = asyncio.Event()
         self._scheduled = False
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at: Nanos = NEVER
@@ -139,12 +148,16 @@ class AsyncClient:
         """End the session and close the connections. Calls under way fail with `ClientClosed`."""
         self._core.close(_now())
         self._flush()
-        for task in tuple(self._dials.values()):
+        dials = tuple(self._dials.values())
+        for task in dials:
             task.cancel()
         self._dials.clear()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if self._tls is not None:
+            await asyncio.gather(*dials, return_exceptions=True)
+            await self._farewell()
 
     async def __aenter__(self) -> Self:
         return self
@@ -153,6 +166,18 @@ class AsyncClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+    async def _farewell(self) -> None:
+        """TLS says farewell before a connection closes; a member that does not answer it is not waited for long."""
+        try:
+            async with asyncio.timeout(FAREWELL_S):
+                while self._leaving:
+                    self._left.clear()
+                    await self._left.wait()
+        except TimeoutError:
+            for transport in self._leaving.values():
+                transport.abort()
+            self._leaving.clear()
 
     # What the connections report
 
@@ -167,10 +192,18 @@ class AsyncClient:
             # At once, not at the turn's end: who waits for the answer goes on a wake-up of the loop sooner.
             self._flush()
 
-    def _closed(self, connection: int, reason: str) -> None:
-        if self._transports.pop(connection, None) is not None:
-            self._core.closed(_now(), connection, reason)
-            self._schedule()
+    def _closed(self, connection: int, problem: Exception | None) -> None:
+        if self._transports.pop(connection, None) is None:
+            if self._leaving.pop(connection, None) is not None:
+                self._left.set()
+            return
+        tls = self._tls
+        reason = str(problem) if problem else "the member closed it"
+        if isinstance(problem, ssl.SSLError):
+            reason = dialled(problem)
+        ungreeted = hung_up(tls=tls is not None, shown=tls is not None and tls.shown)
+        self._core.closed(_now(), connection, reason, "" if alerted(problem) else ungreeted)
+        self._schedule()
 
     # Doing what the core says
 
@@ -214,12 +247,21 @@ class AsyncClient:
         self._flush()
 
     async def _dial(self, connection: int, endpoint: Endpoint) -> None:
+        tls = self._tls
         try:
-            await self._loop.create_connection(lambda: _Link(self, connection), endpoint.host, endpoint.port)
-        except OSError as problem:
+            await self._loop.create_connection(
+                lambda: _Link(self, connection),
+                endpoint.host,
+                endpoint.port,
+                ssl=tls.context() if tls is not None else None,
+                server_hostname=tls.host(endpoint.host) if tls is not None else None,
+            )
+        except (OSError, ValueError) as problem:
             # asyncio's own text repeats the address, and no more.
-            number = problem.errno
+            number = problem.errno if isinstance(problem, OSError) else None
             reason = os.strerror(number) if number is not None and number in errno.errorcode else str(problem)
+            if tls is not None and isinstance(problem, ssl.SSLError | ConnectionResetError | ConnectionAbortedError):
+                reason = dialled(problem)
             self._core.closed(_now(), connection, reason)
             self._schedule()
         finally:
@@ -231,6 +273,8 @@ class AsyncClient:
             task.cancel()
         transport = self._transports.pop(connection, None)
         if transport is not None:
+            if self._tls is not None:
+                self._leaving[connection] = transport
             transport.close()
 
 
@@ -242,18 +286,19 @@ def _settle(future: asyncio.Future[Outcome], outcome: Outcome) -> None:
 class _Connecting(Awaitable[AsyncClient]):
     """`await connect_async(...)` or `async with connect_async(...)`."""
 
-    def __init__(self, core: ClientCore) -> None:
+    def __init__(self, core: ClientCore, tls: ClientTls | None) -> None:
         self._core = core
+        self._tls = tls
         self._client: AsyncClient | None = None
 
     def __await__(self) -> Generator[Any, None, AsyncClient]:
         return self._make().__await__()
 
     async def _make(self) -> AsyncClient:
-        return AsyncClient(self._core)
+        return AsyncClient(self._core, self._tls)
 
     async def __aenter__(self) -> AsyncClient:
-        self._client = AsyncClient(self._core)
+        self._client = AsyncClient(self._core, self._tls)
         return self._client
 
     async def __aexit__(
@@ -263,7 +308,9 @@ class _Connecting(Awaitable[AsyncClient]):
         await self._client.close()
 
 
-def connect_async(endpoints: str | Iterable[str | Endpoint], config: ClientConfig | None = None) -> _Connecting:
+def connect_async(
+    endpoints: str | Iterable[str | Endpoint], config: ClientConfig | None = None, *, tls: TlsConfig | None = None
+) -> _Connecting:
     """A client for this event loop; await it, or use it with `async with`.
 
     ::
@@ -271,6 +318,7 @@ def connect_async(endpoints: str | Iterable[str | Endpoint], config: ClientConfi
         async with connect_async("127.0.0.1:2379") as client:
             await client.put("greeting", "hello")
 
-    It dials when it is first used. Raises `ConfigurationError` for a malformed endpoint.
+    With `tls` it speaks TLS alone, else plain text. It dials when it is first used. Raises `ConfigurationError` for a
+    malformed endpoint, and for certificates that cannot be used.
     """
-    return _Connecting(make_core(endpoints, config))
+    return _Connecting(make_core(endpoints, config), ClientTls(tls) if tls is not None else None)

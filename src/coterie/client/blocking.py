@@ -26,6 +26,8 @@ from coterie.client.endpoints import Endpoint
 from coterie.client.errors import RequestError
 from coterie.client.link import Link
 from coterie.client.requests import NEVER, OnDone, Outcome
+from coterie.client.tls import ClientTls, TlsConfig
+from coterie.client.tls_link import TlsLink
 from coterie.core.types import Nanos
 
 P = ParamSpec("P")
@@ -49,8 +51,9 @@ def _method(build: Callable[P, Call[T]]) -> Callable[Concatenate[Client, P], T]:
 class Client:
     """A client of one cluster; may be shared by threads. Close it with `close()`, or use `with`."""
 
-    def __init__(self, core: ClientCore) -> None:
+    def __init__(self, core: ClientCore, tls: ClientTls | None = None) -> None:
         self._core = core
+        self._tls = tls
         self._lock = threading.Lock()
         """Guards all below; not held while waiting for sockets."""
         self._told = threading.Condition(self._lock)
@@ -229,8 +232,7 @@ class Client:
         if link.connection not in self._links:
             return  # Closed by another event of the same turn.
         if link.dialling:
-            if mask & selectors.EVENT_WRITE:
-                self._dialled(link)
+            self._dialled(link)
             return
         if mask & selectors.EVENT_READ:
             data, problem = link.receive()
@@ -248,7 +250,8 @@ class Client:
             self._deadline = drained.deadline
             again = False
             for connection, endpoint in drained.connect:
-                self._links[connection] = link = Link(connection, endpoint)
+                link = Link(connection, endpoint) if self._tls is None else TlsLink(connection, endpoint, self._tls)
+                self._links[connection] = link
                 self._dialled(link)
                 again = True
             for connection, data in drained.send:
@@ -283,7 +286,7 @@ class Client:
     def _gone(self, link: Link, reason: str) -> None:
         if self._links.pop(link.connection, None) is not None:
             link.close(self._selector)
-            self._core.closed(_now(), link.connection, reason)
+            self._core.closed(_now(), link.connection, reason, link.ungreeted)
 
     def _poke(self) -> None:
         """Make the watching thread look again."""
@@ -291,9 +294,12 @@ class Client:
             self._poke_write.send(b"\0")
 
 
-def connect(endpoints: str | Iterable[str | Endpoint], config: ClientConfig | None = None) -> Client:
+def connect(
+    endpoints: str | Iterable[str | Endpoint], config: ClientConfig | None = None, *, tls: TlsConfig | None = None
+) -> Client:
     """A synchronous client of the cluster: `connect("127.0.0.1:2379,127.0.0.1:2380")`.
 
-    It dials when it is first used. Raises `ConfigurationError` for a malformed endpoint.
+    With `tls` it speaks TLS alone, else plain text. It dials when it is first used. Raises `ConfigurationError` for a
+    malformed endpoint, and for certificates that cannot be used.
     """
-    return Client(make_core(endpoints, config))
+    return Client(make_core(endpoints, config), ClientTls(tls) if tls is not None else None)

@@ -144,11 +144,11 @@ class ClientCore:
             found.phase = Phase.GREETING
             self._write(found, greeting(self._config.name))
 
-    def closed(self, now: Nanos, connection: int, reason: str) -> None:
-        """The dial failed, or the connection closed. `reason` is for people."""
+    def closed(self, now: Nanos, connection: int, reason: str, ungreeted: str = "") -> None:
+        """The dial failed, or the connection closed. `reason` is for people, `ungreeted` if it said nothing."""
         found = self._routes.connections.get(connection)
         if found is not None:
-            self._lost(now, found, reason)
+            self._lost(now, found, ungreeted if ungreeted and found.phase is Phase.GREETING else reason)
 
     def received(self, now: Nanos, connection: int, data: bytes) -> None:
         """Bytes from a member."""

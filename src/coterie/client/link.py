@@ -6,12 +6,18 @@ import errno
 import os
 import selectors
 import socket
+import ssl
 from typing import TypeAlias
 
 from coterie.client.dispatch import READ_BYTES
 from coterie.client.endpoints import Endpoint
+from coterie.runtime.tls.explaining import hung_up
 
 _Address: TypeAlias = tuple[socket.AddressFamily, tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]]
+
+_NOT_NOW = (BlockingIOError, InterruptedError, ssl.SSLWantWriteError, ssl.SSLWantReadError)
+"""The kernel, or OpenSSL, can take or give nothing at present. (OpenSSL wants the same bytes again after a write that
+it could not finish: the buffer keeps them, and what is put behind them does no harm.)"""
 
 
 class Link:
@@ -28,6 +34,11 @@ class Link:
         self._buffer = bytearray()
         """Not yet taken by the kernel; bounded by what the core lets be under way."""
         self._interest = 0
+
+    @property
+    def ungreeted(self) -> str:
+        """Why it may have closed, if the member has not said a word."""
+        return hung_up(tls=False, shown=False)
 
     def dial(self, selector: selectors.BaseSelector) -> str | None:
         """Go on dialling; None: under way, "": connected, else why no address of the name can be reached."""
@@ -72,8 +83,8 @@ class Link:
             self._buffer += data
             pending = self._buffer
         try:
-            sent = self._socket.send(pending)
-        except (BlockingIOError, InterruptedError):
+            sent = self._socket.send(pending) if pending else 0
+        except _NOT_NOW:
             sent = 0
         except OSError as error:
             return error.strerror or str(error)
@@ -94,7 +105,7 @@ class Link:
             return b"", "not connected"
         try:
             data = self._socket.recv(READ_BYTES)
-        except (BlockingIOError, InterruptedError):
+        except _NOT_NOW:
             return b"", ""
         except OSError as error:
             return b"", error.strerror or str(error)

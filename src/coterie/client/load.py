@@ -19,6 +19,7 @@ from coterie.client.dispatch import NANOS_PER_SECOND
 from coterie.client.errors import RequestError
 from coterie.client.histogram import Histogram
 from coterie.client.requests import Outcome
+from coterie.client.tls import TlsConfig
 from coterie.core.errors import ConfigurationError
 from coterie.core.types import Nanos
 from coterie.machine.kv.protocol import Put, Range, encoder
@@ -49,6 +50,7 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
     session: bool = True
     """Puts take effect exactly once."""
     config: ClientConfig = ClientConfig(name="coterie-load")
+    tls: TlsConfig | None = None
 
     def __post_init__(self) -> None:
         if self.op not in {"put", "get"}:
@@ -101,7 +103,9 @@ class Load:
     async def run(self) -> LoadResult:
         """Warm up, measure, drain. Raises `RequestError` if not even the first operation succeeds."""
         options = self._options
-        clients = [await connect_async(options.endpoints, options.config) for _ in range(options.clients)]
+        clients = [
+            await connect_async(options.endpoints, options.config, tls=options.tls) for _ in range(options.clients)
+        ]
         try:
             await self._warm_up(clients)
             self.running = True

@@ -9,6 +9,7 @@ import msgspec
 
 import coterie
 from coterie.client.frames import PREFIX_BYTES, frame
+from coterie.client.tls import ClientTls
 from coterie.engine.protocol import (
     CLIENT_MAGIC,
     MAX_FRAME_BYTES,
@@ -24,14 +25,14 @@ from coterie.runtime.addresses import AddressError, split_address
 STATUS_TIMEOUT_S = 1.0
 
 
-def ask_status(address: str, timeout: float = STATUS_TIMEOUT_S) -> NodeStatus | None:
+def ask_status(address: str, timeout: float = STATUS_TIMEOUT_S, tls: ClientTls | None = None) -> NodeStatus | None:
     """What the node at a client address says of itself, or None if it does not say so in time.
 
     It asks this one member and no other, which is not what a client does.
     """
     deadline = time.monotonic() + timeout
     try:
-        with socket.create_connection(split_address(address), timeout) as link:
+        with _dial(address, timeout, tls) as link:
             hello, ask = Hello(PROTOCOL_VERSION, f"coterie status {coterie.__version__}"), AskStatus(1)
             link.sendall(CLIENT_MAGIC + frame(hello) + frame(ask))
             while True:
@@ -44,6 +45,19 @@ def ask_status(address: str, timeout: float = STATUS_TIMEOUT_S) -> NodeStatus | 
                     return msgspec.msgpack.decode(response.body, type=NodeStatus)
     except (OSError, EOFError, AddressError, msgspec.DecodeError):
         return None
+
+
+def _dial(address: str, timeout: float, tls: ClientTls | None) -> socket.socket:
+    host, port = split_address(address)
+    plain = socket.create_connection((host, port), timeout)
+    if tls is None:
+        return plain
+    plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    try:
+        return tls.context().wrap_socket(plain, server_hostname=tls.host(host))
+    except BaseException:
+        plain.close()
+        raise
 
 
 def _exactly(link: socket.socket, count: int, deadline: float) -> bytes:

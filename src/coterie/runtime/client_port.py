@@ -27,6 +27,7 @@ from coterie.engine.protocol import (
 from coterie.runtime.frames import FrameError, FrameSplitter, pack_length
 from coterie.runtime.log_lines import Lines
 from coterie.runtime.peer_link import tune_socket
+from coterie.runtime.tls.names import Certified, certified
 
 MAX_HELLO_BYTES = 4096
 """Body of a client's first frame."""
@@ -82,6 +83,7 @@ class ClientConnection(asyncio.Protocol):
         "_timer",
         "_transport",
         "_welcomed",
+        "certified",
     )
 
     def __init__(self, port: ClientPort) -> None:
@@ -93,6 +95,8 @@ class ClientConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._from = "?"
+        self.certified: Certified | None = None
+        """Who the client is by its verified certificate; None in plain text, or if it showed none."""
         self._welcomed = False
         self._in_flight = 0
         self._held: deque[bytes] = deque()
@@ -112,6 +116,7 @@ class ClientConnection(asyncio.Protocol):
             transport.abort()
             return
         tune_socket(transport)
+        self.certified = certified(transport)
         transport.set_write_buffer_limits(high=HIGH_WATER_BYTES)
         self._timer = asyncio.get_running_loop().call_later(HELLO_TIMEOUT_S, self._cut_off, "client-hello-timeout")
 

@@ -20,13 +20,14 @@ from coterie.engine.member_names import NAME_RULE, legal_name
 from coterie.runtime.addresses import AddressError, split_address
 from coterie.runtime.client_port import ClientLimits
 from coterie.runtime.peer_link import LinkLimits
+from coterie.runtime.tls.files import DEFAULT_MIN_VERSION, MIN_VERSIONS
 
 ENVIRONMENT_PREFIX = "COTERIE_"
 LOG_LEVELS = ("debug", "info", "warning", "error")
 DEFAULT_MACHINE = "coterie.machine.kv:KeyValue"
 MAX_CONFIGURATION_BYTES = 1 * MIB
 
-_SHARED_VARIABLES = {"COTERIE_ENDPOINTS"}
+_SHARED_VARIABLES = {"COTERIE_ENDPOINTS", "COTERIE_CACERT", "COTERIE_CERT", "COTERIE_KEY"}
 """Variables with our prefix that other commands read."""
 
 
@@ -57,6 +58,19 @@ class NodeConfiguration(msgspec.Struct, frozen=True, kw_only=True):
     under this name. It decides at the first start only; later it is checked that they are of the same cluster."""
     machine: str = DEFAULT_MACHINE
     """The state machine, `package.module:Class`; the same on all members."""
+    client_cert: str = ""
+    """The certificate that clients are shown, a PEM file; with its key, clients are served with TLS alone."""
+    client_key: str = ""
+    client_ca: str = ""
+    """Clients must show a certificate of one of these CAs. Empty: they are not asked for one."""
+    peer_cert: str = ""
+    """The certificate that members are shown, with this member's name among its DNS names; with its key and the CA,
+    members speak TLS alone. All members or none."""
+    peer_key: str = ""
+    peer_ca: str = ""
+    """Members must show a certificate of one of these CAs, with their own name."""
+    tls_min_version: str = DEFAULT_MIN_VERSION
+    """The oldest TLS that is spoken: 1.3 or 1.2."""
     election_timeout_ms: int = 1000
     heartbeat_interval_ms: int = 150
     request_timeout_ms: int = 5000
@@ -100,6 +114,7 @@ class NodeConfiguration(msgspec.Struct, frozen=True, kw_only=True):
             _check_address("join", address, optional=False)
         if self.join and self.initial_members:
             _wrong("join", self.join, "a node either joins a cluster or starts one with initial_members, not both")
+        self._check_tls()
         if ":" not in self.machine:
             _wrong("machine", self.machine, "it must have the form package.module:Class")
         for key in self.__struct_fields__:
@@ -114,6 +129,16 @@ class NodeConfiguration(msgspec.Struct, frozen=True, kw_only=True):
                 f"it must be at most half of election_timeout_ms ({self.election_timeout_ms})",
             )
         self._check_members()
+
+    def _check_tls(self) -> None:
+        """All files of a side or none; what is in them is looked at when the node starts."""
+        _check_choice("tls_min_version", self.tls_min_version, tuple(MIN_VERSIONS))
+        for side, needed in (("client", ("cert", "key")), ("peer", ("cert", "key", "ca"))):
+            keys = [f"{side}_{what}" for what in needed]
+            given = [key for key in (*keys, f"{side}_ca") if getattr(self, key)]
+            for key in keys:
+                if given and not getattr(self, key):
+                    _wrong(key, "", f"with {given[0]} it must name a file, too; or leave all of {side}_* out")
 
     def _check_members(self) -> None:
         seen: dict[str, str] = {}

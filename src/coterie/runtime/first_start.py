@@ -30,12 +30,16 @@ from coterie.runtime.handshake import (
 )
 from coterie.runtime.log_lines import Lines
 from coterie.runtime.peer_port import PeerPort
+from coterie.runtime.tls.dialling import Dial, WrongMember
 
 ASK_TIMEOUT_S = 3.0
 """From dialling a member to its whole answer."""
 FIRST_DELAY_S = 0.05
 MAX_DELAY_S = 0.5
 """Between two questions to one member."""
+
+
+_PROBLEMS = (OSError, TimeoutError, UnicodeError, AddressError, WrongMember, FrameError, msgspec.DecodeError)
 
 
 class FixesMembers(Protocol):
@@ -51,15 +55,17 @@ class FixesMembers(Protocol):
         ...
 
 
-async def ask(address: str, question: HandshakeFrame) -> HandshakeFrame:
-    """Open a stream to a member, ask, and return its answer.
+async def ask(address: str, question: HandshakeFrame, *, name: str = "", dial: Dial | None = None) -> HandshakeFrame:
+    """Open a stream to a member, ask, and return its answer. With TLS it is only asked if it is called `name`.
 
-    Raises `OSError`, `TimeoutError`, `AddressError`, `FrameError` or `msgspec.DecodeError`.
+    Raises `OSError`, `TimeoutError`, `AddressError`, `WrongMember`, `FrameError` or `msgspec.DecodeError`.
     """
+    dial = dial or Dial()
     host, port = split_address(address)
     async with asyncio.timeout(ASK_TIMEOUT_S):
-        reader, writer = await asyncio.open_connection(host, port)
+        reader, writer = await asyncio.open_connection(host, port, ssl=dial.context)
         try:
+            dial.check(writer.transport, name)
             writer.write(PEER_MAGIC + frame_handshake(question))
             try:
                 (length,) = struct.unpack(">I", await reader.readexactly(LENGTH_BYTES))
@@ -76,8 +82,15 @@ class _Exchange:
     """One member's part in it."""
 
     def __init__(
-        self, own: Member, names: tuple[tuple[str, str], ...], directory: FixesMembers, lines: Lines, rng: random.Random
+        self,
+        own: Member,
+        names: tuple[tuple[str, str], ...],
+        directory: FixesMembers,
+        lines: Lines,
+        rng: random.Random,
+        dial: Dial,
     ) -> None:
+        self._dial = dial
         self._directory = directory
         self._lines = lines
         self._rng = rng
@@ -110,7 +123,7 @@ class _Exchange:
         delay = FIRST_DELAY_S
         while name in self.state.missing:
             try:
-                answer = await ask(address, self.state.introduction())
+                answer = await ask(address, self.state.introduction(), name=name, dial=self._dial)
                 if isinstance(answer, PeerRefused):
                     if answer.code == RefusalCode.CONFLICT:
                         raise FirstStartConflict(
@@ -120,8 +133,8 @@ class _Exchange:
                 if not isinstance(answer, Introduction):
                     raise FrameError("the answer is not an introduction")
                 self._hear(name, answer)
-            except (OSError, TimeoutError, UnicodeError, AddressError, FrameError, msgspec.DecodeError) as error:
-                self._tell(name, address, str(error) or type(error).__name__)
+            except _PROBLEMS as error:
+                self._tell(name, address, self._dial.told(error))
             await asyncio.sleep(delay * self._rng.randint(500, 1000) / 1000)
             delay = min(delay * 2, MAX_DELAY_S)
 
@@ -148,13 +161,14 @@ async def agree_on_first_members(
     port: PeerPort,
     lines: Lines,
     rng: random.Random,
+    dial: Dial | None = None,
 ) -> tuple[Member, ...]:
     """Wait until every first member has fixed the same set; the set, in canonical order.
 
     `port` serves the members' port already; it goes on answering introductions afterwards, for those
     that have not seen all echoes yet. Raises `FirstStartConflict`, and `OSError` from the disk.
     """
-    exchange = _Exchange(own, names, directory, lines, rng)
+    exchange = _Exchange(own, names, directory, lines, rng, dial or Dial())
     port.answer_introduction = exchange.answer
     askers = [asyncio.ensure_future(exchange.keep_asking(name, where)) for name, where in names if name != own.name]
     try:

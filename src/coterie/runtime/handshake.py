@@ -20,6 +20,7 @@ from coterie.core.types import MemberId
 from coterie.engine.first_start import Introduction
 from coterie.runtime.frames import pack_length
 from coterie.runtime.register import Register
+from coterie.runtime.tls.names import Certified
 
 PEER_MAGIC = b"\x00coterie-member\x01"
 """No HTTP client sends a zero byte first."""
@@ -91,6 +92,8 @@ class RefusalCode(IntEnum):
     """Another data directory has joined with the dialler's id."""
     STILL_CONNECTED = 11
     """An earlier process with the dialler's id has not hung up: try again. It ended just now, or one is a copy."""
+    OTHER_NAME = 12
+    """The dialler's certificate is not for the name that it says, or the id that it says is another member's."""
 
 
 class PeerRefused(msgspec.Struct, frozen=True, array_like=True, tag=3):
@@ -286,6 +289,27 @@ def _check_register(who: str, hello: PeerHello, register: Register) -> None:
             RefusalCode.OTHER_CLAIM,
             f"{who} comes with another data directory than the one that joined with this id: that one was wiped, or "
             "this is another node under its name. Remove the member from the cluster, then add it again",
+        )
+
+
+def check_certificate(question: PeerHello | Introduction, shown: Certified | None, known: str) -> None:
+    """Raises `HandshakeRefused` if the one who asks has no right to the name it says. `shown`: its certificate, which
+    OpenSSL has verified; `known`: what the log calls the member whose id it says, "" if nothing.
+
+    What breaks without: whoever has one member's key speaks for all of them, and a vote is then worth nothing.
+    """
+    name = question.name if isinstance(question, PeerHello) else question.member.name
+    if shown is None or not shown.may_be(name):
+        raise HandshakeRefused(
+            RefusalCode.OTHER_NAME,
+            f"a member says that it is {name}, but its certificate is for {shown or 'nobody'}: give it one whose DNS "
+            f"names (subjectAltName) have {name!r}",
+        )
+    if known not in ("", name):
+        raise HandshakeRefused(
+            RefusalCode.OTHER_NAME,
+            f"{name} comes with the id of {known}: start it with its own data directory, or under the name that it was "
+            "added with",
         )
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import random
 import secrets
+import ssl
 import struct
 from collections.abc import Iterable
 
@@ -40,6 +41,8 @@ from coterie.runtime.disk import Place
 from coterie.runtime.errors import StartFailed
 from coterie.runtime.frames import LENGTH_BYTES, FrameError, pack_length
 from coterie.runtime.log_lines import Lines
+from coterie.runtime.tls.explaining import dialled, hung_up
+from coterie.runtime.tls.reloading import TlsSide
 
 ASK_TIMEOUT_S = 6.0
 """From dialling a member to its whole answer: longer than a member's own request timeout (5 s)."""
@@ -68,10 +71,13 @@ class _Told(msgspec.Struct):
         return next((client for id, _, client in self.view.members if id == leader), "")
 
 
-async def _ask(address: str, request: AdminRequest, name: str) -> _Told:
+async def _ask(address: str, request: AdminRequest, name: str, tls: TlsSide | None) -> _Told:
     """One question to one member. Raises one of `_PROBLEMS`."""
     host, port = split_address(address)
-    reader, writer = await asyncio.open_connection(host, port)
+    try:
+        reader, writer = await asyncio.open_connection(host, port, ssl=tls.client if tls is not None else None)
+    except (ssl.SSLError, ConnectionResetError, ConnectionAbortedError) as error:
+        raise error if tls is None else ConnectionResetError(dialled(error)) from error
     try:
         writer.write(CLIENT_MAGIC + _framed(Hello(PROTOCOL_VERSION, f"{name} (joining)")) + _framed(request))
         welcome: Welcome | None = None
@@ -82,8 +88,8 @@ async def _ask(address: str, request: AdminRequest, name: str) -> _Told:
                 if not 0 < length <= MAX_FRAME_BYTES:
                     raise FrameError(f"the answer says it has {length} bytes")
                 response: Response = response_decoder.decode(await reader.readexactly(length))
-            except asyncio.IncompleteReadError as error:
-                raise ConnectionResetError("closed before it answered") from error
+            except (asyncio.IncompleteReadError, ConnectionResetError) as error:
+                raise ConnectionResetError(_closed(welcome, tls)) from error
             if isinstance(response, Welcome):
                 welcome = response
             elif isinstance(response, View):
@@ -97,6 +103,12 @@ async def _ask(address: str, request: AdminRequest, name: str) -> _Told:
         writer.close()
 
 
+def _closed(welcome: Welcome | None, tls: TlsSide | None) -> str:
+    if welcome is not None:
+        return "closed before it answered"
+    return hung_up(tls=tls is not None, shown=tls is not None)
+
+
 def _framed(request: Hello | AdminRequest) -> bytes:
     body = encoder.encode(request)
     return pack_length(len(body)) + body
@@ -105,8 +117,11 @@ def _framed(request: Hello | AdminRequest) -> bytes:
 class ClusterAt:
     """A cluster that runs, by some of its members' client addresses."""
 
-    def __init__(self, endpoints: Iterable[str], name: str, lines: Lines, rng: random.Random) -> None:
-        """`name`: of the node that asks."""
+    def __init__(
+        self, endpoints: Iterable[str], name: str, lines: Lines, rng: random.Random, tls: TlsSide | None = None
+    ) -> None:
+        """`name`: of the node that asks. `tls`: how members' client ports are dialled; None: in plain text."""
+        self._tls = tls
         self.endpoints = tuple(endpoints)
         self._name = name
         self._lines = lines
@@ -132,7 +147,7 @@ class ClusterAt:
                 asked.add(address)
                 try:
                     async with asyncio.timeout(ASK_TIMEOUT_S):
-                        told = await _ask(address, request, self._name)
+                        told = await _ask(address, request, self._name, self._tls)
                 except _PROBLEMS as error:
                     problems[address] = str(error) or "no answer in time"
                     continue
@@ -170,7 +185,7 @@ class ClusterAt:
         for address in self.endpoints:
             try:
                 async with asyncio.timeout(LOOK_TIMEOUT_S):
-                    told = await _ask(address, AskMembers(1), self._name)
+                    told = await _ask(address, AskMembers(1), self._name, self._tls)
             except _PROBLEMS:
                 continue
             self._same_cluster(address, told.welcome)
@@ -178,9 +193,9 @@ class ClusterAt:
         return 0
 
 
-async def find_place(config: NodeConfiguration, lines: Lines, rng: random.Random) -> Place:
+async def find_place(config: NodeConfiguration, lines: Lines, rng: random.Random, tls: TlsSide | None = None) -> Place:
     """The place that the cluster has for this node, whose data directory is yet to be made. Raises `StartFailed`."""
-    at = ClusterAt(config.join_endpoints, config.name, lines, rng)
+    at = ClusterAt(config.join_endpoints, config.name, lines, rng, tls)
     told, member = await find_member(at, config, config.protocol)
     if member.claimed:
         # Seen before anything is made: a directory with a voter's id and an empty log must not lie around.
@@ -199,17 +214,21 @@ def _claim_bits() -> int:
     return claim
 
 
-async def check_endpoints(config: NodeConfiguration, cluster: int, lines: Lines, rng: random.Random) -> None:
+async def check_endpoints(
+    config: NodeConfiguration, cluster: int, lines: Lines, rng: random.Random, tls: TlsSide | None = None
+) -> None:
     """Of a directory that has joined its cluster it is only checked that --join names that one, if anybody answers.
     While the node runs: a node that waited for the answer would wait for members that do the same, and a whole cluster
     that starts again would stand still for as long as each of them is patient. Raises `StartFailed`."""
-    at = ClusterAt(config.join_endpoints, config.name, lines, rng)
+    at = ClusterAt(config.join_endpoints, config.name, lines, rng, tls)
     check_cluster(config.data, cluster, await at.look())
 
 
-async def claim_place(config: NodeConfiguration, place: Place, lines: Lines, rng: random.Random) -> None:
+async def claim_place(
+    config: NodeConfiguration, place: Place, lines: Lines, rng: random.Random, tls: TlsSide | None = None
+) -> None:
     """Before the node starts for the first time: its directory claims its id. Raises `StartFailed`."""
-    at = ClusterAt(config.join_endpoints, config.name, lines, rng)
+    at = ClusterAt(config.join_endpoints, config.name, lines, rng, tls)
     if not at.endpoints:
         raise StartFailed(
             f"the data directory {config.data} has not joined its cluster yet",

@@ -35,6 +35,10 @@ from coterie.runtime.node_loop import NodeLoop
 from coterie.runtime.observation import Observation
 from coterie.runtime.peer_port import PeerPort
 from coterie.runtime.sync_thread import SyncThread
+from coterie.runtime.tls.dialling import Dial
+from coterie.runtime.tls.node_tls import NodeTls
+from coterie.runtime.tls.reloading import watch
+from coterie.runtime.tls.serving import Server, serve
 from coterie.runtime.transport import Transport
 from coterie.runtime.work_threads import WorkThreads
 from coterie.storage.log_store import LogStore
@@ -74,7 +78,8 @@ class Node:
         self._stopping = False
         self._failure: BaseException | None = None
         self._ended: asyncio.Event = asyncio.Event()
-        self._servers: list[asyncio.Server] = []
+        self._servers: list[Server] = []
+        self._tls: NodeTls
 
     async def __aenter__(self) -> Node:
         await self.start()
@@ -102,6 +107,7 @@ class Node:
     async def _start(self) -> None:
         config = self.config
         machine = self._machine if self._machine is not None else load_machine(config.machine)
+        self._tls = tls = NodeTls(config, self._lines)
         peer_sockets = listen(config.peer_listen or config.peer, "for members")
         for listener in peer_sockets:
             self._open.callback(listener.close)
@@ -111,19 +117,27 @@ class Node:
 
         place: Place | None = None
         if config.join and OpenDisk.is_new(config):
-            place = await find_place(config, self._lines, self._rng)
+            place = await find_place(config, self._lines, self._rng, tls.clients)
         disk = OpenDisk(config, place)
         self._open.callback(self._close_disk, disk)
         peers = PeerPort(self._lines, not_started)
         self._open.callback(peers.close)
         loop = asyncio.get_running_loop()
+        if tls.sides:
+            self._open.callback(loop.create_task(watch(tls.sides)).cancel)
         for listener in peer_sockets:
-            self._serve(await loop.create_server(peers.protocol, sock=listener))
+            self._serve(await serve(listener, peers.protocol, self._lines, tls.members))
         cluster = disk.cluster
         if cluster is None:
             own = Member(disk.member, config.name, config.peer, config.client)
             members = await agree_on_first_members(
-                own, config.members, directory=disk.directory, port=peers, lines=self._lines, rng=self._rng
+                own,
+                config.members,
+                directory=disk.directory,
+                port=peers,
+                lines=self._lines,
+                rng=self._rng,
+                dial=Dial(tls.members),
             )
             cluster = disk.create_log(members)
         elif disk.directory.first_members:
@@ -133,7 +147,7 @@ class Node:
         joined = not disk.claim or log.recovered.last_index > 0 or log.recovered.hard_state.repair is not None
         if not joined:
             own_place = Place(cluster, disk.member, disk.claim, disk.protocol)
-            await claim_place(config, own_place, self._lines, self._rng)
+            await claim_place(config, own_place, self._lines, self._rng, tls.clients)
         await self._begin(disk, log, cluster, machine, peers, client_sockets)
         if joined and config.join:
             self._checking = loop.create_task(self._check_endpoints(cluster))
@@ -150,7 +164,6 @@ class Node:
     ) -> None:
         """The disk is open and it is known who this member is: run."""
         config = self.config
-        loop = asyncio.get_running_loop()
         shell = self._shell = NodeLoop(lines=self._lines, on_failure=self._failed, on_removed=self._was_removed)
         self._open.callback(shell.end)
         engine, log = self._make_engine(disk, log, cluster, machine, shell)
@@ -174,6 +187,7 @@ class Node:
             on_closed=shell.connection_closed,
             on_expelled=shell.expelled,
             on_copied=self._was_copied,
+            dial=Dial(self._tls.members),
         )
         self._open.callback(transport.close)
         self._transport = transport
@@ -204,7 +218,7 @@ class Node:
         self._open.callback(self._local.end)
         peers.open(own_side, shell, disk.boots(self._lines), register, transport)
         for listener in client_sockets:
-            self._serve(await loop.create_server(self._clients.protocol, sock=listener))
+            self._serve(await serve(listener, self._clients.protocol, self._lines, self._tls.clients))
         self._running = True
         self._lines.info(
             "started",
@@ -219,7 +233,7 @@ class Node:
     async def _check_endpoints(self, cluster: int) -> None:
         """Who gave the endpoints of another cluster meant another directory: the node ends."""
         try:
-            await check_endpoints(self.config, cluster, self._lines, self._rng)
+            await check_endpoints(self.config, cluster, self._lines, self._rng, self._tls.clients)
         except StartFailed as error:
             if self._running and not self._stopping:
                 self._lines.error("other-cluster", text=error)
@@ -269,7 +283,7 @@ class Node:
         for notice in log.notices:
             self._lines.warning("log-notice", text=notice)
 
-    def _serve(self, server: asyncio.Server) -> None:
+    def _serve(self, server: Server) -> None:
         self._servers.append(server)
         self._open.callback(server.close)
 

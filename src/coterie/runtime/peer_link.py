@@ -6,6 +6,7 @@ import asyncio
 import ipaddress
 import random
 import socket
+import ssl
 from collections.abc import Callable
 from functools import partial
 from typing import cast
@@ -31,6 +32,7 @@ from coterie.runtime.handshake import (
     frame_handshake,
 )
 from coterie.runtime.log_lines import Lines
+from coterie.runtime.tls.dialling import ClosedLater, Dial, WrongMember
 
 HIGH_WATER_BYTES = 1024 * 1024
 """Bytes in the socket's own buffer from which on messages wait in the link's queue."""
@@ -49,7 +51,16 @@ AFTER_RESET_S = 0.002
 """Between two dials while a peer that has just closed a stream accepts and resets others."""
 
 
-_FAILURES = (OSError, TimeoutError, UnicodeError, AddressError, FrameError, HandshakeRefused, msgspec.DecodeError)
+_FAILURES = (
+    OSError,
+    TimeoutError,
+    UnicodeError,
+    AddressError,
+    FrameError,
+    HandshakeRefused,
+    WrongMember,
+    msgspec.DecodeError,
+)
 """All that can go wrong between resolving an address and a welcome; each leads to another attempt."""
 
 
@@ -85,6 +96,12 @@ class _Stream(asyncio.Protocol):
         self.transport = transport = cast("asyncio.Transport", transport)
         tune_socket(transport)
         transport.set_write_buffer_limits(high=HIGH_WATER_BYTES)
+        try:
+            self._link.dial.check(transport, self._link.name)
+        except WrongMember as error:
+            self.answer.set_exception(error)
+            transport.abort()
+            return
         transport.write(PEER_MAGIC + frame_handshake(self._link.own.hello(self._link.target)))
 
     def data_received(self, data: bytes) -> None:
@@ -100,8 +117,10 @@ class _Stream(asyncio.Protocol):
             if not isinstance(answer, PeerWelcome) or len(frames) > 1 or self._splitter.held_bytes:
                 raise FrameError("the answer to the handshake is not one")
             check_welcome(self._link.target, answer)
+            assert self.transport is not None
+            self._link.dial.check(self.transport, answer.name)
             self.answer.set_result(answer)
-        except (FrameError, HandshakeRefused, msgspec.DecodeError) as error:
+        except (FrameError, HandshakeRefused, WrongMember, msgspec.DecodeError) as error:
             if not self.answer.done():
                 self.answer.set_exception(error)
             else:
@@ -179,8 +198,10 @@ class PeerLink:
         on_closed: Callable[[MemberId, bool], None],
         on_expelled: Callable[[str], None],
         on_copied: Callable[[str], None],
+        dial: Dial | None = None,
     ) -> None:
-        """`on_closed(target, refused)`: the stream closed; `refused`: and dialling at once was refused.
+        """`dial`: with TLS or, if None, without.
+        `on_closed(target, refused)`: the stream closed; `refused`: and dialling at once was refused.
         `on_expelled(reason)`: the other says that this member was removed from the group.
         `on_copied(reason)`: the other has seen another history of this member: there are two copies of its disk."""
         self.own = own
@@ -188,6 +209,7 @@ class PeerLink:
         self.name = name
         self.address = address
         self.lines = lines
+        self.dial = dial or Dial()
         self.dropped = 0
         """Messages dropped because the queue was full."""
         self._limits = limits
@@ -323,12 +345,14 @@ class PeerLink:
             delay = self._limits.first_delay_s if called else min(delay * 2, self._limits.max_delay_s)
 
     def _tell(self, problem: Exception | None) -> None:
-        text = str(problem) or type(problem).__name__
+        text = self.dial.told(problem)
         if text == self._last_problem:
             return
         self._last_problem = text
         if isinstance(problem, HandshakeRefused) and problem.code != RefusalCode.NOT_STARTED:
             self.lines.error("peer-refused-us", peer=self.name, address=self.address, reason=text)
+        elif isinstance(problem, WrongMember | ssl.SSLCertVerificationError):
+            self.lines.error("peer-not-trusted", peer=self.name, address=self.address, reason=text)
         else:
             self.lines.info("peer-unreachable", peer=self.name, address=self.address, reason=text)
 
@@ -341,7 +365,7 @@ class PeerLink:
             self._paused = False
             try:
                 async with asyncio.timeout(self._limits.connect_timeout_s):
-                    await self._loop.create_connection(partial(_same, stream), host, port)
+                    await self._loop.create_connection(partial(_same, stream), host, port, ssl=self.dial.context)
                 async with asyncio.timeout(self._limits.handshake_timeout_s):
                     await stream.answer
             except _FAILURES as error:
@@ -350,7 +374,7 @@ class PeerLink:
                     stream.transport.abort()
                 continue
             if stream.closed.done():
-                problem = ConnectionResetError("closed right after the handshake")
+                problem = ClosedLater("closed right after the handshake")
                 continue
             self._transport = stream.transport
             self._last_problem = ""

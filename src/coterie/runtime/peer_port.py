@@ -25,6 +25,7 @@ from coterie.runtime.handshake import (
     PeerIdentity,
     PeerRefused,
     RefusalCode,
+    check_certificate,
     check_hello,
     decode_handshake,
     frame_handshake,
@@ -32,11 +33,16 @@ from coterie.runtime.handshake import (
 from coterie.runtime.log_lines import Lines
 from coterie.runtime.peer_link import tune_socket
 from coterie.runtime.register import Register
+from coterie.runtime.tls.names import certified
 
 MAX_PEER_CONNECTIONS = 512
 """Streams from other members, welcomed or not."""
 HANDSHAKE_TIMEOUT_S = 5.0
 """From connecting to a whole handshake."""
+
+
+_QUESTIONS = (PeerHello, Introduction)
+"""What a stream may open with."""
 
 
 class PeerInput(Protocol):
@@ -52,6 +58,10 @@ class Acquaintance(Protocol):
 
     def meet(self, member: MemberId, name: str, address: str) -> None:
         """A member was welcomed; it can be reached at `address`."""
+        ...
+
+    def name_of(self, member: MemberId) -> str:
+        """What the log calls a member; "" if it does not know it."""
         ...
 
     def part(self, member: MemberId) -> None:
@@ -126,6 +136,8 @@ class _Incoming(asyncio.Protocol):
         if self._opening is not None:
             data = self._opening + data
             if data[: len(PEER_MAGIC)] != PEER_MAGIC[: len(data)]:
+                if data[:1] == b"\x16":
+                    raise FrameError("the stream opens as TLS does; this port speaks plain text (see peer_cert)")
                 raise FrameError("the stream does not open as a member's does: is this a client, or another program?")
             if len(data) < len(PEER_MAGIC):
                 self._opening = data
@@ -140,6 +152,8 @@ class _Incoming(asyncio.Protocol):
         assert self._transport is not None
         question = decode_handshake(frames[0])
         try:
+            if self._transport.get_extra_info("ssl_object") is not None and isinstance(question, _QUESTIONS):
+                check_certificate(question, certified(self._transport), self._port.known_name(question))
             answer = self._port.answer(question)
         except HandshakeRefused as refusal:
             self._refuse(refusal.code, str(refusal))
@@ -244,6 +258,12 @@ class PeerPort:
         connected = present.process if present is not None else None
         check_hello(self._own, question, self._boots, self._register, connected)
         return self._own.welcome()
+
+    def known_name(self, question: PeerHello | Introduction) -> str:
+        """What the log calls the member whose id the question says; "" if it does not know it."""
+        if self._acquaintance is None or not isinstance(question, PeerHello):
+            return ""
+        return self._acquaintance.name_of(question.member)
 
     def end(self, member: MemberId) -> None:
         """A member was removed: its stream is closed, and its next greeting is refused."""

@@ -13,6 +13,7 @@ from coterie.runtime.handshake import PeerIdentity
 from coterie.runtime.log_lines import Lines
 from coterie.runtime.peer_link import LinkLimits, PeerLink
 from coterie.runtime.peer_port import PeerPort
+from coterie.runtime.tls.dialling import Dial
 
 FAREWELL_S = 10.0
 """How long a member that has left is still sent to."""
@@ -35,8 +36,10 @@ class Transport:
         on_expelled: Callable[[str], None] = lambda reason: None,
         on_copied: Callable[[str], None] = lambda reason: None,
         farewell_s: float = FAREWELL_S,
+        dial: Dial | None = None,
     ) -> None:
-        """`on_closed(peer, refused)`, `on_expelled(reason)`, `on_copied(reason)`: see `PeerLink`."""
+        """`dial`: with TLS or, if None, without.
+        `on_closed(peer, refused)`, `on_expelled(reason)`, `on_copied(reason)`: see `PeerLink`."""
         self._own = own
         self._limits = limits
         self._lines = lines
@@ -45,6 +48,7 @@ class Transport:
         self._on_expelled = on_expelled
         self._on_copied = on_copied
         self._farewell_s = farewell_s
+        self._dial = dial or Dial()
         self._loop = asyncio.get_running_loop()
         self._wanted: set[MemberId] = set()
         self._met: set[MemberId] = set()
@@ -86,6 +90,7 @@ class Transport:
             on_closed=self._on_closed,
             on_expelled=self._on_expelled,
             on_copied=self._on_copied,
+            dial=self._dial,
         )
 
     def meet(self, member: MemberId, name: str, address: str) -> None:
@@ -98,6 +103,10 @@ class Transport:
         if len(self._met) < MAX_MET:
             self._met.add(member)
             self._link(member, name, address)
+
+    def name_of(self, member: MemberId) -> str:
+        """What the log calls the member; "" if it does not know it."""
+        return self._links[member].name if member in self._wanted and member in self._links else ""
 
     def part(self, member: MemberId) -> None:
         """Its stream closed."""

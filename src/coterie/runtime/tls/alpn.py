@@ -1,0 +1,16 @@
+"""What is spoken inside TLS, by its ALPN name (RFC 7301): the one place where it is chosen."""
+
+from __future__ import annotations
+
+NATIVE = "coterie/1"
+"""The clients' frames."""
+MEMBERS = "coterie-member/1"
+"""The members' frames: who dials the clients' port by mistake learns it before it has said anything."""
+
+HTTP_1 = "http/1.1"
+"""Its name in the registry of RFC 7301."""
+
+CLIENT_PORT: tuple[str, ...] = (NATIVE, HTTP_1)
+"""What the clients' port speaks, what it likes best first. A client that names none of them is not refused for it: the
+first bytes tell what it speaks."""
+MEMBER_PORT: tuple[str, ...] = (MEMBERS,)
