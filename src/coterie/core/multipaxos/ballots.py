@@ -91,8 +91,9 @@ class Ballots(Election):
         state = self._state
         if m.epoch.node != sender:
             return  # A ballot belongs to one member, or two could use it (2.2).
-        sticky = m.epoch > state.epoch and self._leader_is_alive(now) and not m.transfer
-        if sticky or not may_promise(state.epoch, m.epoch):
+        # A promised lease binds in a ballot, too, that we have heard of already, by a refused canvass perhaps.
+        alive = self._promise.binds(now) or (m.epoch > state.epoch and self._leader_is_alive(now))
+        if (alive and not m.transfer) or not may_promise(state.epoch, m.epoch):
             state.outbox.post(sender, Nack(state.epoch))
             return
         if m.epoch > state.epoch:
