@@ -133,7 +133,7 @@ PAXOS_ROWS: Final = (
         [
             (
                 PREPARATION,
-                "return all(quorum.phase_1(membership).reached(self.whole) for membership in self.memberships())",
+                "return quorum.phase_1(self.membership).reached(self.whole)",
                 "return bool(self.whole)",
             )
         ],
