@@ -1,0 +1,1 @@
+"""gRPC on the clients' port: the asyncio shell around `coterie.http2`."""
