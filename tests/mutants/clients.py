@@ -130,7 +130,7 @@ CLIENT_ROWS: Final = (
         [
             (
                 TRANSACTIONS,
-                "    succeeded = all(_holds(store, compare) for compare in txn.compares)\n",
+                "    succeeded = all(_holds(store, compare) for compare in plan.compares)\n",
                 "    succeeded = True\n",
             )
         ],

@@ -164,7 +164,7 @@ ELECTION_ROWS: Final = (
         ],
         LIVENESS,
         faults="membership,ambush,absence,crash",
-        first=203,
+        first=21,
     ),
     planted(
         "M14",

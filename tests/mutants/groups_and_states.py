@@ -125,6 +125,7 @@ SNAPSHOT_ROWS: Final = (
         faults="snapshot,slow-disk,absence,loss",
         nodes=3,
         first=268,
+        by_command=True,
     ),
     planted(
         "N10",

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coterie.sim.campaign import Plan, faults_of, idleness, medians
+from coterie.sim.campaign import COMPACTIONS, Plan, faults_of, idleness, medians
 from coterie.sim.options import FAULTS, SECOND, choose, with_faults
 from coterie.sim.verdict import Figures, Result
 
@@ -55,7 +55,7 @@ def result(seed: int, **figures: int) -> Result:
     return Result(seed=seed, figures=Figures(**figures), trace="ab")
 
 
-BUSY = {"completed": 300, "elections": 3, "crashes": 2, "compactions": 15}
+BUSY = {"completed": 300, "elections": 3, "crashes": 2, "compactions": COMPACTIONS}
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def run(protocol: str, seed: int, *faults: str, **changes: object) -> Result:
 
 def test_every_whim_does_something_and_none_breaks_a_law(protocol: str) -> None:
     fired: Counter[str] = Counter()
-    for seed in (2, 3, 4):
+    for seed in range(9, 21):
         options = choose(seed, protocol=protocol)
         tiny = msgspec.structs.replace(
             options.settings, snapshot_log_bytes=400, snapshot_log_ratio=0, snapshot_keep_entries=0

@@ -80,14 +80,15 @@ def test_the_limit_of_bytes_holds_across_what_was_overwritten() -> None:
     assert [each.epoch.round for each in store.entries(5, 7, ALL_BYTES)] == [1, 2, 1]
 
 
-def test_a_slot_is_not_read_while_it_is_being_overwritten() -> None:
+def test_a_slot_is_not_read_while_it_is_being_overwritten_and_those_behind_it_are() -> None:
     """Neither what it held, for that is about to go, nor what is not there yet."""
     _, store = new_log(9)
     overwriting = store.prepare([StoreBatch(1, (Put((entry(4, term=2), entry(5, term=2))),))])
     assert [each.index for each in store.entries(1, 9, ALL_BYTES)] == [1, 2, 3]
-    for index in (4, 5, 6):
-        with pytest.raises(LookupError, match="which holds 1 to 3"):
+    for index in (4, 5):
+        with pytest.raises(LookupError, match="being overwritten, as are entries 4 to 5"):
             store.entries(index, 9, ALL_BYTES)
+    assert [(each.index, each.epoch.round) for each in store.entries(6, 9, ALL_BYTES)] == [(i, 1) for i in range(6, 10)]
     overwriting.perform()
     assert terms(store) == [1, 1, 1, 2, 2, 1, 1, 1, 1]
 

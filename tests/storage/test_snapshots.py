@@ -118,9 +118,9 @@ def test_a_state_is_read_back_and_sent_byte_for_byte(chunks: list[bytes], limit:
 
 def test_the_bytes_of_the_format_never_change() -> None:
     """A member of another version must be able to read what it is sent. (What it says of the log may grow at its end:
-    a membership did, by a byte for each outgoing quorum size.)"""
+    a membership did, by a byte for each outgoing quorum size; settings did, by the quota.)"""
     data = encoded(base(5, voters=1), b"state")
-    assert data[:24] == b"coterie snapshot\x01\x00\x00\x00\x1f\x01\x00\x00"
+    assert data[:24] == b"coterie snapshot\x01\x00\x00\x000\x01\x00\x00"
     assert SnapshotCheck(snapshot_name(base(5)), CLUSTER).feed(data) == [b"state"]
     assert str(snapshot_name(base(5, term=3))) == "0000000000000005-0000000000000003-0000000000000000.snap"
 

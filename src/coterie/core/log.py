@@ -84,6 +84,7 @@ class Log:
             return
         if entries[0].index != self.last_index + 1:
             raise SafetyViolation(f"entry {entries[0].index} appended to a log that ends at {self.last_index}")
+        self._touch(entries[0].index, entries[-1].index)
         self._epochs.extend(entries)
         size = 0
         for entry in entries:
@@ -124,18 +125,11 @@ class Log:
     def _overwrite(self, entries: Sequence[Entry]) -> None:
         """Put entries in the places of others, in memory and in the store batch under way."""
         first, last = entries[0].index, entries[-1].index
-        if first < self._cache_first:
-            # What is in memory stays one stretch: the entries in between are read back. They are durable, for only
-            # such were evicted, and every overwriting that is not durable yet begins in memory.
-            between = self._read_back(last + 1, self._cache_first - 1)
-            replaced = self._cache[: max(0, last + 1 - self._cache_first)]
-            self._cache[: len(replaced)] = [*entries, *between]
-            self._cached_bytes += sum(len(entry.payload) for entry in between)
-            self._cache_first = first
-        else:
-            start = first - self._cache_first
-            replaced = self._cache[start : start + len(entries)]
-            self._cache[start : start + len(entries)] = entries
+        self._touch(first, last)
+        start = max(0, first - self._cache_first)
+        replaced = self._cache[start : last + 1 - self._cache_first]
+        self._cache[start : start + len(replaced)] = entries
+        self._cache_first = min(self._cache_first, first)
         for entry in entries:
             self._epochs.overwrite(entry.index, entry.epoch)
         sizes = list(accumulate(len(entry.payload) for entry in entries))
@@ -148,8 +142,28 @@ class Log:
         self._only_counts_before(first)
         self._outbox.record(Put(tuple(entries)))
 
+    def _touch(self, first: Index, last: Index) -> None:
+        """Memory holds one stretch of the log, and what it lacks is on the disk: let the stretch reach to entries
+        `first` .. `last`, which are about to be put into it."""
+        end = self._cache_first + len(self._cache)
+        if first <= end and self._cache_first <= last + 1:
+            return
+        between: list[Entry] = []
+        if self.durable_index == self.last_index:
+            # Nothing is in memory alone: the stretch begins anew. A member that is given a long log again, from far
+            # before what it remembers, would read all that lies in between at each message.
+            self._cache, self._cached_bytes, self._cache_first = [], 0, first
+        elif first > end:
+            between = self._read_back(end, first - 1)
+            self._cache.extend(between)
+        else:
+            between = self._read_back(last + 1, self._cache_first - 1)
+            self._cache[:0] = between
+            self._cache_first = last + 1
+        self._cached_bytes += sum(len(entry.payload) for entry in between)
+
     def _read_back(self, first: Index, last: Index) -> list[Entry]:
-        """Entries `first` .. `last`, all of them, from the store; none if `last` lies before `first`."""
+        """Entries `first` .. `last`, all of them, from the store."""
         found: list[Entry] = []
         while first <= last:
             found.extend(self._reader.entries(first, last, self._max_cached_bytes))
@@ -246,7 +260,7 @@ class Log:
 
     def remembers(self, index: Index) -> bool:
         """Whether the entry is in memory, and need not be read from the store."""
-        return index >= self._cache_first
+        return self._cache_first <= index < self._cache_first + len(self._cache)
 
     def entries(self, first: Index, last: Index, limit_bytes: int) -> tuple[Entry, ...]:
         """Entries `first` .. at most `last`: at least one, and no more than `limit_bytes` of payload
@@ -260,9 +274,11 @@ class Log:
         if first < self._cache_first:
             return tuple(self._reader.entries(first, min(last, self._cache_first - 1), limit_bytes))
         start = first - self._cache_first
+        if start >= len(self._cache):
+            return tuple(self._reader.entries(first, last, limit_bytes))
         stop = start
         size = 0
-        end = last - self._cache_first + 1
+        end = min(last - self._cache_first + 1, len(self._cache))
         while stop < end:
             size += len(self._cache[stop].payload)
             if size > limit_bytes and stop > start:

@@ -230,7 +230,7 @@ class LogReader(Protocol):
 
     def entries(self, first: Index, last: Index, limit_bytes: int) -> Sequence[Entry]:
         """Durable entries from `first` up to at most `last`, in order; stops before payloads exceed
-        `limit_bytes`, but returns at least one. Raises if `first` is not in the log."""
+        `limit_bytes`, but returns at least one. Raises if `first` is not in the log, or is being overwritten."""
         ...
 
 

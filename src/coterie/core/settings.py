@@ -42,6 +42,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     max_total_reply_bytes: int = 256 * MIB
     divergence_check_ms: int = 60_000
     """Cluster time between two comparisons of the members' states; 0: never."""
+    quota_bytes: int = 2048 * MIB
+    """What a member's key-value data may take on its disk. A member that reaches it raises the alarm NOSPACE, for all
+    members; it is off again when somebody clears it."""
     serial: int = 0
     """One more than that of the settings which these were made from. No setting, so not among `NAMES`."""
 
@@ -69,6 +72,7 @@ RANGES: dict[str, tuple[int, int]] = {
     "max_session_reply_bytes": (1, 1 << 40),
     "max_total_reply_bytes": (1, 1 << 40),
     "divergence_check_ms": (0, 1 << 40),
+    "quota_bytes": (MIB, 1 << 50),
     "serial": (0, 1 << 60),
 }
 """Least and greatest value of each whole-number setting."""

@@ -11,6 +11,9 @@ from coterie.core.types import Index, MemberId, Nanos
 from coterie.machine.interface import Batch, Rejected
 from coterie.sim.verdict import Violation
 
+_TIME = -1
+"""As an ordinal: the machine's timer was reached, before the entry's commands."""
+
 
 class _Place(NamedTuple):
     """Where a batch stands: equal at all replicas."""
@@ -141,21 +144,30 @@ class AppliedLaws:
 
     def applied(self, member: MemberId, batch: Batch, replies: Sequence[bytes | Rejected]) -> None:
         """The member's machine applied a batch and replied."""
-        replica = self._replicas[member]
         place = _Place(batch.index, batch.ordinals[0])
+        self._take(member, place, lambda before: self._chain(member, place, batch, replies, before))
+
+    def passed(self, member: MemberId, index: Index, time: Nanos) -> None:
+        """The member's machine acted because its timer was reached."""
+        place = _Place(index, _TIME)
+        self._take(member, place, lambda before: blake2b(before + b"%d %d" % place, digest_size=16).digest())
+
+    def _take(self, member: MemberId, place: _Place, chain_of: Callable[[bytes], bytes]) -> None:
+        """The next in the one sequence of batches and of times that passed."""
+        replica = self._replicas[member]
         position = replica.position
         frontier = position == len(self._places)
         if frontier and self._places and place <= self._places[-1]:
             raise Violation("applied-in-order", f"{member} applies {place} after {self._places[-1]}")
         if not frontier and place != self._places[position]:
             raise Violation("applied-in-order", f"{member} applies {place}; others applied {self._places[position]}")
-        chain = self._chain(member, place, batch, replies, self._chains[position - 1] if position else b"")
+        chain = chain_of(self._chains[position - 1] if position else b"")
         if frontier:
             self._places.append(place)
             self._chains.append(chain)
         elif self._chains[position] != chain:
             raise Violation("same-applied", f"{member} differs from another replica after applying {place}")
-        replica.index, replica.position = batch.index, position + 1
+        replica.index, replica.position = place.entry, position + 1
 
     def _chain(
         self, member: MemberId, place: _Place, batch: Batch, replies: Sequence[bytes | Rejected], before: bytes

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from coterie.core.config import MILLISECOND
 from coterie.core.types import Epoch, MemberId, Membership, Role
+from coterie.sim.backlog import time_to_copy
 from coterie.sim.chance import stream
 from coterie.sim.configurations import commits, decides, elects
 from coterie.sim.verdict import Violation
@@ -15,8 +16,9 @@ if TYPE_CHECKING:
     from coterie.sim.world import World
 
 BOUND_TIMEOUTS: Final = 20
-"""After healing, everything must be well within so many election timeouts, and `BACKLOG` on top."""
+"""After healing, everything must be well within so many election timeouts, and on top ..."""
 BACKLOG: Final = 4000 * MILLISECOND
+"""... in this time; or in what it takes at least to copy what members lack, where that is more (`time_to_copy`)."""
 CALM_TIMEOUTS: Final = 3
 """How long the leader must then stay the same, and again while another member does not hear it."""
 
@@ -99,7 +101,8 @@ class Ending:
         self._take_over()
 
     def _expect_well(self, when: str) -> None:
-        bound = BOUND_TIMEOUTS * self._world.options.election_timeout + BACKLOG
+        copying = time_to_copy(self._world, self.core())
+        bound = BOUND_TIMEOUTS * self._world.options.election_timeout + max(BACKLOG, copying)
         deadline = self._world.schedule.now + bound
         while (trouble := self._trouble(self.core())) is not None:
             if self._world.schedule.now > deadline:

@@ -22,6 +22,7 @@ DIRECTORY: Final = "data"
 LOG: Final = f"{DIRECTORY}/log"
 SEGMENT_BYTES: Final = (4096, 40_000, 1 << 26)
 """Sizes of log segments that a member may have."""
+LEAST_SYNC: Final = 50_000
 LONG_JOB: Final = 20
 LONG_JOBS_PERMILLE: Final = 50
 """Jobs in a thousand that take `LONG_JOB` times as long: a large state, or others that use the disk."""
@@ -74,8 +75,13 @@ class Hardware:
             return self._terrain.sync(self._member)
         if self._steady:
             return MILLISECOND
-        latency = 50_000 + exponential(self._rng, self._sync_mean)
+        latency = LEAST_SYNC + exponential(self._rng, self._sync_mean)
         return latency * 30 if self._spikes and happens(self._rng, 20) else latency
+
+    @property
+    def usual_sync(self) -> Nanos:
+        """How long a write takes on average where nothing ails the disk."""
+        return MILLISECOND if self._steady else LEAST_SYNC + self._sync_mean
 
     def delay(self, rng: random.Random, mean: Nanos) -> Nanos:
         """How long the process takes for something small."""

@@ -43,6 +43,8 @@ class Laws(ABC):
 
     electors_meet: ClassVar[bool]
     """Whether any two quorums that elect must meet: see `quorum.flaw`."""
+    tells_candidates: ClassVar[bool]
+    """Whether a candidate is told, entry by entry, what it lacks before it leads."""
 
     def __init__(self, members: Iterable[MemberId], figures: Figures) -> None:
         self._members = {m: MemberLaws() for m in members}
@@ -68,6 +70,10 @@ class Laws(ABC):
     @abstractmethod
     def _found(self, member: MemberId, laws: MemberLaws) -> None:
         """`laws.durable` is what the member's process starts on."""
+
+    @abstractmethod
+    def holds_as(self, member: MemberId, log: ShadowLog) -> Index:
+        """Up to which entry a leader with this log need not send the member anything, at most."""
 
     @abstractmethod
     def _forgot(self, member: MemberId) -> None:

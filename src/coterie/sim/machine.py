@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterable, Iterator, Sequence
 
-from coterie.core.types import Entry, MemberId
+from coterie.core.types import Entry, Index, MemberId, Nanos
 from coterie.machine.durable import DurableMachine, MachineFlush
 from coterie.machine.host import Host
 from coterie.machine.host_state import HostState
@@ -47,6 +47,25 @@ class ObservedMachine(StateMachine):
         except Violation as violation:
             self.accusation = self.accusation or violation
         return replies
+
+    def next_timer(self) -> Nanos | None:
+        """As the machine does."""
+        return self._machine.next_timer()
+
+    def pass_time(self, index: Index, time: Nanos) -> None:
+        """Let the machine act, and show it to the judges."""
+        try:
+            self._machine.pass_time(index, time)
+        except Exception as error:
+            self._judge.raised(Batch(index, time, (), ()), error)
+            raise
+        if self._member in self._laws.machines.unjudged:
+            return
+        try:
+            self._laws.machines.passed(self._member, index, time)
+            self._judge.passed(self._machine, index, time)
+        except Violation as violation:
+            self.accusation = self.accusation or violation
 
     def query(self, question: bytes) -> bytes | Rejected:
         """Answer, and show it to the judge."""

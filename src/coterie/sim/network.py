@@ -32,6 +32,7 @@ VOTES_HELD_MORE_OFTEN: Final = 5
 HEALED_SHARE: Final = 200
 """A healed network's mean delay is at most this part of the election timeout: no protocol can promise to elect
 a leader where a round trip takes as long as the timeout."""
+LEAST_DELAY: Final = 50_000
 MAX_DELAY: Final = 2 * SECOND
 """No message that is not held back takes longer."""
 
@@ -169,13 +170,20 @@ class Network:
     def _delay(self, pair: tuple[MemberId, MemberId], size: int) -> Nanos:
         if self._terrain is not None:
             return self._terrain.message(*pair, size) * self._slow.get(pair, 1)
-        mean = self._options.delay_mean
-        if not self.faulty:
-            mean = min(mean, self._options.election_timeout // HEALED_SHARE)
-        delay = 50_000 + (mean if self._steady else exponential(self._rng, mean))
+        mean = self._options.delay_mean if self.faulty else self._healed_mean
+        delay = LEAST_DELAY + (mean if self._steady else exponential(self._rng, mean))
         if self.faulty and self._options.has("delay") and happens(self._rng, 20):
             delay *= self._rng.randrange(5, 60)
         return min(delay * self._slow.get(pair, 1), MAX_DELAY)
+
+    @property
+    def usual_delay(self) -> Nanos:
+        """How long a message takes on average in the healed network."""
+        return LEAST_DELAY + self._healed_mean
+
+    @property
+    def _healed_mean(self) -> Nanos:
+        return min(self._options.delay_mean, self._options.election_timeout // HEALED_SHARE)
 
     def _lose(self, pair: tuple[MemberId, MemberId], message: Message) -> None:
         self._witness.lost(self._schedule.now, self._copy(*pair, message))

@@ -27,7 +27,7 @@ from coterie.sim.acceptances import Acceptances
 from coterie.sim.configurations import counting, elects
 from coterie.sim.laws import Laws
 from coterie.sim.promises import Promises
-from coterie.sim.shadow import Slot, slot_of
+from coterie.sim.shadow import ShadowLog, Slot, slot_of
 from coterie.sim.statute import MemberLaws
 from coterie.sim.verdict import Figures, Violation
 
@@ -48,6 +48,7 @@ class PaxosLaws(Laws):
 
     electors_meet = False
     """A ballot has one owner (2.2)."""
+    tells_candidates = True
 
     def __init__(self, members: Iterable[MemberId], figures: Figures) -> None:
         super().__init__(members, figures)
@@ -72,6 +73,10 @@ class PaxosLaws(Laws):
             # What is not known yet, an initial member's directory began with.
             self._acceptances.proposed(member, index, slot)
             self._acceptances.stored(member, index, slot)
+
+    def holds_as(self, member: MemberId, log: ShadowLog) -> Index:
+        """In a new ballot it vouches only for what it knows to be chosen, whatever its disk holds beyond."""
+        return self._members[member].commit
 
     def _forgot(self, member: MemberId) -> None:
         self._acceptors[member] = _Acceptor(began=self._acceptors[member].began)

@@ -29,6 +29,7 @@ class RaftLaws(Laws):
     """The judge of a cluster that runs Raft."""
 
     electors_meet = True
+    tells_candidates = False
 
     def __init__(self, members: Iterable[MemberId], figures: Figures) -> None:
         super().__init__(members, figures)
@@ -46,6 +47,14 @@ class RaftLaws(Laws):
         self._stored_votes.add((member, log.hard_state.epoch, log.hard_state.vote))
         for index, slot in enumerate(log.slots, log.base + 1):
             self._reaches(member, index, slot.epoch)
+
+    def holds_as(self, member: MemberId, log: ShadowLog) -> Index:
+        """By log matching: the last position at which the two have the same epoch."""
+        own = self._members[member].written
+        last = min(own.last_index, log.last_index)
+        while last > max(own.base, log.base) and own.epoch_at(last) != log.epoch_at(last):
+            last -= 1
+        return last
 
     def _forgot(self, member: MemberId) -> None:
         for key in [key for key in self._reach if key[0] == member]:

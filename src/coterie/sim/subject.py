@@ -81,9 +81,13 @@ class Judge(ABC):
     def applied(self, machine: StateMachine, batch: Batch, replies: Sequence[bytes | Rejected]) -> None:
         """Some replica's machine applied this batch, as clients sent it, and replied."""
 
+    def passed(self, machine: StateMachine, index: Index, time: Nanos) -> None:
+        """Some replica's machine acted because its timer was reached, with this entry and before its commands."""
+        return
+
     def raised(self, batch: Batch, error: Exception) -> None:
-        """Some replica's machine raised when it was to apply this batch: the cause of the host's `MachineFailed`, or
-        the `Violation` that is raised here."""
+        """Some replica's machine raised when it was to apply this batch (an empty one: to let time pass): the cause of
+        the host's `MachineFailed`, or the `Violation` that is raised here."""
         return
 
     def queried(self, index: Index, question: bytes, answer: bytes | Rejected) -> None:

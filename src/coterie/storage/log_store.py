@@ -49,6 +49,7 @@ __all__ = ["LogHeader", "LogStore", "Write"]
 DEFAULT_SEGMENT_BYTES = 64 * 1024 * 1024
 _Bytes: TypeAlias = bytes
 """In `LogStore` the name `bytes` is a figure."""
+_NONE: tuple[Index, Index] = (1 << 62, 0)
 _EMPTY = SnapshotMeta(0, NO_EPOCH, Membership((), ()))
 
 
@@ -71,7 +72,9 @@ class LogStore:
         """Once the write under way is done."""
         self._hard_state = HardState()
         self._durable: Index = 0
-        """Entries up to here are on disk, and no prepared write forgets or replaces them."""
+        """Entries up to here are on disk, and no prepared write forgets them."""
+        self._replaced = _NONE
+        """Those among them that the write under way replaces, from the first to the last."""
         self._number = 0
         self._path = ""
         """Of the newest segment."""
@@ -260,7 +263,7 @@ class LogStore:
     def performed(self, write: Write, last: Index) -> None:
         """For `Write` alone: it is durable, and the log's durable end is `last`."""
         if self._under_way is write:
-            self._durable = last
+            self._durable, self._replaced = last, _NONE
             self._trim_before = self._needed
             self._under_way = None
 
@@ -287,7 +290,9 @@ class LogStore:
     def _note(self, record: Record, position: int, frame: int) -> None:
         """Keep the index, the newest hard state and what may be read as the records leave them."""
         if isinstance(record, Put):
-            self._durable = min(self._durable, record.entries[0].index - 1)
+            first, last = record.entries[0].index, record.entries[-1].index
+            if first <= self._durable:
+                self._replaced = min(self._replaced[0], first), max(self._replaced[1], last)
             for entry in record.entries:
                 size = ENTRY_OVERHEAD_BYTES + len(entry.payload)
                 self._index.put(entry.index, self._number, frame, position, size)
@@ -300,7 +305,7 @@ class LogStore:
         elif isinstance(record, Compact):
             self._index.compact(record.base.index)
         else:
-            self._durable = record.base.index
+            self._durable, self._replaced = record.base.index, _NONE
             self._index.clear(record.base.index)
 
     # -- removing ----------------------------------------------------------------------------
@@ -365,13 +370,17 @@ class LogStore:
     def entries(self, first: Index, last: Index, limit_bytes: int) -> list[Entry]:
         """See `LogReader.entries`. Raises `LookupError` if `first` is not in the log, or not durable yet;
         `LogDamaged` if what is read does not check."""
-        base = self._bounds.base.index
+        base, replaced = self._bounds.base.index, self._replaced
+        last = min(last, self._durable)
         if not base < first <= self._durable:
             raise LookupError(f"entry {first} is not in the log, which holds {base + 1} to {self._durable}")
+        if first <= replaced[1]:
+            last = min(last, replaced[0] - 1)
+            if first > last:
+                raise LookupError(f"entry {first} is being overwritten, as are entries {replaced[0]} to {replaced[1]}")
         found: list[Entry] = []
         size = 0
         wanted = first
-        last = min(last, self._durable)
         while wanted <= last:
             point, following = self._index.locate(wanted)
             end = last if following is None else min(last, following - 1)

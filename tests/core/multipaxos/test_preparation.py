@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.core.one_member import EMPTY, THREE, first
 
 from coterie.core.config import ReplicaConfig
 from coterie.core.errors import SafetyViolation
 from coterie.core.messages import Canvass, CanvassReply, Nack, Prepare, Promise
-from coterie.core.multipaxos.preparation import Preparation, Reports, Unreadable
+from coterie.core.multipaxos.preparation import MAX_HELD_RUNS, Preparation, Reports, Unreadable
 from coterie.core.multipaxos.replica import MultiPaxos
 from coterie.core.multipaxos.state import PaxosState
 from coterie.core.records import Recovered
@@ -100,6 +103,51 @@ def test_promises_count_by_the_membership_that_a_snapshot_brought_since() -> Non
     assert not phase.complete()
     assert phase.preparation.take(3, promise((), through=1, last=1))
     assert phase.complete()
+
+
+ballots = st.lists(st.integers(1, 3), max_size=12)
+
+
+@given(ballots, st.dictionaries(st.integers(2, 16), st.integers(1, 4)), st.integers(2, 17))
+def test_a_question_says_what_is_held_slot_by_slot(own: list[int], told: dict[int, int], first_slot: Index) -> None:
+    phase = Phase1()
+    phase.state.put([command(2 + at, b"", Epoch(round_, 2)) for at, round_ in enumerate(own)])
+    reports = Reports(phase.state)
+    for index, round_ in told.items():
+        reports.add(command(index, b"", Epoch(round_, 2)))
+    runs, last = reports.held(first_slot)
+    assert last == max(first_slot - 1, 1 + len(own), max(told, default=0))
+    assert [start for start, _ in runs] == sorted({start for start, _ in runs})
+    assert all(one[1] != other[1] for one, other in pairwise(runs))
+    for slot in range(first_slot, last + 1):
+        expected = max(own[slot - 2] if slot - 2 < len(own) else 0, told.get(slot, 0))
+        assert max(run for run in runs if run[0] <= slot)[1].round == expected
+
+
+def test_a_question_is_bounded_and_says_up_to_where_it_goes() -> None:
+    reports = Reports(Phase1().state)
+    for index in range(2, 3 * MAX_HELD_RUNS):
+        reports.add(command(index, b"", Epoch(1 + index % 2, 2)))
+    runs, last = reports.held(2)
+    assert len(runs) == MAX_HELD_RUNS
+    assert last == 1 + MAX_HELD_RUNS
+
+
+@pytest.mark.parametrize("rounds", [(3, 3), (1, 3), (3, 1), (1, 1)])
+def test_the_newest_membership_is_of_those_that_win_in_their_slots(rounds: tuple[int, int]) -> None:
+    """Held in ballot 2; told in others: the second one replaces the first by a command."""
+    state = Phase1().state
+    state.append((membership(2, THREE.serial + 1, Epoch(2, 2), 1, 2), membership(3, THREE.serial + 2, Epoch(2, 2), 1)))
+    reports = Reports(state)
+    assert reports.membership().voters == (1,)
+    first_told, second_told = rounds
+    reports.add(membership(2, THREE.serial + 1, Epoch(first_told, 2), 2, 3))
+    reports.add(command(3, b"", Epoch(second_told, 2)))
+    assert reports.membership().voters == (((2, 3) if first_told == 3 else (1, 2)) if second_told == 3 else (1,))
+    reports.add(command(2, b"", Epoch(4, 2)))
+    assert reports.membership() == THREE
+    reports.clear()
+    assert reports.membership().voters == (1,)
 
 
 @pytest.mark.parametrize(

@@ -147,3 +147,61 @@ class Receding(Tally):
 def letters(rng: random.Random) -> bytes:
     """Commands, of which a few are rejected."""
     return rng.choice((b"a", b"b", b"c", b"d", b"zz"))
+
+
+class Fading(Tally):
+    """A count is gone `FADES` after its last addition, whether or not a command comes then."""
+
+    FADES = 150_000_000
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.until: dict[str, int] = {}
+
+    def add(self, batch: Batch, name: str) -> bytes | Rejected:
+        reply = super().add(batch, name)
+        if isinstance(reply, bytes):
+            self.until[name] = batch.time + self.FADES
+        return reply
+
+    def next_timer(self) -> int | None:
+        return min(self.until.values(), default=None)
+
+    def pass_time(self, index: int, time: int) -> None:
+        for name in sorted(self.until):
+            if self.until[name] <= time:
+                del self.until[name], self.counts[name]
+
+    def snapshot(self) -> Iterator[bytes]:
+        yield msgspec.msgpack.encode([sorted(self.counts.items()), sorted(self.until.items())])
+
+    def restore(self, chunks: Iterable[bytes]) -> None:
+        kind = tuple[list[tuple[str, int]], list[tuple[str, int]]]
+        counts, until = msgspec.msgpack.decode(b"".join(chunks), type=kind)
+        self.counts, self.until = dict(counts), dict(until)
+
+
+class Sleepless(Fading):
+    """Its timer is not in its snapshot."""
+
+    def snapshot(self) -> Iterator[bytes]:
+        return Tally.snapshot(self)
+
+    def restore(self, chunks: Iterable[bytes]) -> None:
+        Tally.restore(self, chunks)
+        self.until = {}
+
+
+class Erratic(Fading):
+    """What it does when time passes is decided by dice."""
+
+    def pass_time(self, index: int, time: int) -> None:
+        super().pass_time(index, time)
+        self.counts["z"] = random.getrandbits(20)
+
+
+class Bursting(Fading):
+    """Raises when time passes."""
+
+    def pass_time(self, index: int, time: int) -> None:
+        raise KeyError(index)

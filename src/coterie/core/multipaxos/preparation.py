@@ -73,6 +73,7 @@ class Reports:
     def __init__(self, state: PaxosState) -> None:
         self._state = state
         self._told: dict[Index, Entry] = {}
+        self._told_memberships: set[Index] = set()
 
     def add(self, entry: Entry) -> None:
         """Keep it if it is of the highest ballot so far. Raises `SafetyViolation` if one ballot has two values, and
@@ -89,15 +90,21 @@ class Reports:
             refuse_contradiction(proposal(known), proposal(entry))
         if known is None or entry.epoch > known.epoch:
             self._told[entry.index] = entry
+            if entry.kind is EntryKind.MEMBERSHIP:
+                self._told_memberships.add(entry.index)
+            else:
+                self._told_memberships.discard(entry.index)
 
     def forget(self, through: Index) -> None:
         """These slots are chosen here by now."""
         for index in [index for index in self._told if index <= through]:
             del self._told[index]
+            self._told_memberships.discard(index)
 
     def clear(self) -> None:
         """All that was told is written, or nobody needs it."""
         self._told.clear()
+        self._told_memberships.clear()
 
     @property
     def last(self) -> Index:
@@ -106,36 +113,36 @@ class Reports:
 
     def held(self, first: Index) -> tuple[tuple[tuple[Index, Epoch], ...], Index]:
         """Ballots of the values known from slot `first` on, as runs, and up to where that goes."""
+        log, last = self._state.log, self.last
+        ballots = dict(log.epochs_since(first))
+        if last >= max(first, log.last_index + 1):
+            ballots[max(first, log.last_index + 1)] = NO_EPOCH
+        # By runs, and what wins over them: a question that went slot by slot through a long log would take too long.
+        for index in sorted(index for index in self._told if index >= first):
+            entry = self._told[index]
+            if self._wins(entry):
+                ballots[index] = entry.epoch
+                if index < last:
+                    ballots.setdefault(index + 1, log.epoch_at(index + 1) or NO_EPOCH)
         runs: list[tuple[Index, Epoch]] = []
-        log = self._state.log
-        index = first
-        if not self._told:
-            runs = list(log.epochs_since(first))
-            index = log.last_index + 1
-        else:
-            while index <= self.last:
-                ballot = max(log.epoch_at(index) or NO_EPOCH, self._ballot_told(index))
-                if not runs or runs[-1][1] != ballot:
-                    runs.append((index, ballot))
-                index += 1
-        if len(runs) > MAX_HELD_RUNS:
-            return tuple(runs[:MAX_HELD_RUNS]), runs[MAX_HELD_RUNS][0] - 1
-        return tuple(runs), index - 1
-
-    def _ballot_told(self, index: Index) -> Epoch:
-        told = self._told.get(index)
-        return told.epoch if told is not None else NO_EPOCH
+        for index in sorted(ballots):
+            if not runs or runs[-1][1] != ballots[index]:
+                if len(runs) == MAX_HELD_RUNS:
+                    return tuple(runs), index - 1
+                runs.append((index, ballots[index]))
+        return tuple(runs), max(first - 1, last)
 
     def membership(self) -> Membership:
         """The newest in the log as it would be, by what wins in each slot so far: each follows on the one before it.
         Not always the newest that we hold: if a higher ballot has something else in its slot, it was not chosen."""
         state = self._state
         standing = dict(state.accepted_memberships())
-        for index, entry in self._told.items():
-            if self._wins(entry):
-                standing.pop(index, None)
-                if entry.kind is EntryKind.MEMBERSHIP:
-                    standing[index] = membership_of(entry)
+        for index in [index for index in standing if index in self._told]:
+            if self._wins(self._told[index]):
+                del standing[index]
+        for index in self._told_memberships:
+            if self._wins(self._told[index]):
+                standing[index] = membership_of(self._told[index])
         newest, _ = state.at(state.commit)
         for index in sorted(standing):
             if follows(newest, standing[index]):

@@ -34,11 +34,16 @@ Invariant: TypeAlias = Callable[[Any], object]
 """Takes the user's machine; raises `AssertionError`, or returns False, where it does not hold."""
 
 
+TIME: Final = -1
+"""As an ordinal: cluster time, which the entry carried to the machine's timer; before the entry's commands."""
+
+
 class Given(msgspec.Struct, frozen=True):
-    """One command at its place in the log."""
+    """One command at its place in the log; or that time passed."""
 
     index: Index
     ordinal: int
+    """`TIME`: no command."""
     time: Nanos
     """Cluster time."""
     command: bytes
@@ -54,7 +59,10 @@ class Step(msgspec.Struct, frozen=True):
 
 
 def apply_one(machine: StateMachine, given: Given) -> bytes | Rejected:
-    """The machine's reply to one command. Raises `Violation` if it breaks the interface."""
+    """The machine's reply to one command, empty if that is the time. Raises `Violation` if it breaks the interface."""
+    if given.ordinal == TIME:
+        pass_time(machine, given)
+        return b""
     batch = Batch(given.index, given.time, (given.ordinal,), (given.command,))
     try:
         replies = list(machine.apply(batch))
@@ -63,6 +71,16 @@ def apply_one(machine: StateMachine, given: Given) -> bytes | Rejected:
     if len(replies) != 1 or type(replies[0]) not in (bytes, Rejected):
         raise Violation("machine-reply", f"apply of one command returned {replies!r:.200}")
     return replies[0]
+
+
+def pass_time(machine: StateMachine, given: Given) -> None:
+    """Let the machine act, if its timer is reached: a part of a log may be without what set it. Raises `Violation`."""
+    try:
+        timer = machine.next_timer()
+        if timer is not None and timer <= given.time:
+            machine.pass_time(given.index, given.time)
+    except Exception as error:
+        raise Violation("machine-raised", f"at {given.time} ns it raised {type(error).__name__}: {error}") from error
 
 
 def ask(machine: StateMachine, question: bytes) -> bytes | Rejected:
@@ -177,6 +195,12 @@ class Bench:
             raise Violation("machine-restore", f"restored from a snapshot it replies {reply!r}, else {step.reply!r}")
         if digest != step.digest:
             raise Violation("machine-restore", f"restored from a snapshot it differs: {differ(step.digest, digest)}")
+        self._check_timer(self._twin, "machine-restore", "restored from a snapshot")
+
+    def _check_timer(self, restored: StateMachine, check: str, how: str) -> None:
+        timer, found = self.machine.next_timer(), restored.next_timer()
+        if timer != found:
+            raise Violation(check, f"{how} its timer is at {found}, not at {timer}")
 
     def _restore(self) -> None:
         """Restore the spare, which must keep nothing of its old state; and a new machine from what was frozen."""

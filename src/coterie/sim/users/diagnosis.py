@@ -9,7 +9,18 @@ import msgspec
 
 from coterie.core.types import Index
 from coterie.machine.interface import Batch, Rejected
-from coterie.sim.users.bench import Bench, Given, Invariant, MakeMachine, Step, apply_one, differ, digest_of
+from coterie.sim.users.bench import (
+    TIME,
+    Bench,
+    Given,
+    Invariant,
+    MakeMachine,
+    Step,
+    apply_one,
+    differ,
+    digest_of,
+    pass_time,
+)
 from coterie.sim.verdict import Violation
 
 TRIES = 5
@@ -57,7 +68,12 @@ def in_batches(make: MakeMachine, steps: Sequence[Step], starts: set[tuple[Index
     for batch in batches:
         first = batch[0].given
         ordinals = [step.given.ordinal for step in batch]
-        replies = list(machine.apply(Batch(first.index, first.time, ordinals, [step.given.command for step in batch])))
+        if first.ordinal == TIME:
+            pass_time(machine, first)
+            replies: list[bytes | Rejected] = [b""]
+        else:
+            bodies = [step.given.command for step in batch]
+            replies = list(machine.apply(Batch(first.index, first.time, ordinals, bodies)))
         for step, reply in zip(batch, replies, strict=True):
             if reply != step.reply:
                 return Difference(number, f"its reply is {reply!r} in a batch of {len(batch)}, {step.reply!r} alone")

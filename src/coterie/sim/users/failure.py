@@ -10,7 +10,7 @@ import msgspec
 from coterie.core.errors import CoterieError
 from coterie.core.types import Nanos
 from coterie.sim.options import Options
-from coterie.sim.users.bench import Given
+from coterie.sim.users.bench import TIME, Given
 from coterie.sim.users.drawing import MAX_ROWS, MILLISECOND, Describe, draw, shortened
 from coterie.sim.users.operations import Operation
 
@@ -83,16 +83,21 @@ def _text(failure: Failure, describe: Describe, advice: str) -> str:
         f"seed {options.seed}, {options.protocol}, {options.nodes} members, faults: {faults}; {applied}",
     ]
     if failure.at is not None:
-        parts.append(f"at entry {failure.at.index}, ordinal {failure.at.ordinal}: {describe(failure.at.command)}")
+        place = "before its commands" if failure.at.ordinal == TIME else f"ordinal {failure.at.ordinal}"
+        parts.append(f"at entry {failure.at.index}, {place}: {_words(failure.at, describe)}")
     if failure.smallest:
         count = f"{len(failure.smallest)} of {failure.applied} commands are enough, in this order:"
         first = max(0, len(failure.smallest) - MAX_ROWS)
         lines = [f"  ... {first} before"] if first else []
         for number, given in enumerate(failure.smallest[first:], first + 1):
-            lines.append(f"  {number}. {shortened(str(describe(given.command)))}")
+            lines.append(f"  {number}. {shortened(_words(given, describe))}")
         parts.append("\n".join([count, *lines, f"  => {failure.alone}"]))
     parts += [draw(_chosen(failure), failure.now, describe), f"what to do: {advice}", f"replay: {_replay(failure)}"]
     return "\n\n".join(part for part in parts if part)
+
+
+def _words(given: Given, describe: Describe) -> str:
+    return f"the time is {given.time} ns" if given.ordinal == TIME else str(describe(given.command))
 
 
 def _chosen(failure: Failure) -> list[Operation]:

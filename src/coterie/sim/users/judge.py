@@ -12,7 +12,7 @@ from coterie.core.types import Index, MemberId, Nanos
 from coterie.machine.host import Host
 from coterie.machine.interface import Batch, Rejected, StateMachine
 from coterie.sim.subject import Judge
-from coterie.sim.users.bench import Bench, Given, Invariant, MakeMachine, differ, digest_of, hold
+from coterie.sim.users.bench import TIME, Bench, Given, Invariant, MakeMachine, differ, digest_of, hold
 from coterie.sim.users.operations import LABEL_BYTES, Operation, number_of
 from coterie.sim.verdict import Figures, Violation
 
@@ -94,9 +94,37 @@ class UserJudge(Judge):
         except Violation as violation:
             raise Violation(violation.check, f"at a replica, after entry {batch.index}: {violation.detail}") from None
 
+    def passed(self, machine: StateMachine, index: Index, time: Nanos) -> None:
+        """See `Judge`."""
+        wanted, digest = self._wanted_at(index, time), digest_of(machine)
+        if digest != wanted:
+            raise Violation(
+                "machine-restore", f"at {time} ns, with entry {index}, a replica differs: {differ(wanted, digest)}"
+            )
+        try:
+            hold(self._invariant, machine)
+        except Violation as violation:
+            raise Violation(violation.check, f"at a replica, with entry {index}: {violation.detail}") from None
+
+    def _wanted_at(self, index: Index, time: Nanos) -> bytes:
+        """The digest when time has passed."""
+        place = index, TIME
+        if place > self._newest:
+            self._newest = place
+            digest = self.bench.apply(Given(index, TIME, time, b"")).digest
+            self._answer_again(index)
+            self._batches[place] = _Applied([], digest)
+        known = self._batches.get(place)
+        if known is None:
+            raise Violation("machine-deterministic", f"with entry {index} its timer was reached at one replica only")
+        return known.digest
+
     def raised(self, batch: Batch, error: Exception) -> None:
         """See `Judge`: the bench knows at which command, or that alone the machine does not raise."""
-        self._wanted(batch)
+        if batch.ordinals:
+            self._wanted(batch)
+        else:
+            self._wanted_at(batch.index, batch.time)
         raise Violation("machine-raised", f"a replica raised {type(error).__name__}: {error}") from error
 
     def _wanted(self, batch: Batch) -> _Applied:
@@ -116,12 +144,16 @@ class UserJudge(Judge):
             replies.append(operation.reply)
             if operation.outcome == "no":
                 raise Violation("said-no", f"client {operation.client} was told that this had not happened; it did")
+        self._answer_again(batch.index)
+        return _Applied(replies, self.bench.digest)
+
+    def _answer_again(self, index: Index) -> None:
+        """The questions under way, in the state that the bench has with this entry."""
         for number, reading in self._readings.items():
             answer = self.bench.answer(self.operations[number].body)
             if answer != reading.answers[-1]:
-                reading.indexes.append(batch.index)
+                reading.indexes.append(index)
                 reading.answers.append(answer)
-        return _Applied(replies, self.bench.digest)
 
     def _differs(self, batch: Batch, replies: Sequence[bytes | Rejected], digest: bytes, wanted: _Applied) -> Violation:
         """A replica's machine is not what it should be after this batch."""
