@@ -171,7 +171,7 @@ class ExactlyOnce(RuleBasedStateMachine):
         kept = [reply for session in self.model.sessions.values() for reply in session.replies.values()]
         assert self.host.kept_reply_bytes == sum(len(r.reason if isinstance(r, Rejected) else r) for r in kept)
         deadlines = [session.deadline for session in self.model.sessions.values()]
-        assert self.host.next_expiry() == min(deadlines, default=None)
+        assert self.host.next_timer() == min(deadlines, default=None)
 
     @invariant()
     def nothing_ran_twice(self) -> None:

@@ -249,12 +249,12 @@ def test_a_command_of_an_unknown_session_is_never_run_as_new(log: Log, machine: 
 
 def test_a_session_expires_exactly_when_cluster_time_reaches_its_deadline(log: Log, host: Host) -> None:
     session = log.open(10 * SECOND)
-    assert host.next_expiry() == 10 * SECOND
+    assert host.next_timer() == 10 * SECOND
     log.wait(10 * SECOND - 1)
     assert host.sessions == 1
     log.wait(1)
     assert host.sessions == 0
-    assert host.next_expiry() is None
+    assert host.next_timer() is None
     assert code(log.add(Command(session, 1, 1, b"x"))[0]) == FailedCode.SESSION_EXPIRED
 
 
@@ -270,7 +270,7 @@ def test_any_command_of_a_session_extends_its_life(log: Log, host: Host, again: 
     session = log.open(10 * SECOND)
     log.wait(6 * SECOND)
     log.add(msgspec.structs.replace(again, session=session))
-    assert host.next_expiry() == 16 * SECOND
+    assert host.next_timer() == 16 * SECOND
     log.wait(9 * SECOND)
     assert host.sessions == 1
     log.wait(1 * SECOND)
@@ -380,7 +380,7 @@ def test_a_snapshot_carries_sessions_origins_and_time(log: Log, host: Host) -> N
     twin = Host(Recorder(), settings=LIMITS)
     twin.restore(list(host.snapshot()))
     assert twin.digest() == host.digest()
-    assert (twin.applied, twin.time, twin.next_expiry()) == (2, SECOND, 11 * SECOND)
+    assert (twin.applied, twin.time, twin.next_timer()) == (2, SECOND, 11 * SECOND)
     (done,) = twin.apply(
         entry(3, segment(3, plain(b"skipped"), Command(session, 1, 1, b"x"), Command(session, 2, 1, b"no"))), A, 1
     )

@@ -21,7 +21,7 @@ from coterie.machine.host import Host
 from coterie.machine.host_state import FLUSH_BYTES, FLUSH_ENTRIES
 from coterie.machine.interface import Rejected
 from coterie.machine.kv import KeyValue, filling
-from coterie.machine.kv.protocol import Compact, DeleteRange, Put, Range, encoder
+from coterie.machine.kv.protocol import Compact, DeleteRange, Grant, KeepAlive, Put, Range, Revoke, encoder
 from coterie.machine.stores import LmdbStore, MemoryStore, OrderedStore, StoreFailed
 from coterie.machine.stores.interface import Change
 
@@ -29,7 +29,7 @@ SESSIONS = [1 << 20 | (ordinal + 1) for ordinal in range(3)]
 
 
 def a_log(length: int, seed: int) -> list[Entry]:
-    """Entries of every kind: sessions that open, retry, acknowledge and close; puts, deletions, compactions."""
+    """Entries of every kind: sessions that open, retry, acknowledge and close; puts, deletions, compactions, leases."""
     dice = random.Random(seed)
     log = [entry(1, segment(1, *(SessionOpen(dice.choice((5, 60)) * SECOND) for _ in SESSIONS)))]
     number, seqs, revision = 4, dict.fromkeys(SESSIONS, 1), 1
@@ -48,10 +48,16 @@ def a_log(length: int, seed: int) -> list[Entry]:
             commands: list[AnyCommand] = []
             for _ in range(dice.randrange(1, 6)):
                 revision += 1
-                key = b"k%d" % dice.randrange(9)
-                body = encoder.encode(
-                    dice.choice((Put(key, b"%d" % revision), Put(key, b""), DeleteRange(key), Compact(revision // 2)))
+                key, lease = b"k%d" % dice.randrange(9), dice.randrange(1, 4)
+                choices = (
+                    Put(key, b"%d" % revision),
+                    Put(key, b""),
+                    DeleteRange(key),
+                    Compact(revision // 2),
+                    Put(key, b"", lease=lease),
+                    dice.choice((Grant(lease, dice.randrange(2, 9)), KeepAlive(lease), Revoke(lease))),
                 )
+                body = encoder.encode(dice.choice(choices))
                 session = dice.choice([0, *SESSIONS])
                 if session == 0:
                     commands.append(plain(body))
@@ -102,7 +108,7 @@ class Dying(MemoryStore):
 
 
 def state(host: Host) -> tuple[object, ...]:
-    return host.digest(), host.chain, host.meta(), host.applied, host.time, host.next_expiry(), host.kept_reply_bytes
+    return host.digest(), host.chain, host.meta(), host.applied, host.time, host.next_timer(), host.kept_reply_bytes
 
 
 @settings(max_examples=150, deadline=None)

@@ -39,6 +39,8 @@ class ChangeMembers(msgspec.Struct, frozen=True, array_like=True, tag=8):
     force: bool = False
     """Promote who has not caught up, too."""
     again: bool = False
+    move: tuple[NewMember, ...] = ()
+    """Members, by name, that are at other addresses from now on; an empty client address stays as it is."""
 
 
 class ClaimMember(msgspec.Struct, frozen=True, array_like=True, tag=9):
@@ -51,6 +53,8 @@ class ClaimMember(msgspec.Struct, frozen=True, array_like=True, tag=9):
     """64 random bits of the data directory, not 0."""
     client: str
     """Where it serves clients, if that was not said when it was added."""
+    name: str = ""
+    """What it is called from now on, if it was added without a name (through etcd's API, which has none)."""
 
 
 class TransferLeadership(msgspec.Struct, frozen=True, array_like=True, tag=10):

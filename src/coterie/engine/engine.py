@@ -251,7 +251,7 @@ class Engine:
         self._findings.tell()
         while True:
             self._administration.dispatch(now, self.host.applied_epoch)
-            self._proposals.dispatch(now, self._session_expiry_due())
+            self._proposals.dispatch(now, self._timer_due())
             effects = self.replica.drain(now)
             again = self._perform(now, effects)
             self.behind = effects.more or (bool(self._backlog) and not self._snapshots.busy)
@@ -395,16 +395,16 @@ class Engine:
         known = self.replica.membership.member(member)
         return known.name if known is not None else f"{member:016x}"
 
-    def _session_expiry_due(self) -> bool:
-        """Whether cluster time, as far as a quorum confirmed it, has reached a session's end: only an
-        entry can carry it there."""
+    def _timer_due(self) -> bool:
+        """Whether cluster time, as far as a quorum confirmed it, has reached a session's end or the machine's timer:
+        only an entry can carry it there."""
         if self.replica.role is not Role.LEADER:
             return False
         elapsed = self.replica.confirmed_elapsed()
         if not elapsed:
             return False
-        expiry = self.host.next_expiry()
-        return expiry is not None and self.host.time + elapsed >= expiry
+        timer = self.host.next_timer()
+        return timer is not None and self.host.time + elapsed >= timer
 
     def _deadline(self, deadline: Nanos) -> Nanos:
         """The earliest of the replica's `deadline` and everybody else's."""

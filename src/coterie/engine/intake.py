@@ -17,6 +17,7 @@ from coterie.engine.protocol import (
     CloseSession,
     Failure,
     FailureCode,
+    Fence,
     Happened,
     Hello,
     KeepAlive,
@@ -67,7 +68,7 @@ class Intake:
         self._age_bound = age_bound
         self._status = status
         self._responses: list[tuple[object, Response]] = []
-        self._local: list[tuple[object, Query]] = []
+        self._local: list[tuple[object, Query | Fence]] = []
         self.stopping = False
         self.overloaded_until: Nanos = 0
         """Until then the leader is known to take no more: commands are refused here, unsent."""
@@ -112,7 +113,7 @@ class Intake:
             elif self._may_enter(now, client, request.id):
                 command = Command(request.session, request.seq, request.floor, body)
                 self._submissions.add(client, [request.id], [command], len(body))
-        elif isinstance(request, Query):
+        elif isinstance(request, Query | Fence):
             self._take_query(now, client, request)
         elif isinstance(request, AskStatus):
             body = encoder.encode(self._status())
@@ -131,8 +132,8 @@ class Intake:
         elif self._may_enter(now, client, request.id, command=False):
             self._administration.take(now, client, request)
 
-    def _take_query(self, now: Nanos, client: object, request: Query) -> None:
-        if len(request.question) > MAX_REQUEST_BYTES:
+    def _take_query(self, now: Nanos, client: object, request: Query | Fence) -> None:
+        if isinstance(request, Query) and len(request.question) > MAX_REQUEST_BYTES:
             text = _too_large("question", len(request.question))
             self._refuse(client, request.id, FailureCode.INVALID, text)
         elif request.at_least < 0:

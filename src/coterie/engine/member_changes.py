@@ -89,20 +89,29 @@ def plan_change(membership: Membership, request: ChangeMembers, rng: random.Rand
             remove.append(member.id)
         elif not request.again:
             return BadChange(_nobody(membership, name))
+    moved: list[Member] = []
+    for wanted in request.move:
+        member = member_named(membership, wanted.name)
+        if member is None:
+            return BadChange(_nobody(membership, wanted.name))
+        there = msgspec.structs.replace(member, peer=wanted.peer, client=wanted.client or member.client)
+        if there != member:
+            moved.append(there)
     done = MembersChanged(tuple(added))
-    if not (new or promote or remove):
+    if not (new or promote or remove or moved):
         return AlreadyDone(done)
-    return Planned(MembershipChange(tuple(new), tuple(promote), tuple(remove), (), request.force), done)
+    return Planned(MembershipChange(tuple(new), tuple(promote), tuple(remove), tuple(moved), request.force), done)
 
 
 def _nonsense(membership: Membership, request: ChangeMembers) -> str:
     """What is wrong with the request whatever the members are, or with its addresses; "" if nothing."""
-    if not (request.add or request.promote or request.remove):
+    if not (request.add or request.promote or request.remove or request.move):
         return "the change changes nothing"
     for what, names in (
         ("added", [wanted.name for wanted in request.add]),
         ("promoted", list(request.promote)),
         ("removed", list(request.remove)),
+        ("moved", [wanted.name for wanted in request.move]),
     ):
         twice = _twice(names)
         if twice:
@@ -112,8 +121,9 @@ def _nonsense(membership: Membership, request: ChangeMembers) -> str:
         return f"{min(both)} cannot be removed and added or promoted in one change"
     if len(membership.members) + len(request.add) - len(request.remove) > MAX_MEMBERS:
         return f"a cluster has at most {MAX_MEMBERS} members"
-    taken = {member.peer: member.name for member in membership.members if member.name not in request.remove}
-    for wanted in request.add:
+    left = {*request.remove, *(wanted.name for wanted in request.move)}
+    taken = {member.peer: member.name for member in membership.members if member.name not in left}
+    for wanted in (*request.add, *request.move):
         if not legal_name(wanted.name):
             return f"{wanted.name!r} is not a member's name: {NAME_RULE}"
         if not legal_address(wanted.peer):
@@ -147,7 +157,13 @@ def plan_claim(membership: Membership, request: ClaimMember) -> Plan:
         )
     if request.client and not legal_address(request.client):
         return BadChange(f"the client address {request.client!r} is not one: {ADDRESS_RULE}")
-    claimed = msgspec.structs.replace(member, claim=request.claim, client=request.client or member.client)
+    name = request.name or member.name
+    if name != member.name:
+        if not legal_name(name):
+            return BadChange(f"{name!r} is not a member's name: {NAME_RULE}")
+        if member_named(membership, name) is not None:
+            return BadChange(f"there is a member called {name} already: choose another name")
+    claimed = msgspec.structs.replace(member, claim=request.claim, client=request.client or member.client, name=name)
     return Planned(MembershipChange(update=(claimed,)), MembersChanged())
 
 

@@ -21,3 +21,8 @@ def legal_address(address: str) -> bool:
     if not bare or len(address) > MAX_ADDRESS_CHARACTERS or any(c.isspace() or c in "[]/@?#," for c in bare):
         return False
     return port.isascii() and port.isdigit() and len(port) < 6 and 0 < int(port) < 65536
+
+
+def name_of_address(peer: str) -> str:
+    """What a member is called that was added by its address alone, until it has joined."""
+    return "at-" + "".join(letter if letter.isalnum() else "-" for letter in peer).strip("-")

@@ -63,6 +63,16 @@ class Query(msgspec.Struct, frozen=True, array_like=True, tag=3, gc=False):
     question: bytes
 
 
+class Fence(msgspec.Struct, frozen=True, array_like=True, tag=16, gc=False):
+    """Ask nothing: the answer, with an empty body, says that a query of this freshness could be answered now. For who
+    sits in the node's process and reads the machine then, or wants to know that a state has been reached."""
+
+    id: int
+    mode: ReadMode
+    at_least: int = 0
+    """As in `Query`."""
+
+
 class OpenSession(msgspec.Struct, frozen=True, array_like=True, tag=4):
     """Ask for a session; the `Answer`'s body is MessagePack of its id. It lives `ttl` of cluster time
     beyond its last command."""
@@ -92,7 +102,7 @@ class AskStatus(msgspec.Struct, frozen=True, array_like=True, tag=7):
     id: int
 
 
-Request: TypeAlias = Hello | Submit | Query | OpenSession | CloseSession | KeepAlive | AskStatus | AdminRequest
+Request: TypeAlias = Hello | Submit | Query | Fence | OpenSession | CloseSession | KeepAlive | AskStatus | AdminRequest
 
 
 class FailureCode(IntEnum):

@@ -8,7 +8,7 @@ from itertools import count
 
 from coterie.core.types import Index, Nanos, Token
 from coterie.engine.ports import Ports
-from coterie.engine.protocol import Answer, Failure, FailureCode, Happened, Query
+from coterie.engine.protocol import Answer, Failure, FailureCode, Fence, Happened, Query
 from coterie.machine.host import Host
 from coterie.machine.interface import Rejected
 
@@ -20,7 +20,7 @@ class Asked:
 
     __slots__ = ("deadline", "queries")
 
-    def __init__(self, queries: list[tuple[object, Query]], deadline: Nanos) -> None:
+    def __init__(self, queries: list[tuple[object, Query | Fence]], deadline: Nanos) -> None:
         self.queries = queries
         self.deadline = deadline
 
@@ -32,29 +32,29 @@ class Queries:
         self._host = host
         self._ports = ports
         self._timeout = timeout
-        self._new: list[tuple[object, Query]] = []
+        self._new: list[tuple[object, Query | Fence]] = []
         self._asked: dict[Token, Asked] = {}
         self._again: deque[Asked] = deque()
         """Reads that found no leader: to be asked again."""
         self._by_index: list[tuple[Index, int, Asked]] = []
-        self._by_revision: list[tuple[int, int, Nanos, object, Query]] = []
+        self._by_revision: list[tuple[int, int, Nanos, object, Query | Fence]] = []
         self._order = count()
         self.count = 0
         """Queries taken and not answered."""
 
-    def add(self, client: object, query: Query) -> None:
+    def add(self, client: object, query: Query | Fence) -> None:
         """Queue a linearizable query."""
         self._new.append((client, query))
         self.count += 1
 
-    def await_revision(self, now: Nanos, client: object, query: Query) -> None:
+    def await_revision(self, now: Nanos, client: object, query: Query | Fence) -> None:
         """Answer when the machine has reached the revision `query.at_least`."""
         heapq.heappush(self._by_revision, (query.at_least, next(self._order), now + self._timeout, client, query))
         self.count += 1
 
-    def answer(self, client: object, query: Query, age: Nanos) -> None:
+    def answer(self, client: object, query: Query | Fence, age: Nanos) -> None:
         """Ask the machine now, and send its answer."""
-        body = self._host.query(query.question)
+        body = self._host.fence() if isinstance(query, Fence) else self._host.query(query.question)
         if isinstance(body, Rejected):
             self._ports.reply(client, Failure(query.id, FailureCode.REJECTED, Happened.NO, body.reason))
         else:

@@ -7,7 +7,8 @@ keeps cluster time. All of this is replicated state: a function of the log alone
 
 The order in which one entry is applied:
 
-1.  Cluster time advances by the entry's `elapsed`; sessions whose deadline it reached are dropped.
+1.  Cluster time advances by the entry's `elapsed`; sessions whose deadline it reached are dropped, and
+    a machine whose timer it reached acts.
 2.  Commands that their origin's number shows to be duplicates, or overtaken, are skipped.
 3.  Commands of sessions are refused, answered again, or run. Those that run go to the machine in
     one `Batch` for as long as no command depends on another's reply.
@@ -56,7 +57,8 @@ _FORGOTTEN = Failed(
     "the command is below the floor that its client acknowledged: it took effect, and its reply is gone",
     True,
 )
-_RESTORING = Rejected("this member is installing a snapshot: ask another, or ask again in a moment")
+RESTORING = Rejected("this member is installing a snapshot: ask another, or ask again in a moment")
+"""Why no question can be answered for a while."""
 _BAD_SEQ = Failed(FailedCode.REJECTED, "seq must be 1 or more", False)
 
 
@@ -102,6 +104,9 @@ class Host(HostState):
         self.applied_epoch = entry.epoch
         self.time += entry.elapsed
         self._table.expire(self.time)
+        timer = self.machine_timer()
+        if timer is not None and timer <= self.time:
+            self._pass_time()
         if entry.kind != EntryKind.COMMANDS:
             self._adopt(entry)
             self._link(())
@@ -134,6 +139,18 @@ class Host(HostState):
         self._touched.clear()
         self._link(results)
         return [Done(first, results[start:end]) for first, start, end in mine]
+
+    def _pass_time(self) -> None:
+        """The machine's timer was reached."""
+        try:
+            self.machine.pass_time(self.applied, self.time)
+        except StoreFailed:
+            raise  # the disk's fault
+        except Exception as error:
+            name = machine_name(self.machine)
+            raise MachineFailed(
+                f"machine {name} raised {type(error).__name__}: {error} (in pass_time, entry {self.applied})"
+            ) from error
 
     def _adopt(self, entry: Entry) -> None:
         """A membership or settings are in force from this entry on."""
@@ -333,11 +350,15 @@ class Host(HostState):
 
     # Questions
 
+    def fence(self) -> bytes | Rejected:
+        """Whether the machine's state is one that may be read: what `query` looks at before it asks the machine."""
+        return RESTORING if self.restoring else b""
+
     def query(self, question: bytes) -> bytes | Rejected:
         """Ask the machine. What it raises is told to the asker only: a question changes nothing, and
         one that stopped the node could be asked of every member in turn."""
         if self.restoring:
-            return _RESTORING
+            return RESTORING
         try:
             answer = self.machine.query(question)
         except StoreFailed:

@@ -17,7 +17,9 @@ from coterie.core.types import NO_EPOCH, Epoch, Index, Membership, Nanos, Snapsh
 from coterie.machine.chunks import pack
 from coterie.machine.durable import DurableMachine
 from coterie.machine.interface import StateMachine
+from coterie.machine.loading import machine_name
 from coterie.machine.origins import Origins
+from coterie.machine.outcomes import MachineFailed
 from coterie.machine.persistence import (
     FORMAT,
     Flush,
@@ -101,9 +103,43 @@ class HostState:
         revision = self.machine.revision()
         return self.applied if revision is None else revision
 
-    def next_expiry(self) -> Nanos | None:
-        """Cluster time at which the next session expires if none is heard from; None without sessions."""
-        return self._table.next_expiry()
+    def next_timer(self) -> Nanos | None:
+        """Cluster time at which the next session expires if none is heard from, or the machine wants to act; None if
+        there is no such time: then the log need not carry time. Raises `MachineFailed`."""
+        expiry = self._table.next_expiry()
+        if self.restoring:
+            return expiry
+        timer = self.machine_timer()
+        return timer if expiry is None else expiry if timer is None else min(expiry, timer)
+
+    def machine_timer(self) -> Nanos | None:
+        """Cluster time at which the machine wants to act. Raises `MachineFailed`."""
+        try:
+            timer = self.machine.next_timer()
+        except Exception as error:
+            raise MachineFailed(
+                f"machine {machine_name(self.machine)} raised {type(error).__name__}: {error} (in next_timer)"
+            ) from error
+        if timer is None or type(timer) is int:
+            return timer
+        raise MachineFailed(
+            f"machine {machine_name(self.machine)} has {type(timer).__name__} as its timer: it is int (ns) or None"
+        )
+
+    @property
+    def durable(self) -> bool:
+        """Whether the machine keeps its state in a store."""
+        return self._store is not None
+
+    @property
+    def store_bytes(self) -> int:
+        """What the machine's store takes, roughly; 0 for a machine in memory."""
+        return self._store.bytes_used if self._store is not None else 0
+
+    @property
+    def store_bytes_in_use(self) -> int:
+        """Those of `store_bytes` that hold something."""
+        return self._store.bytes_in_use if self._store is not None else 0
 
     @property
     def sessions(self) -> int:

@@ -3,7 +3,8 @@
 A machine is a deterministic function of the commands applied to it: same commands in the same
 order, same state and same replies, on every member and at every replay. No clock, no randomness,
 no iteration over a set, nothing from outside. What needs a fresh id takes it from `Batch.index`
-and the command's ordinal; what needs time takes `Batch.time`.
+and the command's ordinal; what needs time takes `Batch.time`. What is to happen at some time, whether
+or not a command comes then, is told by `next_timer` and done in `pass_time`.
 """
 
 from __future__ import annotations
@@ -71,6 +72,29 @@ class StateMachine(ABC):
     @abstractmethod
     def digest(self) -> bytes:
         """A hash of the state: equal states give equal digests on any machine and any Python."""
+
+    def next_timer(self) -> Nanos | None:
+        """Cluster time at which the machine wants to act by itself; None (the default): it does not.
+
+        A function of the state, as a reply is, and cheap: it is asked with every log entry, and more often. A
+        snapshot must bring it back.
+        """
+        return None
+
+    def pass_time(self, index: Index, time: Nanos) -> None:
+        """Cluster time has reached `next_timer`: do what is due at `time` or before.
+
+        It comes with the log entry `index`, before that entry's commands, and at every member with the same one. If
+        nobody sends commands, the leader proposes an entry for it; so it comes late, by about a heartbeat or by as
+        long as there is no leader, and never early. Afterwards `next_timer` should be later than `time`, or None;
+        where it is not, there is more to do, and it comes again with the next entry. An exception stops the node.
+        """
+        return
+
+    def for_members_alone(self, body: bytes) -> bool:
+        """Whether a command or question, as a client sends it, is one that only members make: it is refused at the
+        clients' port. Such commands say of themselves on whose behalf they come."""
+        return False
 
     def revision(self) -> int | None:
         """A number that never decreases as commands are applied, for reads that ask for a state at

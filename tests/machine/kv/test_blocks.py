@@ -42,7 +42,7 @@ def test_items_come_out_of_blocks_as_they_went_in_and_no_block_is_long_unless_on
 
 
 def test_equal_items_fill_their_blocks() -> None:
-    made = list(blocks_of(puts([256] * 1000)))
+    made = list(blocks_of(puts([250] * 1000)))
     assert sum(len(raw) for _, raw in made) > 0.9 * len(made) * BLOCK_BYTES
 
 

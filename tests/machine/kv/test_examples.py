@@ -33,7 +33,7 @@ from coterie.machine.kv.protocol import (
     encoder,
     reply_decoder,
 )
-from coterie.machine.kv.reading import MAX_ANSWER_BYTES
+from coterie.machine.kv.sizes import MAX_ANSWER_BYTES
 from coterie.machine.kv.writing import MAX_KEY_BYTES, MAX_VALUE_BYTES
 
 
@@ -116,7 +116,7 @@ def test_refusals_have_etcds_words_and_change_nothing() -> None:
         twice: "duplicate key given in txn request",
         put_and_deleted: "duplicate key given in txn request",
         future: "mvcc: required revision is a future revision",
-        many: "too many operations in txn request: the limit is 128",
+        many: "too many operations in txn request",
         Compact(5): "mvcc: required revision is a future revision",
         Compact(-1): "mvcc: required revision has been compacted",
         Put(b"k" * (MAX_KEY_BYTES + 1), b""): f"the key has {MAX_KEY_BYTES + 1} bytes, the limit is {MAX_KEY_BYTES}",

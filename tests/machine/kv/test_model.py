@@ -4,44 +4,103 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from tests.machine.kv.model import Model, inside
+from tests.machine.kv.model import SECOND, LeaseCommand, Model, Writing, inside
 
 from coterie.machine.durable import MachineFlush
 from coterie.machine.interface import Batch, Rejected
-from coterie.machine.kv import KeyValue, blocks, counts, layer, layered, records, store, sweeping
+from coterie.machine.kv import KeyValue, blocks, counts, keyspace, layer, layered, records, snapshots, store, sweeping
 from coterie.machine.kv.protocol import (
+    AlarmKind,
+    AlarmReply,
+    AskAlarms,
+    AskHash,
     Command,
     Compact,
     CompactReply,
     Compare,
     DeleteRange,
+    Grant,
+    KeepAlive,
+    Leases,
+    LeasesReply,
+    Nested,
+    Order,
     Put,
     Range,
     Relation,
     Reply,
+    Revoke,
+    Selection,
+    SetAlarm,
+    SortTarget,
     Target,
+    TimeToLive,
     Txn,
     encoder,
     reply_decoder,
 )
+from coterie.machine.sessions import session_id
 from coterie.machine.stores import LmdbStore, MemoryStore, OrderedStore
 
 KEYS = st.sampled_from([b"a", b"b", b"c", b"a\0"] * 6 + [b"\0", b"ab", b"\xff", b"\xff\xff", b""])
 ENDS = st.sampled_from([b"", b"", b"\0", b"a", b"b", b"b\0", b"c", b"\xff"])
 VALUES = st.sampled_from([b"", b"1", b"2", b"22"])
 NUMBERS = st.integers(-1, 12)
-PUTS = st.builds(Put, KEYS, VALUES, st.booleans())
+RARELY = st.integers(0, 5).map(lambda dice: not dice)
+LEASES = st.sampled_from([-7, 1, 2, 3])
+LEASES_OF_KEYS = st.sampled_from([0, 0, 0, -7, 1, 2, 3])
+PUTS = st.builds(Put, KEYS, VALUES, st.booleans(), LEASES_OF_KEYS, RARELY, RARELY)
+GRANTS = st.builds(Grant, st.one_of(st.just(0), LEASES), st.sampled_from([-1, 2, 3, 5, 9_000_000_001]))
+OF_LEASES = st.one_of(
+    GRANTS,
+    GRANTS,
+    st.builds(Revoke, LEASES),
+    st.builds(KeepAlive, LEASES),
+    st.builds(TimeToLive, LEASES, st.booleans()),
+)
 DELETIONS = st.builds(DeleteRange, KEYS, ENDS, st.booleans())
-RANGES = st.builds(Range, KEYS, ENDS, st.one_of(st.just(0), NUMBERS), st.integers(-1, 4), st.booleans(), st.booleans())
-COMPARES = st.builds(Compare, KEYS, st.sampled_from(Target), st.sampled_from(Relation), NUMBERS, VALUES)
-BRANCHES = st.lists(st.one_of(PUTS, DELETIONS, RANGES), max_size=4).map(tuple)
-TXNS = st.builds(Txn, st.lists(COMPARES, max_size=2).map(tuple), BRANCHES, BRANCHES)
+BOUNDS = st.one_of(st.just(0), st.just(0), NUMBERS)
+SELECTIONS = st.builds(Selection, st.sampled_from(Order), st.sampled_from(SortTarget), BOUNDS, BOUNDS, BOUNDS, BOUNDS)
+RANGES = st.builds(
+    Range,
+    KEYS,
+    ENDS,
+    st.one_of(st.just(0), NUMBERS),
+    st.integers(-1, 4),
+    st.booleans(),
+    RARELY,
+    st.one_of(st.none(), SELECTIONS),
+)
+COMPARES = st.builds(
+    Compare, KEYS, st.sampled_from(Target), st.sampled_from(Relation), NUMBERS, VALUES, st.one_of(st.just(b""), ENDS)
+)
+
+
+FLAT = st.one_of(PUTS, PUTS, DELETIONS, RANGES)
+
+
+@st.composite
+def transactions(draw: st.DrawFn, levels: int = 2) -> Txn:
+    """Transactions with so many levels nested in them."""
+    most = 2 if levels < 2 else 3
+
+    def branch() -> tuple[Put | DeleteRange | Range | Nested, ...]:
+        operations: list[Put | DeleteRange | Range | Nested] = []
+        for _ in range(draw(st.integers(0, most))):
+            deeper = levels and draw(RARELY)
+            operations.append(Nested(encoder.encode(draw(transactions(levels - 1)))) if deeper else draw(FLAT))
+        return tuple(operations)
+
+    return Txn(tuple(draw(st.lists(COMPARES, max_size=2))), branch(), branch())
+
+
+TXNS = transactions()
 
 
 class Comparison(RuleBasedStateMachine):
@@ -52,34 +111,68 @@ class Comparison(RuleBasedStateMachine):
         self.machine = self.make()
         self.model = Model()
         self.index = 0
-        self.log: list[list[bytes]] = []
+        self.time = 0
+        self.log: list[tuple[int, list[bytes]]] = []
+        """Cluster time and commands of each entry."""
 
     def make(self) -> KeyValue:
         """The machine on trial, empty."""
         return KeyValue()
 
     def run(self, *commands: Command) -> list[Reply | str]:
-        """The commands as one batch; replies decoded, refusals as their reason."""
+        """The commands as one entry; replies decoded, refusals as their reason."""
         self.index += 1
         bodies = [encoder.encode(command) for command in commands]
-        self.log.append(bodies)
-        replies = self.machine.apply(Batch(self.index, 0, range(len(bodies)), bodies))
+        self.log.append((self.time, bodies))
+        if (self.model.next_timer() or self.time + 1) <= self.time:
+            self.model.pass_time(self.time, keyspace.MAX_ENDED)
+        replies = enter(self.machine, self.index, self.time, bodies)
         return [r.reason if isinstance(r, Rejected) else reply_decoder.decode(r) for r in replies]
 
-    @rule(commands=st.lists(st.one_of(PUTS, DELETIONS, TXNS), min_size=1, max_size=5))
-    def commands(self, commands: list[Put | DeleteRange | Txn]) -> None:
-        assert self.run(*commands) == [self.model.run(command) for command in commands]
+    @rule(commands=st.lists(st.one_of(PUTS, PUTS, DELETIONS, TXNS, OF_LEASES), min_size=1, max_size=5))
+    def commands(self, commands: list[Writing | LeaseCommand]) -> None:
+        replies = self.run(*commands)
+        for ordinal, (command, reply) in enumerate(zip(commands, replies, strict=True)):
+            if isinstance(command, Put | DeleteRange | Txn):
+                assert reply == self.model.run(command)
+            else:
+                assert reply == self.model.lease(command, session_id(self.index, ordinal), self.time)
 
-    @initialize(commands=st.lists(st.one_of(PUTS, DELETIONS), min_size=8, max_size=8))
-    def begin(self, commands: list[Put | DeleteRange | Txn]) -> None:
+    @initialize(commands=st.lists(st.one_of(GRANTS, PUTS, DELETIONS), min_size=8, max_size=8))
+    def begin(self, commands: list[Writing | LeaseCommand]) -> None:
         """Some history to work on."""
         self.commands(commands)
+
+    @rule(member=st.integers(0, 2), kind=st.sampled_from(AlarmKind), on=RARELY)
+    def alarm(self, member: int, kind: AlarmKind, on: bool) -> None:
+        command = SetAlarm(member, kind, on)
+        assert self.run(command) == [self.model.set_alarm(command)]
+        answer = self.machine.query(encoder.encode(AskAlarms(kind)))
+        assert not isinstance(answer, Rejected)
+        wanted = tuple(sorted(alarm for alarm in self.model.alarms if kind in (AlarmKind.NONE, alarm[1])))
+        assert reply_decoder.decode(answer) == AlarmReply(self.model.revision, wanted)
+
+    @rule()
+    def hash(self) -> None:
+        """A machine in memory that has the same data has the same hash, of every revision."""
+        twin = KeyValue()
+        twin.restore(self.machine.snapshot())
+        for revision in range(max(self.model.compacted, 0), self.model.revision + 1):
+            question = encoder.encode(AskHash(revision))
+            assert self.machine.query(question) == twin.query(question)
+
+    @rule(half_seconds=st.integers(1, 6), logged=st.booleans())
+    def wait(self, half_seconds: int, logged: bool) -> None:
+        """Cluster time passes; an entry without commands carries it, or the next one does."""
+        self.time += half_seconds * SECOND // 2
+        if logged:
+            self.run()
 
     @rule(back=st.integers(-1, 12))
     def compact(self, back: int) -> None:
         revision = self.model.revision - back
-        expected = self.model.compact(revision) or CompactReply(self.model.revision)
-        assert self.run(Compact(revision)) == [expected]
+        (reply,) = self.run(Compact(revision))
+        assert reply == (self.model.compact(revision) or CompactReply(self.model.revision))
 
     @rule(question=RANGES)
     def ask(self, question: Range) -> None:
@@ -107,8 +200,10 @@ class Comparison(RuleBasedStateMachine):
     def replay(self) -> None:
         """The same commands, otherwise batched, give the same state."""
         twin = KeyValue()
-        for number, body in enumerate((body for batch in self.log for body in batch), start=1):
-            twin.apply(Batch(number, 0, [0], [body]))
+        for index, (time, bodies) in enumerate(self.log, start=1):
+            enter(twin, index, time, ())
+            for ordinal, body in enumerate(bodies):
+                twin.apply(Batch(index, time, [ordinal], [body]))
         assert twin.digest() == self.machine.digest()
 
     @invariant()
@@ -120,8 +215,25 @@ class Comparison(RuleBasedStateMachine):
             assert list(self.machine.events(revision)) == self.model.events[revision]
         assert self.machine.revision() == self.model.revision
 
+    @invariant()
+    def leases_are_the_models(self) -> None:
+        table = self.machine.space.leases
+        assert {lease.id: (lease.ttl, lease.deadline) for lease in table.granted.values()} == self.model.leases
+        for id, lease in table.granted.items():
+            assert tuple(sorted(lease.keys)) == self.model.attached(id)
+            assert all(table.attached[key] == id for key in lease.keys)
+        assert len(table.attached) == sum(len(lease.keys) for lease in table.granted.values())
+        assert self.machine.next_timer() == self.model.next_timer()
+        answer = self.machine.query(encoder.encode(Leases()))
+        assert not isinstance(answer, Rejected)
+        assert reply_decoder.decode(answer) == LeasesReply(self.model.revision, tuple(sorted(self.model.leases)))
+
     def teardown(self) -> None:
         """What compaction left is freed in the end: one item for each living key is all."""
+        self.run(SetAlarm(0, AlarmKind.NONE, False))
+        self.model.set_alarm(SetAlarm(0, AlarmKind.NONE, False))
+        while (self.model.next_timer() or self.time + 1) <= self.time:
+            self.run()
         self.run(Compact(self.model.revision))
         self.check_freed()
 
@@ -143,7 +255,7 @@ class SlowSweep(Comparison):
 
     def __init__(self) -> None:
         super().__init__()
-        self.machine.store = LazyStore()
+        self.machine.space.data = LazyStore()
 
 
 class Layered(Comparison):
@@ -202,8 +314,8 @@ class Layered(Comparison):
         self.machine.detach()
         self.reopen()
         self.machine, self.flush = self.make(), None
-        for number, bodies in enumerate(self.log[self.flushed :], start=self.flushed + 1):
-            self.machine.apply(Batch(number, 0, range(len(bodies)), bodies))
+        for index, (time, bodies) in enumerate(self.log[self.flushed :], start=self.flushed + 1):
+            enter(self.machine, index, time, bodies)
 
     def reopen(self) -> None:
         """What a new process does with the disk."""
@@ -277,6 +389,14 @@ class LayeredOnDisk(Layered):
         shutil.rmtree(self.path)
 
 
+def enter(machine: KeyValue, index: int, time: int, bodies: Sequence[bytes]) -> Sequence[bytes | Rejected]:
+    """One log entry, as a host applies it."""
+    timer = machine.next_timer()
+    if timer is not None and timer <= time:
+        machine.pass_time(index, time)
+    return machine.apply(Batch(index, time, range(len(bodies)), bodies)) if bodies else ()
+
+
 TestComparison = Comparison.TestCase
 TestComparison.settings = settings(max_examples=200, stateful_step_count=30, deadline=None)
 TestSlowSweep = SlowSweep.TestCase
@@ -300,3 +420,5 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(layered, "PIECE_REVISIONS", 4)
     monkeypatch.setattr(sweeping, "GROUP_REVISIONS", 2)
     monkeypatch.setattr(sweeping, "SWEEP_ITEMS", 3)
+    monkeypatch.setattr(keyspace, "MAX_ENDED", 2)
+    monkeypatch.setattr(snapshots, "RECORD_LEASES", 2)

@@ -27,6 +27,8 @@ class Data(Protocol):
     """Of the last commit."""
     compacted: int
     """Reads below this revision are not possible; what this very revision changed is still known."""
+    leased: bool
+    """Whether any key was ever attached to a lease: then an item that is read without its value may lack its lease."""
 
     @property
     def next_revision(self) -> int:
@@ -42,7 +44,7 @@ class Data(Protocol):
 
     def range(self, key: bytes, end: bytes, revision: int = 0, *, values: bool = True) -> Iterator[Item]:
         """Items of `key` (`end` empty) or of the keys in [key, end), in order of key, as of `revision`.
-        Without `values` the items' values may be empty. Nothing may be written meanwhile."""
+        Without `values` the items' values may be empty, and their leases 0. Nothing may be written meanwhile."""
         ...
 
     def count(self, key: bytes, end: bytes) -> int:
@@ -54,12 +56,13 @@ class Data(Protocol):
         be from `compacted` to the present one; the empty store's own changed nothing."""
         ...
 
-    def put(self, key: bytes, value: bytes, want_previous: bool = False) -> Item | None:
+    def put(self, key: bytes, value: bytes, want_previous: bool = False, lease: int = 0) -> Item | None:
         """Set the key; returns the item that was there, if it is wanted."""
         ...
 
     def put_each(self, puts: Sequence[Put]) -> None:
-        """`put` and `commit` for each: commands that do nothing else, whose previous items nobody wants."""
+        """`put` and `commit` for each: commands without a lease that do nothing else, whose previous items nobody
+        wants."""
         ...
 
     def delete(self, key: bytes, want_previous: bool = True) -> Item | None:
@@ -87,6 +90,10 @@ class Data(Protocol):
     def items(self) -> Iterator[Item]:
         """Every item that can be read, in an order that depends on the state alone: first, by key,
         those older than what `events` still knows; then, revision by revision, the events."""
+        ...
+
+    def in_any_order(self) -> Iterator[Item]:
+        """The same items, in the order that is the quickest. Nothing may be written meanwhile."""
         ...
 
     def load(self, revision: int, compacted: int, items: Iterable[Item]) -> None:

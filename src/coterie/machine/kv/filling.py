@@ -23,22 +23,36 @@ def fill(store: OrderedStore, revision: int, compacted: int, items: Iterable[Ite
     """
     if revision < FIRST_REVISION or not NEVER <= compacted <= revision:
         raise ValueError(f"a snapshot at revision {revision}, compacted at {compacted}")
-    batch: list[Change] = []
-    placed = _placed(revision, compacted, items)
-    for change in _changes(placed, max(compacted, FIRST_REVISION + 1)):
-        batch.append(change)
-        if len(batch) >= BATCH_ITEMS:
-            store.write(batch)
-            batch = []
-    store.write(batch)
+    leased = False
+
+    def looked_at() -> Iterator[Item]:
+        nonlocal leased
+        for item in items:
+            leased = leased or item.lease != 0
+            yield item
+
+    placed = _placed(revision, compacted, looked_at())
+    write_in_batches(store, _changes(placed, max(compacted, FIRST_REVISION + 1)))
     view = store.view()
     try:
         counts = counted(living_keys(view, b"", None))
     finally:
         view.close()
     swept = max(compacted - 1, FIRST_REVISION)  # its own deletions are still in the index
-    state = State(FORMAT, revision, compacted, swept, counts.bounds, counts.counts)
+    state = State(FORMAT, revision, compacted, swept, counts.bounds, counts.counts, leased)
     store.write([(STATE_KEY, encoder.encode(state))])
+
+
+def write_in_batches(store: OrderedStore, changes: Iterable[Change]) -> None:
+    """Write the changes, a part at a time."""
+    batch: list[Change] = []
+    for change in changes:
+        batch.append(change)
+        if len(batch) >= BATCH_ITEMS:
+            store.write(batch)
+            batch = []
+    if batch:
+        store.write(batch)
 
 
 def _changes(placed: Iterator[tuple[Item, int]], first: int) -> Iterator[Change]:
@@ -68,7 +82,8 @@ def _events(placed: Iterator[tuple[Item, int]]) -> Iterator[Change]:
 
 def _placed(revision: int, compacted: int, items: Iterable[Item]) -> Iterator[tuple[Item, int]]:
     """The items with their positions. Those older than the first event are numbered through: all that
-    matters is that no two share revision and position."""
+    matters is that no two share revision and position. The compaction's own revision may be without events: a
+    state that comes from elsewhere (etcd) has forgotten what it deleted."""
     first = max(compacted, FIRST_REVISION + 1)
     at = first - 1
     position = 0
@@ -80,11 +95,11 @@ def _placed(revision: int, compacted: int, items: Iterable[Item]) -> Iterator[tu
             position += 1
         elif item.mod == at:
             position += 1
-        elif item.mod == at + 1 and at < revision:
+        elif at < item.mod <= revision and (item.mod == at + 1 or item.mod == compacted + 1):
             at = item.mod
             position = 0
         else:
             raise ValueError(f"the snapshot has revision {item.mod} after {at}")
         yield item, position
-    if at != revision:
+    if at != revision and revision != compacted:
         raise ValueError(f"the snapshot ends at revision {at}, not at {revision}")

@@ -18,6 +18,7 @@ from coterie.machine.kv.blocks import Blocks, blocks, blocks_of
 from coterie.machine.kv.counts import Counts
 from coterie.machine.kv.data import FIRST_REVISION, NEVER, TO_THE_LAST, tombstone
 from coterie.machine.kv.filling import fill
+from coterie.machine.kv.hashing import stored_items
 from coterie.machine.kv.layer import Layer
 from coterie.machine.kv.protocol import Item, Put, encoder
 from coterie.machine.kv.records import (
@@ -85,7 +86,9 @@ class LayeredFlush:
         yield (
             STATE_KEY,
             encoder.encode(
-                State(FORMAT, state.revision, state.compacted, self.sweep.swept, state.bounds, state.counts)
+                State(
+                    FORMAT, state.revision, state.compacted, self.sweep.swept, state.bounds, state.counts, state.leased
+                )
             ),
         )
 
@@ -127,6 +130,7 @@ class LayeredStore:
         state = read_state(self._view) or State(FORMAT, FIRST_REVISION, NEVER, FIRST_REVISION, [], [])
         self.revision = state.revision
         self.compacted = state.compacted
+        self.leased = state.leased
         self._stored = state.revision
         """Last revision in the store."""
         self._swept = state.swept
@@ -148,6 +152,11 @@ class LayeredStore:
         self._open()
 
     @property
+    def view(self) -> Reading:
+        """What is read of the store at present."""
+        return self._view
+
+    @property
     def next_revision(self) -> int:
         """See `Data`."""
         return self.revision + 1 if self._changes else self.revision
@@ -167,7 +176,7 @@ class LayeredStore:
         return item if item is not None or self._frozen is None else self._frozen.get(key, revision)
 
     def get(self, key: bytes, revision: int = 0, *, values: bool = True) -> Item | None:
-        """See `Data`. Without `values` the item's value may be empty."""
+        """See `Data`. Without `values` the item's value may be empty, and its lease 0."""
         item = self._in_layers(key, revision) if revision else self._in_memory(key)
         if item is not None:
             return item if item.version else None
@@ -254,7 +263,7 @@ class LayeredStore:
 
     # Writing
 
-    def put(self, key: bytes, value: bytes, want_previous: bool = False) -> Item | None:
+    def put(self, key: bytes, value: bytes, want_previous: bool = False, lease: int = 0) -> Item | None:
         """See `Data`."""
         revision = self.revision + 1
         active = self._active
@@ -273,13 +282,15 @@ class LayeredStore:
             elif not old.version:
                 old = None
         if old is None:
-            item = Item(key, value, revision, revision, 1)
+            item = Item(key, value, revision, revision, 1, lease)
             if self._counts.add(key):
                 self._crowded.append(key)
         else:
-            item = Item(key, value, old.create, revision, old.version + 1)
+            item = Item(key, value, old.create, revision, old.version + 1, lease)
         newest[key] = item
         self._changes.append(item)
+        if lease:
+            self.leased = True
         return old
 
     def put_each(self, puts: Sequence[Put]) -> None:
@@ -371,7 +382,7 @@ class LayeredStore:
         layer = self._frozen = self._active
         self._active = Layer(self.revision + 1)
         counts = self._counts
-        state = State(FORMAT, self.revision, self.compacted, 0, counts.bounds.copy(), counts.counts.copy())
+        state = State(FORMAT, self.revision, self.compacted, 0, counts.bounds.copy(), counts.counts.copy(), self.leased)
         return LayeredFlush(layer, state, Sweep(self._swept, self.compacted, self._stored), self._discarded)
 
     def finish_flush(self, flush: LayeredFlush) -> None:
@@ -399,6 +410,11 @@ class LayeredStore:
                     yield item
         for revision in range(first, self.revision + 1):
             yield from self.events(revision)
+
+    def in_any_order(self) -> Iterator[Item]:
+        """See `Data`."""
+        layers = [self._active] if self._frozen is None else [self._frozen, self._active]
+        return stored_items(self._view, layers, self._in_layers, self.compacted, self._swept)
 
     def load(self, revision: int, compacted: int, items: Iterable[Item]) -> None:
         """See `Data`: into the store."""

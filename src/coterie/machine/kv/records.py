@@ -60,6 +60,8 @@ class State(msgspec.Struct, frozen=True, array_like=True):
     """What compaction left of revisions up to this one has been freed."""
     bounds: list[bytes]
     counts: list[int]
+    leased: bool = False
+    """Whether any key was ever attached to a lease."""
 
 
 class Place(NamedTuple):
@@ -221,7 +223,7 @@ def superseded(view: Reading, key: bytes, bound: int) -> Iterator[tuple[Change, 
 
 
 def without_value(place: Place) -> Item:
-    """The item at the place, all but its value."""
+    """The item at the place, all but its value and its lease."""
     return Item(place.key, b"", place.create, place.mod, place.version)
 
 

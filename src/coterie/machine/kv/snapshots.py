@@ -1,21 +1,31 @@
-"""A snapshot of key-value data: a header, groups of items, and an end that counts them."""
+"""A snapshot of key-value data: a header, alarms, auth, leases, groups of items, and an end that counts them.
+
+What is attached to the leases is not in it: the items tell.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import chain, islice
+from typing import NamedTuple
 
 import msgspec
 
+from coterie.machine.kv.alarms import AlarmRecord, stored_alarms
+from coterie.machine.kv.auth.stored import AuthRecord, stored_auth
 from coterie.machine.kv.blocks import blocks_from, decode_block, event_key, raw_blocks
-from coterie.machine.kv.data import FIRST_REVISION
+from coterie.machine.kv.data import FIRST_REVISION, NEVER
+from coterie.machine.kv.leases import LeaseRecord, stored_leases
 from coterie.machine.kv.protocol import Item, encoder
-from coterie.machine.kv.reading import item_size
 from coterie.machine.kv.records import find, read_state
+from coterie.machine.kv.sizes import item_size
 from coterie.machine.stores.interface import Reading
 
 SNAPSHOT_FORMAT = 1
 RECORD_BYTES = 64 * 1024
 """A record holds items up to about this size (one item may exceed it)."""
+RECORD_LEASES = 4096
+"""A record holds so many leases."""
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError)
 
 
@@ -40,7 +50,20 @@ class _End(msgspec.Struct, frozen=True, array_like=True, tag=3):
     """Items in the whole snapshot."""
 
 
-_record_decoder: msgspec.msgpack.Decoder[Header | _Group | _End] = msgspec.msgpack.Decoder(Header | _Group | _End)
+class _Leases(msgspec.Struct, frozen=True, array_like=True, tag=4):
+    leases: list[LeaseRecord]
+
+
+class _Alarms(msgspec.Struct, frozen=True, array_like=True, tag=5):
+    alarms: list[AlarmRecord]
+
+
+class _Auth(msgspec.Struct, frozen=True, array_like=True, tag=6):
+    record: AuthRecord
+
+
+_Record = Header | _Group | _End | _Leases | _Alarms | _Auth
+_record_decoder: msgspec.msgpack.Decoder[_Record] = msgspec.msgpack.Decoder(_Record)
 
 
 def header_of(revision: int, compacted: int) -> Header:
@@ -48,9 +71,16 @@ def header_of(revision: int, compacted: int) -> Header:
     return Header(SNAPSHOT_FORMAT, revision, compacted)
 
 
-def records(header: Header, items: Iterable[Item]) -> Iterator[bytes]:
+def records(
+    header: Header,
+    alarms: Iterable[AlarmRecord],
+    auth: Iterable[AuthRecord],
+    leases: Iterable[LeaseRecord],
+    items: Iterable[Item],
+) -> Iterator[bytes]:
     """The snapshot's records; equal data gives equal ones."""
     yield encoder.encode(header)
+    yield from _side_records(alarms, auth, leases)
     group: list[Item] = []
     size = count = 0
     for item in items:
@@ -65,14 +95,28 @@ def records(header: Header, items: Iterable[Item]) -> Iterator[bytes]:
     yield encoder.encode(_End(count))
 
 
+def _side_records(
+    alarms: Iterable[AlarmRecord], auth: Iterable[AuthRecord], leases: Iterable[LeaseRecord]
+) -> Iterator[bytes]:
+    on = list(alarms)
+    if on:
+        yield encoder.encode(_Alarms(on))
+    for record in auth:
+        yield encoder.encode(_Auth(record))
+    rest = iter(leases)
+    while group := list(islice(rest, RECORD_LEASES)):
+        yield encoder.encode(_Leases(group))
+
+
 def stored_records(view: Reading) -> Iterator[bytes]:
     """The records of what a store's view holds: the same items in the same order, grouped a little otherwise."""
     state = read_state(view)
     if state is None:
-        yield encoder.encode(header_of(FIRST_REVISION, -1))
-        yield encoder.encode(_End(0))
+        header = header_of(FIRST_REVISION, NEVER)
+        yield from records(header, stored_alarms(view), stored_auth(view), stored_leases(view), ())
         return
     yield encoder.encode(header_of(state.revision, state.compacted))
+    yield from _side_records(stored_alarms(view), stored_auth(view), stored_leases(view))
     first = max(state.compacted, FIRST_REVISION + 1)
     count = 0
     for raw in _raw_groups(view, first, state.compacted):
@@ -113,25 +157,51 @@ def _is_read(view: Reading, item: Item, revision: int) -> bool:
     return place is not None and place.mod == item.mod
 
 
-def read_header(found: Iterator[bytes]) -> Header:
-    """The first record. Raises `ValueError` if it is not a header of the format that is known."""
-    try:
-        header = _record_decoder.decode(next(found, b""))
-    except _UNREADABLE as error:
-        raise ValueError(f"the key-value snapshot is not readable: {error}") from error
+class Contents(NamedTuple):
+    """What a snapshot holds."""
+
+    revision: int
+    compacted: int
+    alarms: list[AlarmRecord]
+    auth: list[AuthRecord]
+    leases: list[LeaseRecord]
+    items: Iterator[Item]
+    """Raises `ValueError` if the end is missing or counts otherwise."""
+
+
+def read_contents(found: Iterator[bytes]) -> Contents:
+    """The snapshot in these records. Raises `ValueError` if it is none of the format that is known."""
+    header = _decoded(next(found, b""))
     if not isinstance(header, Header) or header.format != SNAPSHOT_FORMAT:
         raise ValueError(f"not a key-value snapshot of format {SNAPSHOT_FORMAT}")
-    return header
+    leases: list[LeaseRecord] = []
+    rest = map(_decoded, found)
+    record = next(rest, None)
+    alarms: list[AlarmRecord] = []
+    if isinstance(record, _Alarms):
+        alarms = record.alarms
+        record = next(rest, None)
+    auth: list[AuthRecord] = []
+    while isinstance(record, _Auth):
+        auth.append(record.record)
+        record = next(rest, None)
+    while isinstance(record, _Leases):
+        leases += record.leases
+        record = next(rest, None)
+    items = _items(rest if record is None else chain([record], rest))
+    return Contents(header.revision, header.compacted, alarms, auth, leases, items)
 
 
-def items_of(found: Iterator[bytes]) -> Iterator[Item]:
-    """The items of the groups. Raises `ValueError` if the end is missing or counts otherwise."""
+def _decoded(data: bytes) -> _Record:
+    try:
+        return _record_decoder.decode(data)
+    except _UNREADABLE as error:
+        raise ValueError(f"the key-value snapshot is not readable: {error}") from error
+
+
+def _items(found: Iterator[_Record]) -> Iterator[Item]:
     count = 0
-    for data in found:
-        try:
-            record = _record_decoder.decode(data)
-        except _UNREADABLE as error:
-            raise ValueError(f"the key-value snapshot is not readable: {error}") from error
+    for record in found:
         if isinstance(record, _Group):
             count += len(record.items)
             yield from record.items

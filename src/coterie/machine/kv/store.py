@@ -33,6 +33,8 @@ class Store:
         """Of the last commit."""
         self.compacted = NEVER
         """Reads below this revision are not possible; what this very revision changed is still known."""
+        self.leased = False
+        """See `Data`: here no item ever lacks anything."""
         self._live: dict[bytes, Item] = {}
         self._older: dict[bytes, list[Item]] = {}
         self._living_keys: SortedList[bytes] = SortedList()
@@ -111,18 +113,18 @@ class Store:
 
     # Writing
 
-    def put(self, key: bytes, value: bytes, want_previous: bool = False) -> Item | None:
+    def put(self, key: bytes, value: bytes, want_previous: bool = False, lease: int = 0) -> Item | None:
         """Set the key; returns the item that was there."""
         revision = self.revision + 1
         old = self._live.get(key)
         if old is None:
-            item = Item(key, value, revision, revision, 1)
+            item = Item(key, value, revision, revision, 1, lease)
             if key in self._older:
                 self._dead_keys.remove(key)
             self._living_keys.add(key)
         else:
             key = old.key  # one copy of the key for all of its items
-            item = Item(key, value, old.create, revision, old.version + 1)
+            item = Item(key, value, old.create, revision, old.version + 1, lease)
             older = self._older.get(key)
             if older is None:
                 self._older[key] = [old]
@@ -235,6 +237,10 @@ class Store:
             else:
                 yield event
 
+    def in_any_order(self) -> Iterator[Item]:
+        """See `Data`."""
+        return self.items()
+
     def load(self, revision: int, compacted: int, items: Iterable[Item]) -> None:
         """Fill an empty store with what `items` gave at this revision and compaction. Raises
         `ValueError` if that can't be: a damaged snapshot must not become a state."""
@@ -251,18 +257,26 @@ class Store:
                     raise ValueError(f"the snapshot has revision {item.mod} of {item.key!r} out of place")
                 self._live[item.key] = item
                 continue
-            if item.mod == self.revision + 2 and self._changes:
-                self.commit()
+            if item.mod == self.revision + 2:
+                self._load_end()
             if item.mod != self.revision + 1 or item.mod > revision:
                 raise ValueError(f"the snapshot has revision {item.mod} after {self.revision}")
             self._load_change(item)
-        self.commit()
+        self._load_end()
         if self.revision != revision:
             raise ValueError(f"the snapshot ends at revision {self.revision}, not at {revision}")
         self._living_keys = SortedList(self._live)
         self._dead_keys = SortedList(key for key in self._older if key not in self._live)
         for item in self.events(compacted) if compacted >= self._log_first else ():
             self._free_before(item)
+
+    def _load_end(self) -> None:
+        """The events of a snapshot's revision are complete. The compaction's own may have none: a state that comes
+        from elsewhere (etcd) has forgotten what it deleted."""
+        if not self._changes and self.revision + 1 == self.compacted:
+            self._log.append(())
+            self.revision += 1
+        self.commit()
 
     def _load_change(self, item: Item) -> None:
         """One event of a snapshot. The sorted keys are made at the end, at once."""

@@ -89,7 +89,13 @@ class OrderedStore(ABC):
     @property
     @abstractmethod
     def bytes_used(self) -> int:
-        """Bytes on disk (or in memory), roughly: what people and the quota look at."""
+        """Bytes on disk (or in memory), roughly."""
+
+    @property
+    def bytes_in_use(self) -> int:
+        """Those of them that hold something: the rest is written again before the store grows. What the quota looks
+        at."""
+        return self.bytes_used
 
     @abstractmethod
     def close(self) -> None:

@@ -207,6 +207,13 @@ class LmdbStore(OrderedStore):
         """See `OrderedStore`: the file's length. Pages that were freed stay in it and are used again."""
         return os.stat(os.path.join(self._path, "data.mdb")).st_size
 
+    @property
+    def bytes_in_use(self) -> int:
+        """See `OrderedStore`: of the pages that hold something."""
+        found = self._environment.stat()
+        pages: int = found["branch_pages"] + found["leaf_pages"] + found["overflow_pages"]
+        return pages * int(found["psize"])
+
     def close(self) -> None:
         """See `OrderedStore`."""
         self._environment.close()
