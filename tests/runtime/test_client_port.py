@@ -26,9 +26,12 @@ from coterie.engine.protocol import (
     encoder,
     response_decoder,
 )
+from coterie.http2 import Limits
 from coterie.runtime.addresses import bound_address, listen, split_address
 from coterie.runtime.client_port import ClientConnection, ClientLimits, ClientPort
 from coterie.runtime.frames import FrameSplitter, pack_length
+from coterie.runtime.grpc.connection import GrpcConnection
+from coterie.runtime.grpc.unknown import UnknownServices
 from coterie.runtime.http1.connection import HttpConnection, HttpReply, HttpRequest
 from coterie.runtime.log_lines import Lines
 
@@ -61,7 +64,13 @@ class Desk:
         self.taken: list[tuple[ClientConnection, Request]] = []
         self.answering = True
         self.size = 3
-        self.port = ClientPort(Lines("a"), limits, self, lambda source: HttpConnection(Page(self), Lines("a"), source))
+        self.port = ClientPort(
+            Lines("a"),
+            limits,
+            self,
+            http=lambda source: HttpConnection(Page(self), Lines("a"), source),
+            grpc=lambda port, source, who: GrpcConnection(port, UnknownServices(), Limits(), source, who),
+        )
         self.address = ""
         self.server: asyncio.Server | None = None
         self.callers: list[Caller] = []

@@ -50,6 +50,8 @@ def test_the_document_lists_every_key_with_its_default_and_no_other() -> None:
         ("election_timeout_ms", True, "above 0"),
         ("heartbeat_interval_ms", 501, "at most half of election_timeout_ms"),
         ("max_client_connections", -1, "above 0"),
+        ("max_grpc_streams", 2**30 + 1, "at most 1073741824"),
+        ("max_grpc_message_bytes", 2**30 + 1, "at most 1073741824"),
         ("log_level", "loud", "one of: debug"),
         ("initial_members", (("n2", "h:1"),), "this member must stand there"),
         ("initial_members", (("n1", "127.0.0.1:2380"), ("n1", "h:1")), "once"),
@@ -153,3 +155,17 @@ def test_every_setting_of_the_engine_comes_from_a_key() -> None:
     assert engine.max_pending_requests == 9
     assert make(client_stall_timeout_ms=2500).clients().stall_timeout_s == 2.5
     assert make(max_peer_queue_bytes=5).links().max_queue_bytes == 5
+
+
+@pytest.mark.parametrize("value", [1, 2**53])
+def test_any_legal_value_gives_legal_limits_of_grpc(value: int) -> None:
+    few = min(value, 2**30)
+    made = make(
+        max_grpc_streams=few,
+        max_grpc_message_bytes=few,
+        max_client_output_bytes=value,
+        client_stall_timeout_ms=value,
+    )
+    limits = made.grpc()
+    assert (limits.max_streams, limits.max_message_bytes) == (few, few)
+    assert limits.max_received_bytes >= 2 * few

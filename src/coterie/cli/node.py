@@ -14,7 +14,8 @@ import typer
 
 from coterie.core.errors import ConfigurationError, CoterieError
 from coterie.core.protocols import DEFAULT_PROTOCOL, PROTOCOLS
-from coterie.runtime.configuration import KEYS, NodeConfiguration, configure
+from coterie.runtime.api import MakeApi
+from coterie.runtime.configuration import DEFAULT_MACHINE, KEYS, NodeConfiguration, configure
 from coterie.runtime.errors import DirectoryCopied, StartFailed
 from coterie.runtime.event_loop import new_event_loop
 from coterie.runtime.log_lines import log_to
@@ -99,13 +100,22 @@ def _failure(error: CoterieError, code: int) -> typer.Exit:
     return typer.Exit(code)
 
 
+def _api(configuration: NodeConfiguration) -> MakeApi | None:
+    """The etcd v3 API, if the node runs the machine that it needs."""
+    if configuration.machine != DEFAULT_MACHINE:
+        return None
+    from coterie.etcd.api import EtcdApi
+
+    return EtcdApi
+
+
 async def _serve(configuration: NodeConfiguration) -> int:
     """Start, run until a signal, stop. Returns the exit code."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    member = Node(configuration)
+    member = Node(configuration, api=_api(configuration))
     stopped = asyncio.ensure_future(stop.wait())
     starting = asyncio.ensure_future(member.start())
     await asyncio.wait([starting, stopped], return_when=asyncio.FIRST_COMPLETED)

@@ -7,8 +7,9 @@ import socket
 
 from coterie.core.errors import CoterieError
 
-LISTEN_BACKLOG = 512
-"""Connections that the kernel keeps before they are accepted."""
+LISTEN_BACKLOG = 4096
+"""Connections that wait to be taken, as far as the system allows: thousands of clients dial at once when a node is
+back, and each that finds no place tries again a second later."""
 
 
 class AddressError(CoterieError):

@@ -1,8 +1,9 @@
-"""The clients' port: native frames in, answers out; a connection that begins as HTTP/1.1 does is handed on."""
+"""The clients' port: native frames in, answers out; a connection that begins as HTTP does, 1.1 or 2, is handed on."""
 
 from __future__ import annotations
 
 import asyncio
+from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol, cast
@@ -37,6 +38,8 @@ HIGH_WATER_BYTES = 256 * 1024
 """Unsent answers from which on nothing more is read from a client."""
 
 _HTTP_METHODS = (b"GET ", b"POST", b"PUT ", b"HEAD", b"DELE", b"OPTI", b"PATC", b"CONN", b"TRAC")
+_HTTP_2 = b"PRI "
+"""No method: how HTTP/2 begins, and nothing else may (RFC 9113, section 3.4)."""
 
 _encode = encoder.encode
 _decode = request_decoder.decode
@@ -64,6 +67,28 @@ class ClientInput(Protocol):
     def welcome(self) -> tuple[Welcome, View]:
         """What to answer a client's `Hello`."""
         ...
+
+
+class Flushable(Protocol):
+    """A connection with something to write."""
+
+    def flush(self) -> None:
+        """Hand it to the socket."""
+        ...
+
+
+class Drainable(asyncio.Protocol):
+    """A protocol that can say farewell."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def drain(self) -> None:
+        """Take no new calls; close when the present ones are answered."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End the calls under way, and close."""
 
 
 class ClientConnection(asyncio.Protocol):
@@ -196,9 +221,16 @@ class ClientConnection(asyncio.Protocol):
         elif self._held or not self._reading:
             self._may_read()
 
+    def drain(self) -> None:
+        """Ask the client, if its protocol can, to go elsewhere with what it has not sent yet."""
+        if isinstance(self._other, Drainable):
+            self._other.drain()
+
     def close(self) -> None:
         """Close once what is queued has been written."""
-        if self._transport is not None:
+        if isinstance(self._other, Drainable):
+            self._other.close()
+        elif self._transport is not None:
             self._transport.close()
 
     def abort(self) -> None:
@@ -257,12 +289,15 @@ class ClientConnection(asyncio.Protocol):
 
     def _other_protocol(self, data: bytes) -> None:
         assert self._transport is not None
-        if any(method.startswith(data[:4]) for method in _HTTP_METHODS):
+        if any(opening.startswith(data[:4]) for opening in (*_HTTP_METHODS, _HTTP_2)):
             if len(data) < 4:
                 self._opening = data
                 return
             self._stop_timer()
-            self._other = self._port.http(self._from)
+            if data[:4] == _HTTP_2:
+                self._other = self._port.grpc(self._port, self._from, self.certified)
+            else:
+                self._other = self._port.http(self._from)
             self._other.connection_made(self._transport)
             self._other.data_received(data)
             return
@@ -321,14 +356,21 @@ class ClientPort:
     """Every client of this node."""
 
     def __init__(
-        self, lines: Lines, limits: ClientLimits, input: ClientInput, http: Callable[[str], asyncio.Protocol]
+        self,
+        lines: Lines,
+        limits: ClientLimits,
+        input: ClientInput,
+        http: Callable[[str], asyncio.Protocol],
+        grpc: Callable[[ClientPort, str, Certified | None], asyncio.Protocol],
     ) -> None:
-        """`http(source)`: makes what a connection that speaks HTTP/1.1 is handed to."""
+        """`http(source)` and `grpc(port, source, certified)` make what a connection that speaks HTTP/1.1, or HTTP/2, is
+        handed to."""
         self.lines = lines
         self.http = http
+        self.grpc = grpc
         self.limits = limits
         self.input = input
-        self.waiting: list[ClientConnection] = []
+        self.waiting: list[Flushable] = []
         """Connections with something to write, each once."""
         self._connections: set[ClientConnection] = set()
         self._empty: asyncio.Future[None] | None = None
@@ -375,6 +417,11 @@ class ClientPort:
             waiting, self.waiting = self.waiting, []
             for connection in waiting:
                 connection.flush()
+
+    def drain(self) -> None:
+        """Ask every client that can be asked to go elsewhere."""
+        for connection in list(self._connections):
+            connection.drain()
 
     def close(self, *, at_once: bool) -> None:
         """Close every connection: at once, or when what is queued has been written."""

@@ -17,6 +17,7 @@ from coterie.core.protocols import PROTOCOLS
 from coterie.engine.engine import EngineConfig
 from coterie.engine.member_changes import MAX_MEMBERS as MAX_MEMBERS
 from coterie.engine.member_names import NAME_RULE, legal_name
+from coterie.http2 import Limits
 from coterie.runtime.addresses import AddressError, split_address
 from coterie.runtime.client_port import ClientLimits
 from coterie.runtime.peer_link import LinkLimits
@@ -26,6 +27,8 @@ ENVIRONMENT_PREFIX = "COTERIE_"
 LOG_LEVELS = ("debug", "info", "warning", "error")
 DEFAULT_MACHINE = "coterie.machine.kv:KeyValue"
 MAX_CONFIGURATION_BYTES = 1 * MIB
+MAX_GRPC_LIMIT = 1 << 30
+"""Half of what numbers in HTTP/2 can be."""
 
 _SHARED_VARIABLES = {"COTERIE_ENDPOINTS", "COTERIE_CACERT", "COTERIE_CERT", "COTERIE_KEY"}
 """Variables with our prefix that other commands read."""
@@ -83,6 +86,10 @@ class NodeConfiguration(msgspec.Struct, frozen=True, kw_only=True):
     """Requests of one connection taken and not yet answered; beyond, nothing is read from it."""
     max_client_output_bytes: int = 64 * MIB
     """Unsent answers to one client; beyond, it is cut off."""
+    max_grpc_streams: int = 16_384
+    """Calls under way on one connection of gRPC's; one more is refused in the way that clients try again."""
+    max_grpc_message_bytes: int = 2 * MIB
+    """Of one message of a client's, also when decompressed; etcd's own default, its 1.5 MiB rounded up."""
     max_peer_queue_messages: int = 8192
     max_peer_queue_bytes: int = 32 * MIB
     """Messages that wait for one slow member; beyond, the newest are dropped."""
@@ -122,6 +129,9 @@ class NodeConfiguration(msgspec.Struct, frozen=True, kw_only=True):
             number = key.endswith("_ms") or key.startswith("max_")
             if number and (type(value) is not int or not 0 < value <= 2**53):
                 _wrong(key, value, "it must be a whole number above 0")
+        for key in ("max_grpc_streams", "max_grpc_message_bytes"):
+            if getattr(self, key) > MAX_GRPC_LIMIT:
+                _wrong(key, getattr(self, key), f"it must be at most {MAX_GRPC_LIMIT}")
         if self.heartbeat_interval_ms * 2 > self.election_timeout_ms:
             _wrong(
                 "heartbeat_interval_ms",
@@ -198,6 +208,17 @@ class NodeConfiguration(msgspec.Struct, frozen=True, kw_only=True):
             max_in_flight=self.max_client_in_flight,
             max_output_bytes=self.max_client_output_bytes,
             stall_timeout_s=self.client_stall_timeout_ms / 1000,
+        )
+
+    def grpc(self) -> Limits:
+        """The part that the connections of gRPC need."""
+        return Limits(
+            max_streams=self.max_grpc_streams,
+            max_message_bytes=self.max_grpc_message_bytes,
+            max_received_bytes=max(Limits().max_received_bytes, 4 * self.max_grpc_message_bytes),
+            max_unsent_stream_bytes=self.max_client_output_bytes,
+            max_unsent_bytes=4 * self.max_client_output_bytes,
+            stall_timeout=self.client_stall_timeout_ms * MILLISECOND,
         )
 
 

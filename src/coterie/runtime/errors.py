@@ -27,6 +27,7 @@ class RequestFailed(CoterieError):
         text = failure.message or failure.code.name.lower().replace("_", " ")
         super().__init__(text, effect=_EFFECTS[failure.happened], advice=_ADVICE.get(failure.code, ""))
         self.code = failure.code
+        self.failure = failure
 
 
 class NodeStopped(CoterieError):

@@ -21,6 +21,7 @@ import msgspec
 from coterie.core.protocols import PROTOCOLS
 from coterie.core.types import NOBODY, MemberId
 from coterie.engine.admin_requests import AdminRequest, AskMembers, ClaimMember, MemberInfo, MemberList
+from coterie.engine.member_names import name_of_address
 from coterie.engine.protocol import (
     CLIENT_MAGIC,
     MAX_FRAME_BYTES,
@@ -52,7 +53,7 @@ PATIENCE_S = 60.0
 """How long a cluster without a leader is waited for."""
 FIRST_DELAY_S = 0.1
 MAX_DELAY_S = 1.0
-_PROBLEMS = (OSError, TimeoutError, UnicodeError, AddressError, FrameError, msgspec.DecodeError)
+PROBLEMS = (OSError, TimeoutError, UnicodeError, AddressError, FrameError, msgspec.DecodeError)
 
 
 class _Told(msgspec.Struct):
@@ -71,8 +72,8 @@ class _Told(msgspec.Struct):
         return next((client for id, _, client in self.view.members if id == leader), "")
 
 
-async def _ask(address: str, request: AdminRequest, name: str, tls: TlsSide | None) -> _Told:
-    """One question to one member. Raises one of `_PROBLEMS`."""
+async def ask_member(address: str, request: AdminRequest, name: str, tls: TlsSide | None) -> _Told:
+    """One question to one member. Raises one of `PROBLEMS`."""
     host, port = split_address(address)
     try:
         reader, writer = await asyncio.open_connection(host, port, ssl=tls.client if tls is not None else None)
@@ -147,8 +148,8 @@ class ClusterAt:
                 asked.add(address)
                 try:
                     async with asyncio.timeout(ASK_TIMEOUT_S):
-                        told = await _ask(address, request, self._name, self._tls)
-                except _PROBLEMS as error:
+                        told = await ask_member(address, request, self._name, self._tls)
+                except PROBLEMS as error:
                     problems[address] = str(error) or "no answer in time"
                     continue
                 self._same_cluster(address, told.welcome)
@@ -185,8 +186,8 @@ class ClusterAt:
         for address in self.endpoints:
             try:
                 async with asyncio.timeout(LOOK_TIMEOUT_S):
-                    told = await _ask(address, AskMembers(1), self._name, self._tls)
-            except _PROBLEMS:
+                    told = await ask_member(address, AskMembers(1), self._name, self._tls)
+            except PROBLEMS:
                 continue
             self._same_cluster(address, told.welcome)
             return self.cluster
@@ -242,7 +243,7 @@ async def claim_place(
             f"{member.id:016x} now: it was removed and added again in the meantime",
             advice="start it with an empty data directory",
         )
-    await claim_member(at, place.member, place.claim, config.client)
+    await claim_member(at, place.member, place.claim, config.client, config.name)
     lines.info("joined", cluster=f"{told.cluster:016x}", member=f"{place.member:016x}")
 
 
@@ -265,6 +266,10 @@ async def find_member(at: ClusterAt, config: NodeConfiguration, protocol: str) -
         )
     member = next((member for member in told.members if member.name == name), None)
     if member is None:
+        # Through etcd's API members are added by address; they get their names when they join.
+        unnamed = (each for each in told.members if each.name == name_of_address(config.peer) and not each.claimed)
+        member = next(unnamed, None)
+    if member is None:
         names = ", ".join(member.name for member in told.members)
         raise StartFailed(
             f"the cluster at {','.join(at.endpoints)} has no member called {name}; its members are {names}",
@@ -283,9 +288,9 @@ async def find_member(at: ClusterAt, config: NodeConfiguration, protocol: str) -
     return told, member
 
 
-async def claim_member(at: ClusterAt, member: MemberId, claim: int, client: str) -> None:
+async def claim_member(at: ClusterAt, member: MemberId, claim: int, client: str, name: str = "") -> None:
     """Claim the id for this data directory; safe to be repeated. Raises `StartFailed`: another has it."""
-    await at.ask_leader(ClaimMember(1, member, claim, client))
+    await at.ask_leader(ClaimMember(1, member, claim, client, name))
 
 
 def check_cluster(directory: str, own: int, found: int) -> None:

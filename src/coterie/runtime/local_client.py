@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
+
 from coterie.core.errors import Effect
+from coterie.engine.admin_requests import AdminRequest
 from coterie.engine.protocol import Answer, Failure, Query, ReadMode, Response, Submit
 from coterie.runtime.errors import NodeStopped, RequestFailed
 from coterie.runtime.node_loop import NodeLoop
@@ -27,11 +30,18 @@ class LocalClient:
         """Ask a question. The future may fail with `RequestFailed` or `NodeStopped`."""
         return self._send(Query(self._next, mode, at_least, question))
 
-    def _send(self, request: Submit | Query) -> asyncio.Future[Answer]:
+    async def administer(self, request: AdminRequest) -> Answer | Failure:
+        """Ask for what administrators ask for; a failure is an answer like another. Raises `NodeStopped`."""
+        try:
+            return await self._send(msgspec.structs.replace(request, id=self._next))
+        except RequestFailed as failed:
+            return failed.failure
+
+    def _send(self, request: Submit | Query | AdminRequest) -> asyncio.Future[Answer]:
         future: asyncio.Future[Answer] = self._loop.create_future()
         self._waiting[self._next] = future
         self._next += 1
-        self._shell.requests_from(self, [request])
+        self._shell.take(self, [request])
         return future
 
     def deliver(self, response: Response) -> None:

@@ -9,6 +9,7 @@ import random
 import secrets
 import socket
 import time
+from pathlib import Path
 from types import TracebackType
 
 import coterie
@@ -20,11 +21,15 @@ from coterie.engine.snapshots import NoState
 from coterie.machine.interface import StateMachine
 from coterie.machine.loading import load_machine, machine_name
 from coterie.runtime.addresses import listen
+from coterie.runtime.api import Api, MakeApi
 from coterie.runtime.client_port import ClientPort
 from coterie.runtime.configuration import NodeConfiguration
 from coterie.runtime.disk import OpenDisk, Place
 from coterie.runtime.errors import DirectoryCopied, NodeStopped, StartFailed
 from coterie.runtime.first_start import agree_on_first_members, not_started, started_answer
+from coterie.runtime.ground import NodeGround
+from coterie.runtime.grpc.connection import GrpcConnection
+from coterie.runtime.grpc.unknown import UnknownServices
 from coterie.runtime.handshake import PeerIdentity
 from coterie.runtime.http1.connection import HttpConnection
 from coterie.runtime.http1.pages import Pages
@@ -56,10 +61,14 @@ class Node:
     process ends with code 70 (see `sync_thread`): nothing that it said afterwards could be trusted.
     """
 
-    def __init__(self, config: NodeConfiguration, *, machine: StateMachine | None = None) -> None:
-        """`machine`: what the cluster replicates; if None, `config.machine` is loaded at the start."""
+    def __init__(
+        self, config: NodeConfiguration, *, machine: StateMachine | None = None, api: MakeApi | None = None
+    ) -> None:
+        """`machine`: what the cluster replicates; if None, `config.machine` is loaded at the start. `api`: what is
+        served beside the native protocol, for example `coterie.etcd.api:EtcdApi`."""
         self.config = config
         self._machine = machine
+        self._make_api = api
         self._lines = Lines(config.name)
         self._rng = random.Random(secrets.randbits(128))
         self._open = contextlib.ExitStack()
@@ -197,9 +206,23 @@ class Node:
         self._open.callback(self._sync.stop)
         self._work = WorkThreads(where=config.data, on_done=shell.worked)
         self._open.callback(self._work.stop)
-        pages = Pages(self)
+        self._local = LocalClient(shell)
+        self._open.callback(self._local.end)
+        api: Api | None = None
+        if self._make_api is not None:
+            api = shell.api = self._make_api(
+                NodeGround(engine, shell, self._local, self._tls.clients, Path(config.data))
+            )
+            self._open.callback(api.end)
+        pages = Pages(self, api)
+        services = api or UnknownServices()
+        limits = config.grpc()
         self._clients = ClientPort(
-            self._lines, config.clients(), shell, lambda source: HttpConnection(pages, self._lines, source)
+            self._lines,
+            config.clients(),
+            shell,
+            http=lambda source: HttpConnection(pages, self._lines, source),
+            grpc=lambda port, source, who: GrpcConnection(port, services, limits, source, who),
         )
         self._open.callback(self._clients.close, at_once=True)
         welcome = Welcome(PROTOCOL_VERSION, cluster, disk.member, config.name, machine_name(machine))
@@ -214,8 +237,6 @@ class Node:
             register=register,
             welcome=welcome,
         )
-        self._local = LocalClient(shell)
-        self._open.callback(self._local.end)
         peers.open(own_side, shell, disk.boots(self._lines), register, transport)
         for listener in client_sockets:
             self._serve(await serve(listener, self._clients.protocol, self._lines, self._tls.clients))
@@ -304,6 +325,7 @@ class Node:
             self._lines.warning("still-leader", text="nobody took over in time; the others will elect a leader")
         for server in self._servers:
             server.close()
+        self._clients.drain()
         self._shell.stop_requests()
         try:
             async with asyncio.timeout(self.config.stop_timeout_ms / 1000):

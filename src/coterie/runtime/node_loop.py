@@ -11,11 +11,25 @@ from typing import Any
 from coterie.core.errors import CoterieError, SafetyViolation
 from coterie.core.messages import Message
 from coterie.core.records import StoreBatch
-from coterie.core.types import NOBODY, Mark, Member, MemberId, Nanos
+from coterie.core.types import NOBODY, Index, Mark, Member, MemberId, Nanos
 from coterie.engine.engine import Engine
 from coterie.engine.ports import Event
-from coterie.engine.protocol import Request, Response, View, Welcome
+from coterie.engine.protocol import (
+    Failure,
+    FailureCode,
+    Happened,
+    Hello,
+    Query,
+    Request,
+    Response,
+    Submit,
+    View,
+    Welcome,
+)
 from coterie.engine.work import Job
+from coterie.machine.interface import StateMachine
+from coterie.machine.persistence import SnapshotView
+from coterie.runtime.api import Api
 from coterie.runtime.client_port import ClientPort
 from coterie.runtime.log_lines import Lines
 from coterie.runtime.peer_port import PeerPort
@@ -57,6 +71,10 @@ class NodeLoop:
         self._register = Register()
         self._work: WorkThreads | None = None
         self._welcome: Welcome | None = None
+        self._for_members_alone: Callable[[bytes], bool] | None = None
+        self.api: Api | None = None
+        """What is served beside the native protocol."""
+        self._views: list[tuple[Index, asyncio.Future[SnapshotView]]] = []
         self._flush_due = False
         self._members_due = False
         self._timer: asyncio.TimerHandle | None = None
@@ -90,6 +108,9 @@ class NodeLoop:
         self._sync = sync
         self._clients = clients
         self._welcome = welcome
+        machine = engine.host.machine
+        if type(machine).for_members_alone is not StateMachine.for_members_alone:
+            self._for_members_alone = machine.for_members_alone
         self._alive = True
         self._members_due = True
         self._schedule_flush()
@@ -99,6 +120,9 @@ class NodeLoop:
         self._alive = False
         self._tell_quiet()
         self._tell_handed_over()
+        for _, future in self._views:
+            future.cancel()
+        self._views.clear()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -136,6 +160,28 @@ class NodeLoop:
             self._handed_over.set_result(None)
         self._handed_over = None
 
+    def stored_state(self) -> asyncio.Future[SnapshotView]:
+        """A view of a state in which everything is that has been applied by now; to be closed."""
+        future: asyncio.Future[SnapshotView] = self._loop.create_future()
+        self._views.append((self.engine.host.applied, future))
+        self._schedule_flush()
+        return future
+
+    def _give_views(self) -> None:
+        """Those that wait for a view get it when the store has what they want; else the store is flushed."""
+        engine = self.engine
+        host = engine.host
+        if engine.flushing or host.restoring:
+            return
+        for wanted in list(self._views):
+            index, future = wanted
+            if not host.durable or host.persisted >= index:
+                self._views.remove(wanted)
+                if not future.cancelled():
+                    future.set_result(host.snapshot_view())
+        if self._views and engine.flush_store(_now()):
+            self._schedule_flush()
+
     async def flush_store(self) -> None:
         """Bring what the machine gathered in memory into its store. Whoever calls it bounds the wait."""
         if not self._alive or not self.engine.flush_store(_now()):
@@ -163,7 +209,32 @@ class NodeLoop:
             self._flush()
 
     def requests_from(self, client: object, requests: list[Request]) -> None:
-        """Requests of one client."""
+        """Requests of one client, as they came by the network: what only members may ask is refused."""
+        for_members_alone = self._for_members_alone
+        if for_members_alone is not None:
+            for request in requests:
+                body = (
+                    request.command if type(request) is Submit else request.question if type(request) is Query else None
+                )
+                if body is not None and for_members_alone(body):
+                    self._refuse_as_member(client, requests)
+                    return
+        self.take(client, requests)
+
+    def _refuse_as_member(self, client: Any, requests: list[Request]) -> None:
+        """One of the requests says what only members may say: whoever sends that is refused the others, too."""
+        text = "only members of the cluster may ask this: it says of itself on whose behalf it comes"
+        client.deliver(
+            *(
+                Failure(request.id, FailureCode.INVALID, Happened.NO, text)
+                for request in requests
+                if not isinstance(request, Hello)
+            )
+        )
+        self._schedule_flush()
+
+    def take(self, client: object, requests: list[Request]) -> None:
+        """Requests of somebody in this process."""
         if not self._alive:
             return
         now = _now()
@@ -302,6 +373,8 @@ class NodeLoop:
             self._loop.call_soon(self._go_on)
         else:
             self._arm(deadline)
+        if self._views:
+            self._give_views()
         if self._quiet is not None and engine.idle and not (engine.flushing or engine.behind):
             self._tell_quiet()
         if self._handed_over is not None:
@@ -317,6 +390,8 @@ class NodeLoop:
         assert self._clients is not None
         if self._members_due:
             self._follow_membership()
+        if self.api is not None:
+            self.api.advance()
         self._transport.flush()
         self._clients.flush()
 

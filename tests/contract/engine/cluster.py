@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Protocol
 
 import msgspec
 from tests.protocol import protocol_under_test
@@ -39,19 +40,31 @@ CLUSTER_ID = 7
 
 
 class Ledger(StateMachine):
-    """Remembers every command in order; a command that begins with b"no" is refused."""
+    """Remembers every command in order; a command that begins with b"no" is refused; b"in 2" notes when 2 seconds of
+    cluster time are over."""
 
     def __init__(self) -> None:
         self.lines: list[bytes] = []
 
     def apply(self, batch: Batch) -> Sequence[bytes | Rejected]:
-        return [self._apply(command) for command in batch.commands]
+        return [self._apply(command, batch.time) for command in batch.commands]
 
-    def _apply(self, command: bytes) -> bytes | Rejected:
+    def _apply(self, command: bytes, time: Nanos) -> bytes | Rejected:
         if command.startswith(b"no"):
             return Rejected("it begins with no")
+        if command.startswith(b"in "):
+            command = b"due %d" % (time + int(command[3:]) * 1000 * MILLISECOND)
         self.lines.append(command)
         return str(len(self.lines)).encode()
+
+    def next_timer(self) -> Nanos | None:
+        return min([int(line[4:]) for line in self.lines if line.startswith(b"due ")], default=None)
+
+    def pass_time(self, index: Index, time: Nanos) -> None:
+        assert self.next_timer() is not None
+        for place, line in enumerate(self.lines):
+            if line.startswith(b"due ") and int(line[4:]) <= time:
+                self.lines[place] = b"over with %d" % index
 
     def query(self, question: bytes) -> bytes | Rejected:
         return b",".join(self.lines) if question != b"no" else Rejected("no such question")
@@ -131,6 +144,26 @@ class Disk:
         )
 
 
+class Attendant(Protocol):
+    """What stands on a member's engine in the same process, as a shell has it."""
+
+    deadline: Nanos
+    """When it wants to be woken."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether it has more to do at once, after whatever else has come."""
+        ...
+
+    def flushed(self) -> bool:
+        """The engine was flushed; returns whether it has been given something since."""
+        ...
+
+    def wake(self) -> None:
+        """The deadline has come."""
+        ...
+
+
 class Node:
     """One member: its engine, and the ports that its engine speaks to."""
 
@@ -147,7 +180,8 @@ class Node:
         self.jobs: list[Job] = []
         self.disk_problem: OSError | None = None
         """What every job fails with."""
-        self.ledger = Ledger()
+        self.machine = cluster.make_machine()
+        self.attendant: Attendant | None = None
         self._cluster = cluster
         self.engine = Engine(
             identity=Identity(cluster=CLUSTER_ID, member=member, name=name, boot=disk.boot),
@@ -155,13 +189,19 @@ class Node:
             protocol=cluster.protocol,
             recovered=disk.recovered(),
             reader=disk,
-            machine=self.ledger,
+            machine=self.machine,
             ports=self,
             rng=random.Random(100 * member + disk.boot),
             now=cluster.now,
             snapshots=disk.snapshots(),
         )
         self.deadline = self.engine.flush(cluster.now)
+
+    @property
+    def ledger(self) -> Ledger:
+        """The machine of a cluster that was given no other."""
+        assert isinstance(self.machine, Ledger)
+        return self.machine
 
     def send(self, to: MemberId, message: Message) -> None:
         self._cluster.packets.append((self.member, to, encode(message)))
@@ -170,6 +210,10 @@ class Node:
         self.batches.append(batch)
 
     def reply(self, client: object, *responses: Response) -> None:
+        deliver = getattr(client, "deliver", None)
+        if deliver is not None:
+            deliver(*responses)
+            return
         for response in responses:
             self._cluster.answers.setdefault((client, getattr(response, "id", 0)), []).append(response)
 
@@ -190,6 +234,17 @@ class Node:
             problem = error
         self.engine.worked(now, job, problem)
 
+    @property
+    def wakes_at(self) -> Nanos:
+        """When somebody in it wants to be woken."""
+        return self.deadline if self.attendant is None else min(self.deadline, self.attendant.deadline)
+
+    def wake(self, now: Nanos) -> None:
+        if self.deadline <= now:
+            self.engine.wake(now)
+        if self.attendant is not None and self.attendant.deadline <= now:
+            self.attendant.wake()
+
     def heard(self, kind: str) -> list[str]:
         """Texts of the events of this kind."""
         return [event.text for event in self.events if event.kind == kind]
@@ -204,8 +259,12 @@ class Node:
 class Cluster:
     """Members 1, 2, ...; nothing moves but by `settle` and `run`."""
 
-    def __init__(self, size: int = 3, config: EngineConfig | None = None) -> None:
+    def __init__(
+        self, size: int = 3, config: EngineConfig | None = None, machine: Callable[[], StateMachine] = Ledger
+    ) -> None:
+        """`machine`: makes each process's."""
         self.config = config if config is not None else EngineConfig()
+        self.make_machine = machine
         self.protocol = protocol_under_test()
         self.now: Nanos = 0
         self.packets: list[Packet] = []
@@ -247,7 +306,10 @@ class Cluster:
         self.flush(member)
 
     def flush(self, member: MemberId) -> None:
-        self.nodes[member].deadline = self.nodes[member].engine.flush(self.now)
+        node = self.nodes[member]
+        node.deadline = node.engine.flush(self.now)
+        while node.attendant is not None and node.attendant.flushed():
+            node.deadline = node.engine.flush(self.now)
 
     def step(self) -> bool:
         """Packets on their way arrive, disks finish. Returns whether anything happened."""
@@ -269,6 +331,8 @@ class Cluster:
             for job in jobs:
                 node.perform(job, self.now)
                 touched.add(member)
+            if node.attendant is not None and node.attendant.busy:
+                touched.add(member)
         for member in sorted(touched):
             self.flush(member)
         return bool(touched)
@@ -287,12 +351,12 @@ class Cluster:
             self.settle()
             if until is not None and until():
                 return
-            at, member = min(((node.deadline, i) for i, node in self.nodes.items()), default=(end + 1, 0))
+            at, member = min(((node.wakes_at, i) for i, node in self.nodes.items()), default=(end + 1, 0))
             if at > end:
                 self.now = end
                 return
             self.now = max(self.now, at)
-            self.nodes[member].engine.wake(self.now)
+            self.nodes[member].wake(self.now)
             self.flush(member)
         raise AssertionError(f"still busy after {MAX_STEPS} steps")
 

@@ -551,7 +551,23 @@ def test_a_leader_logs_time_only_when_a_session_is_due() -> None:
     opened = replica.last_index
     cluster.run(5_000)
     assert opened < replica.last_index <= opened + 2
-    assert all(node.engine.host.next_expiry() is None for node in cluster.nodes.values())
+    assert all(node.engine.host.next_timer() is None for node in cluster.nodes.values())
+
+
+def test_an_idle_cluster_lets_its_machine_act_when_its_timer_is_reached_and_not_before() -> None:
+    cluster = Cluster()
+    leader, (follower, _) = cluster.elect()
+    cluster.request(follower, ME, Submit(1, 0, 0, 0, b"in 2"))
+    cluster.run(100)
+    replica = cluster.nodes[leader].engine.replica
+    before = replica.last_index
+    cluster.run(1_700)
+    assert replica.last_index == before, "time is logged only when it is due"
+    assert all(node.ledger.lines[0].startswith(b"due ") for node in cluster.nodes.values())
+    cluster.run(1_000)
+    assert {tuple(node.ledger.lines) for node in cluster.nodes.values()} == {(b"over with %d" % (before + 1),)}
+    cluster.run(3_000)
+    assert replica.last_index == before + 1
 
 
 def test_a_closed_session_is_forgotten() -> None:

@@ -30,13 +30,18 @@ class Echo:
     def __init__(self) -> None:
         self.asked: list[HttpRequest] = []
         self.go = asyncio.Event()
+        self.cancelled = 0
 
     async def answer(self, request: HttpRequest) -> HttpReply:
         self.asked.append(request)
         if request.path == "/fail":
             raise LookupError("on purpose")
         if request.path == "/wait":
-            await self.go.wait()
+            try:
+                await self.go.wait()
+            except asyncio.CancelledError:
+                self.cancelled += 1
+                raise
         return HttpReply(body=f"{request.method} {request.path} {request.query} {len(request.body)}".encode())
 
 
@@ -137,6 +142,28 @@ def test_who_closes_its_half_is_answered_all_the_same() -> None:
         await until(lambda: site.asked)
         site.go.set()
         assert (await visitor.rest()).endswith(b"GET /wait {} 0")
+
+    with_site(work)
+
+
+def test_who_closes_its_half_and_has_no_answer_soon_is_taken_to_have_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "HALF_CLOSED_S", 0.05)
+
+    async def work(site: Echo, visitor: Visitor) -> None:
+        await visitor.say(GET % b"/wait")
+        visitor.writer.write_eof()
+        assert await visitor.rest() == b""
+        await until(lambda: site.cancelled == 1)
+
+    with_site(work)
+
+
+def test_who_leaves_without_a_word_while_it_waits_is_noticed() -> None:
+    async def work(site: Echo, visitor: Visitor) -> None:
+        await visitor.say(GET % b"/wait")
+        await until(lambda: site.asked)
+        visitor.writer.transport.abort()
+        await until(lambda: site.cancelled == 1)
 
     with_site(work)
 

@@ -7,6 +7,7 @@ nothing is read ahead while a request is answered.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
 from http import HTTPStatus
 from typing import Final, Protocol, cast
 from urllib.parse import parse_qsl, urlsplit
@@ -15,12 +16,15 @@ import h11
 import msgspec
 
 from coterie.runtime.log_lines import Lines
+from coterie.runtime.tls.names import certified
 
 MAX_HEAD_BYTES: Final = 32 * 1024
 MAX_BODY_BYTES: Final = 2 * 1024 * 1024
 MAX_QUERY_FIELDS: Final = 64
 IDLE_TIMEOUT_S: Final = 60.0
 """From connecting, or from the last answer, to a whole request."""
+HALF_CLOSED_S: Final = 2.0
+"""Who has closed its half is answered for so long: after that it is taken to have gone, as most who do that have."""
 
 
 class HttpRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,6 +34,10 @@ class HttpRequest(msgspec.Struct, frozen=True, kw_only=True):
     path: str
     query: dict[str, str]
     body: bytes = b""
+    authorization: str = ""
+    """The header of that name."""
+    certified: str = ""
+    """The common name in the client's verified certificate, if it showed one."""
 
 
 class HttpReply(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,6 +47,8 @@ class HttpReply(msgspec.Struct, frozen=True, kw_only=True):
     content_type: str = "text/plain; charset=utf-8"
     body: bytes = b""
     headers: tuple[tuple[str, str], ...] = ()
+    stream: AsyncIterator[bytes] | None = None
+    """Instead of `body`: pieces, each sent as it comes. It is closed if the client goes away."""
 
 
 class Site(Protocol):
@@ -63,11 +73,17 @@ class HttpConnection(asyncio.Protocol):
         self._body = bytearray()
         self._answering: asyncio.Task[None] | None = None
         self._half_closed = False
+        self._streaming = False
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self._certified = ""
 
     # What the event loop calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+        shown = certified(transport)
+        self._certified = shown.common_name if shown is not None else ""
         self._wait()
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -77,19 +93,31 @@ class HttpConnection(asyncio.Protocol):
             self._answering.cancel()
 
     def eof_received(self) -> bool:
-        """A client may close its half and still read: the answer under way is its."""
+        """A client may close its half and still read: the answer under way is its, if it comes soon."""
         self._half_closed = True
-        return self._answering is not None
+        if self._answering is None or self._streaming:
+            return False
+        self._stop_timer()
+        self._timer = asyncio.get_running_loop().call_later(HALF_CLOSED_S, self._abort)
+        return True
 
     def data_received(self, data: bytes) -> None:
+        if self._streaming:
+            self._abort()  # the next request before the answer's end: a stream has none that it could wait for
+            return
         self._http.receive_data(data)
-        self._advance()
+        if self._answering is None:
+            self._advance()
+        elif self._transport is not None:
+            self._transport.pause_reading()  # the next request waits its turn, and what comes behind it, outside
 
     def pause_writing(self) -> None:
         """The client reads slowly: it has so long for what was written."""
+        self._writable.clear()
         self._wait()
 
     def resume_writing(self) -> None:
+        self._writable.set()
         self._stop_timer()
         if self._answering is None:
             self._wait()
@@ -135,8 +163,7 @@ class HttpConnection(asyncio.Protocol):
             self._refuse(HTTPStatus(error.error_status_hint), str(error))
 
     def _begin(self) -> None:
-        """A whole request is here: answer it, and read nothing meanwhile."""
-        assert self._transport is not None
+        """A whole request is here: answer it. Reading goes on, or nobody would notice that the client has gone."""
         assert self._request is not None
         self._stop_timer()
         request = self._request
@@ -151,8 +178,9 @@ class HttpConnection(asyncio.Protocol):
             path=target.path,
             query=query,
             body=bytes(self._body),
+            authorization=_authorization(request),
+            certified=self._certified,
         )
-        self._transport.pause_reading()
         self._answering = asyncio.get_running_loop().create_task(self._answer(asked))
 
     async def _answer(self, request: HttpRequest) -> None:
@@ -163,10 +191,13 @@ class HttpConnection(asyncio.Protocol):
             reply = HttpReply(
                 status=HTTPStatus.INTERNAL_SERVER_ERROR, body=b"internal error; the node's log says more\n"
             )
+        if reply.stream is not None:
+            await self._reply_in_pieces(reply, reply.stream)
         self._answering = None
         if self._transport is None:
             return
-        self._reply(reply)
+        if reply.stream is None:
+            self._reply(reply)
         if self._half_closed or self._http.our_state is not h11.DONE:
             self._transport.close()
             return
@@ -174,6 +205,28 @@ class HttpConnection(asyncio.Protocol):
         self._wait()
         self._transport.resume_reading()
         self._advance()
+
+    async def _reply_in_pieces(self, reply: HttpReply, pieces: AsyncIterator[bytes]) -> None:
+        """Send each piece as it comes, and take none while the client does not read."""
+        headers = [
+            ("Content-Type", reply.content_type),
+            ("Transfer-Encoding", "chunked"),
+            ("Cache-Control", "no-store"),
+        ]
+        head = h11.Response(status_code=reply.status, headers=headers, reason=reply.status.phrase.encode())
+        self._write(head)
+        self._streaming = True
+        if self._transport is not None:
+            self._transport.resume_reading()
+        try:
+            async for piece in pieces:
+                self._write(h11.Data(data=piece))
+                await self._writable.wait()
+        finally:
+            self._streaming = False
+            if isinstance(pieces, AsyncGenerator):
+                await pieces.aclose()
+        self._write(h11.EndOfMessage())
 
     def _refuse(self, status: HTTPStatus, problem: str) -> None:
         """Say why, if that can still be said, and close."""
@@ -201,3 +254,11 @@ class HttpConnection(asyncio.Protocol):
         data = self._http.send(event)
         if data and self._transport is not None:
             self._transport.write(data)
+
+
+def _authorization(request: h11.Request) -> str:
+    """The header of that name, as text."""
+    for name, value in request.headers:
+        if name == b"authorization":
+            return value.decode("latin-1")
+    return ""

@@ -50,11 +50,26 @@ class Patient(Protocol):
         ...
 
 
+class Others(Protocol):
+    """Who serves more on the same port."""
+
+    @property
+    def versions(self) -> Mapping[str, str]:
+        """What `/version` is to say of it."""
+        ...
+
+    async def answer(self, request: HttpRequest) -> HttpReply | None:
+        """The answer to a request; None: it knows no such path."""
+        ...
+
+
 class Pages:
     """The site."""
 
-    def __init__(self, node: Patient) -> None:
+    def __init__(self, node: Patient, others: Others | None = None) -> None:
+        """`others`: asked about every path that is not known here."""
         self._node = node
+        self._others = others
         self._checking = 0
         self._pages: dict[str, Callable[[HttpRequest], Awaitable[HttpReply]]] = {
             "/": self._index,
@@ -68,6 +83,10 @@ class Pages:
     async def answer(self, request: HttpRequest) -> HttpReply:
         """See `Site.answer`."""
         page = self._pages.get(request.path)
+        if page is None and self._others is not None:
+            found = await self._others.answer(request)
+            if found is not None:
+                return found
         if page is None:
             known = ", ".join(sorted(self._pages))
             return HttpReply(status=HTTPStatus.NOT_FOUND, body=f"no such page; there are {known}\n".encode())
@@ -83,6 +102,8 @@ class Pages:
     async def _version(self, _: HttpRequest) -> HttpReply:
         status = self._node.status()
         said = {"coterie": status.version, "protocol": status.protocol, "cluster": f"{status.cluster:016x}"}
+        if self._others is not None:
+            said |= self._others.versions
         return _json(said)
 
     async def _metrics(self, _: HttpRequest) -> HttpReply:

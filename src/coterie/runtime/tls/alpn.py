@@ -9,8 +9,11 @@ MEMBERS = "coterie-member/1"
 
 HTTP_1 = "http/1.1"
 """Its name in the registry of RFC 7301."""
+HTTP_2 = "h2"
+"""For gRPC (RFC 9113, section 3.2)."""
 
-CLIENT_PORT: tuple[str, ...] = (NATIVE, HTTP_1)
-"""What the clients' port speaks, what it likes best first. A client that names none of them is not refused for it: the
+CLIENT_PORT: tuple[str, ...] = (NATIVE, HTTP_1, HTTP_2)
+"""What the clients' port speaks, what it likes best first. Clients of gRPC name h2 alone; browsers and probes name it
+with HTTP/1.1, and it is that one that has pages for them. A client that names none of them is not refused for it: the
 first bytes tell what it speaks."""
 MEMBER_PORT: tuple[str, ...] = (MEMBERS,)

@@ -10,7 +10,7 @@ import socket
 from collections.abc import Callable
 from typing import Protocol
 
-from coterie.runtime.addresses import join_address
+from coterie.runtime.addresses import LISTEN_BACKLOG, join_address
 from coterie.runtime.log_lines import Lines
 from coterie.runtime.tls.explaining import refusal
 from coterie.runtime.tls.reloading import TlsSide
@@ -44,7 +44,8 @@ async def serve(
 ) -> Server:
     """Serve a listening socket; `side` None: in plain text, at no cost for TLS."""
     if side is None:
-        return await asyncio.get_running_loop().create_server(protocol, sock=listener)
+        # It listens anew, by default with a short queue.
+        return await asyncio.get_running_loop().create_server(protocol, sock=listener, backlog=LISTEN_BACKLOG)
     return TlsServer(listener, protocol, lines, side)
 
 

@@ -1,0 +1,105 @@
+"""The KV service: Range, Put, DeleteRange, Txn, Compact (etcd 3.5, api/v3rpc/key.go)."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from coterie.engine.protocol import ReadMode
+from coterie.etcd.access import Principal
+from coterie.etcd.backend import NOTHING, Backend
+from coterie.etcd.calls import Caller, Stream
+from coterie.etcd.conversion import (
+    delete_of,
+    delete_response,
+    put_of,
+    put_response,
+    range_of,
+    txn_of,
+    txn_response,
+)
+from coterie.etcd.item_bytes import encoded_range
+from coterie.etcd.status import refused
+from coterie.etcd.wire import rpc
+from coterie.machine.interface import Rejected
+from coterie.machine.kv.protocol import Compact, DeleteReply, PutReply, Range, Reply, TxnReply, encoder
+from coterie.machine.kv.reading import read_range, refuse_range
+
+NO_BOUND = 1 << 62
+_R = TypeVar("_R")
+
+
+class KeyValueService:
+    """etcdserverpb.KV."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    def put(self, stream: Stream, caller: Caller, request: rpc.PutRequest) -> None:
+        """Set a key."""
+        command = encoder.encode(put_of(request))
+        self._backend.need_space()
+        self._backend.run(stream, caller, command, _put)
+
+    def delete_range(self, stream: Stream, caller: Caller, request: rpc.DeleteRangeRequest) -> None:
+        """Delete keys."""
+        self._backend.run(stream, caller, encoder.encode(delete_of(request)), _deleted)
+
+    def txn(self, stream: Stream, caller: Caller, request: rpc.TxnRequest) -> None:
+        """A transaction; one that writes nothing goes through the log all the same."""
+        command = encoder.encode(txn_of(request))
+        if _puts(request):
+            self._backend.need_space()
+        self._backend.run(stream, caller, command, _txn)
+
+    def compact(self, stream: Stream, caller: Caller, request: rpc.CompactionRequest) -> None:
+        """Forget what was superseded up to a revision. `physical` makes no difference: reads below the revision are
+        refused when the answer comes, and the space is freed by and by, with no pause to wait for."""
+        self._backend.run(stream, caller, encoder.encode(Compact(request.revision)), _nothing)
+
+    def range(self, stream: Stream, caller: Caller, request: rpc.RangeRequest) -> None:
+        """Read keys. A linearizable read is confirmed by a quorum and then done here; nothing goes through the log."""
+        question = range_of(request)
+        principal = self._backend.principal(caller) if self._backend.access.auth.enabled else None
+        mode = ReadMode.STALE if request.serializable else ReadMode.LINEARIZABLE
+        self._backend.read(stream, mode, lambda: self._found(question, principal))
+
+    def _found(self, question: Range, principal: Principal | None) -> bytes:
+        forbidden = self._backend.access.may_read(principal, question.key, question.end)
+        if forbidden is not None:
+            raise refused(forbidden.reason)
+        store = self._backend.machine.store
+        refusal = refuse_range(store, question)
+        if refusal is not None:
+            raise refused(refusal.reason)
+        revision = store.revision
+        reply = read_range(store, question, revision)
+        if isinstance(reply, Rejected):
+            raise refused(reply.reason)
+        return self._backend.headers.field(revision) + encoded_range(reply)
+
+
+def _puts(txn: rpc.TxnRequest) -> bool:
+    """Whether the transaction may make the data grow."""
+    return any(
+        operation.HasField("request_put") or (operation.HasField("request_txn") and _puts(operation.request_txn))
+        for operation in (*txn.success, *txn.failure)
+    )
+
+
+def _put(reply: Reply) -> bytes:
+    assert isinstance(reply, PutReply)
+    return NOTHING if reply.previous is None else put_response(reply).SerializeToString()
+
+
+def _deleted(reply: Reply) -> bytes:
+    assert isinstance(reply, DeleteReply)
+    return delete_response(reply).SerializeToString()
+
+
+def _txn(reply: Reply) -> bytes:
+    assert isinstance(reply, TxnReply)
+    return txn_response(reply).SerializeToString()
+
+
+def _nothing(_: Reply) -> bytes:
+    return NOTHING

@@ -1,0 +1,62 @@
+"""What the services ask of the engine, and who waits for which answer. Synchronous: answers come by `deliver`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+from coterie.engine.admin_requests import AdminRequest
+from coterie.engine.protocol import Answer, Failure, Fence, ReadMode, Request, Response, Submit
+
+Then: TypeAlias = Callable[[Answer | Failure], None]
+"""What is to be done with the answer. It must not raise."""
+
+
+class Requests:
+    """One client of the engine, for all callers of this member."""
+
+    def __init__(self, send: Callable[[list[Request]], None]) -> None:
+        """`send`: takes requests on their way, in order."""
+        self._send = send
+        self._next = 1
+        self._waiting: dict[int, Then] = {}
+        self._out: list[Request] = []
+
+    def __len__(self) -> int:
+        """Requests without an answer."""
+        return len(self._waiting)
+
+    def submit(self, command: bytes, then: Then) -> None:
+        """Run a command of the machine's, at most once: without an answer nobody knows whether it ran."""
+        id = self._next
+        self._next = id + 1
+        self._waiting[id] = then
+        self._out.append(Submit(id, 0, 0, 0, command))
+
+    def fence(self, then: Then, mode: ReadMode = ReadMode.LINEARIZABLE, at_least: int = 0) -> None:
+        """The answer comes when the machine's state is as fresh as this; it may be read then, and only then."""
+        id = self._next
+        self._next = id + 1
+        self._waiting[id] = then
+        self._out.append(Fence(id, mode, at_least))
+
+    def administer(self, make: Callable[[int], AdminRequest], then: Then) -> None:
+        """Ask for what administrators ask for; `make` gets the request's id."""
+        id = self._next
+        self._next = id + 1
+        self._waiting[id] = then
+        self._out.append(make(id))
+
+    def flush(self) -> None:
+        """Send what was asked since the last time, all at once."""
+        if self._out:
+            out, self._out = self._out, []
+            self._send(out)
+
+    def deliver(self, *responses: Response) -> None:
+        """The engine answers."""
+        for response in responses:
+            if isinstance(response, Answer | Failure):
+                then = self._waiting.pop(response.id, None)
+                if then is not None:
+                    then(response)

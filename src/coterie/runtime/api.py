@@ -1,0 +1,116 @@
+"""What a node may serve beside the native protocol: made by whoever makes the node, told of what happens."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Protocol, TypeAlias
+
+from coterie.core.types import MemberId, Nanos
+from coterie.engine.admin_requests import AdminRequest
+from coterie.engine.protocol import Answer, Failure, NodeStatus, Request
+from coterie.http2 import Event
+from coterie.machine.interface import StateMachine
+from coterie.machine.persistence import SnapshotView
+from coterie.runtime.grpc.connection import GrpcConnection
+from coterie.runtime.http1.connection import HttpReply, HttpRequest
+
+
+class Ground(Protocol):
+    """The node, as an API stands on it."""
+
+    @property
+    def machine(self) -> StateMachine: ...
+
+    @property
+    def cluster(self) -> int: ...
+
+    @property
+    def member(self) -> MemberId: ...
+
+    @property
+    def term(self) -> int:
+        """The round of the present epoch."""
+        ...
+
+    @property
+    def leader(self) -> MemberId:
+        """`NOBODY` if none is known."""
+        ...
+
+    @property
+    def restoring(self) -> bool:
+        """Whether a snapshot is being installed: until then the machine must not be asked."""
+        ...
+
+    @property
+    def time(self) -> Nanos:
+        """Cluster time, as of what has been applied."""
+        ...
+
+    @property
+    def database_bytes(self) -> int:
+        """What the machine's store takes on disk; 0 in memory."""
+        ...
+
+    @property
+    def database_bytes_in_use(self) -> int:
+        """Those of them that hold something."""
+        ...
+
+    @property
+    def quota_bytes(self) -> int:
+        """What they may become, by the settings in force."""
+        ...
+
+    @property
+    def secure(self) -> bool:
+        """Whether clients speak TLS."""
+        ...
+
+    def status(self) -> NodeStatus: ...
+
+    @property
+    def directory(self) -> Path:
+        """The member's data directory: for files that are wanted for a while."""
+        ...
+
+    def stored_state(self) -> Awaitable[SnapshotView]:
+        """A view of a state in which everything is that has been applied by now; to be closed."""
+        ...
+
+    def take(self, client: object, requests: list[Request]) -> None:
+        """Requests of a client within the process: its `deliver` gets the answers."""
+        ...
+
+    def administer(self, request: AdminRequest) -> Awaitable[Answer | Failure]:
+        """Have the leader do what administrators ask for, whoever it is."""
+        ...
+
+
+class Api(Protocol):
+    """What is served."""
+
+    @property
+    def versions(self) -> Mapping[str, str]:
+        """What `/version` is to say of it."""
+        ...
+
+    def events(self, connection: GrpcConnection, events: list[Event]) -> None:
+        """See `GrpcSite`."""
+        ...
+
+    async def answer(self, request: HttpRequest) -> HttpReply | None:
+        """The answer to an HTTP/1.1 request; None: it knows no such path."""
+        ...
+
+    def advance(self) -> None:
+        """The engine has been flushed: the machine may have moved on. What is written now leaves with the rest."""
+        ...
+
+    def end(self) -> None:
+        """The node has ended."""
+        ...
+
+
+MakeApi: TypeAlias = Callable[[Ground], Api]
