@@ -16,7 +16,7 @@ EXPERIMENTS := tests/lab/flp tests/lab/claims tests/lab/compare tests/lab/pacelc
 CHECKED := $(wildcard src tests bench examples)
 COTERIE := env -u COTERIE_ENDPOINTS -u COTERIE_CACERT -u COTERIE_CERT -u COTERIE_KEY $(BIN)/coterie
 
-.PHONY: help up down install dev test test-thorough test-protocols mutants lint format pictures bench limit failover endurance catchup clean
+.PHONY: help messages up down install dev test test-thorough test-protocols mutants lint format pictures bench limit failover endurance catchup clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -50,6 +50,23 @@ $(VENV)/.developing: pyproject.toml $(VENV)/.installed
 install: $(VENV)/.installed  ## install into .venv
 dev: $(VENV)/.developing  ## install into .venv, with what the checks need
 
+# Other people's clients of etcd, each with what it needs, apart from .venv: tests skip those that cannot be installed.
+CLIENTS := .clients
+PYTHON_CLIENTS := etcd3==0.12.0 'protobuf<4' 'tenacity>=6.1,<7' 'etcd3gw>=2.4,<3' 'patroni[etcd3]>=4,<5' 'psycopg2-binary>=2.9,<3'
+NODE_CLIENTS := etcd3@1.1.2
+
+$(CLIENTS)/.installed: Makefile | $(VENV)/bin/python
+	@echo "Installing clients of etcd into $(CLIENTS) ..."
+	@{ [ -x $(CLIENTS)/python/bin/python ] || $(BIN)/python -m venv $(CLIENTS)/python; } \
+	  && $(CLIENTS)/python/bin/python -m pip --quiet --disable-pip-version-check install $(PYTHON_CLIENTS) \
+	  || echo "Clients in Python cannot be installed here; going on without." >&2
+	@mkdir -p $(CLIENTS)/node && { command -v npm >/dev/null || { echo "npm is not installed" >&2; false; }; } \
+	  && npm install --prefix $(CLIENTS)/node --silent --no-audit --no-fund --no-save $(NODE_CLIENTS) \
+	  || echo "Clients for node cannot be installed here; going on without." >&2
+	@touch $@
+
+clients: $(CLIENTS)/.installed  ## install other people's clients of etcd into .clients, for tests
+
 # ---------------------------------------------------------------------------- a cluster to try
 
 up: $(VENV)/.installed  ## start three nodes on this machine (PORT=2379 PROTOCOL=raft TLS=1), write a key and read it
@@ -64,6 +81,9 @@ up: $(VENV)/.installed  ## start three nodes on this machine (PORT=2379 PROTOCOL
 	  "$(BIN)/coterie status" "then kill -9 the leader's pid, and look again" \
 	  "make down" "stop it; the data stay in .coterie"
 
+patroni: $(VENV)/.installed $(CLIENTS)/.installed  ## high-available PostgreSQL on this machine: three Patroni nodes on three of ours
+	@$(BIN)/python examples/patroni/run.py
+
 down:  ## stop what `make up` started; the data stay
 	@if [ -x $(BIN)/coterie ]; then $(BIN)/coterie down; else echo "Nothing is up."; fi
 
@@ -75,14 +95,17 @@ lint: $(VENV)/.developing  ## format, lint, types, import rules
 	@$(BIN)/mypy $(CHECKED)
 	@$(BIN)/lint-imports --no-logo
 
-test: lint  ## everything that must hold: `make lint`, then the tests, with the coverage of core/ and engine/
+test: lint $(CLIENTS)/.installed  ## everything that must hold: `make lint`, then the tests, with the coverage of core/ and engine/
 	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal $(PURE) -m "not slow" --cov --cov-report=term
 	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal $(PURE) -m slow
-	@$(BIN)/python -m pytest -q -n $(PROCESS_WORKERS) --dist worksteal $(addprefix --ignore=,$(PURE) $(EXPERIMENTS)) -m "not thorough"
+	@$(BIN)/python -m pytest -q -n $(PROCESS_WORKERS) --dist worksteal $(addprefix --ignore=,$(PURE) $(EXPERIMENTS)) -m "not thorough and not clients"
 
 test-thorough: $(VENV)/.developing  ## what takes too long for `make test`: whole experiments of the lab, slow planted bugs
 	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m thorough tests
 	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m "not thorough" $(EXPERIMENTS)
+
+test-clients: $(VENV)/.developing $(CLIENTS)/.installed  ## other people's clients of etcd against clusters of ours and etcd's, at length
+	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal --every-protocol tests/clients
 
 test-protocols: $(VENV)/.developing  ## every test of the contract for every protocol, also what no protocol should change
 	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal --every-protocol tests/contract tests/runtime tests/cli
@@ -93,6 +116,9 @@ mutants: $(VENV)/.developing  ## plant known bugs, and see that simulation finds
 format: $(VENV)/.developing  ## format and sort imports
 	@$(BIN)/ruff check --quiet --select I --fix $(CHECKED)
 	@$(BIN)/ruff format $(CHECKED)
+
+messages: $(VENV)/.developing  ## make the messages of etcd's API from the .proto files
+	@$(BIN)/python -m coterie.etcd.wire.making
 
 pictures: $(VENV)/.developing  ## draw the documents' diagrams and pictures anew, from runs of one seed (ONLY=flp-walk)
 	@$(BIN)/python -m coterie.lab $(if $(ONLY),docs/lab/pictures/$(ONLY).svg,docs/protocols.md docs/lab/pictures)
@@ -115,4 +141,4 @@ catchup: $(VENV)/.installed  ## a new member catches up with 1 M keys, under a l
 	@$(BIN)/python bench/catch_up.py $(if $(PROTOCOL),--protocol $(PROTOCOL))
 
 clean: down  ## stop the cluster, remove .venv, caches and the cluster's data
-	@rm -rf $(VENV) .coterie .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.* htmlcov dist build
+	@rm -rf $(VENV) $(CLIENTS) .coterie .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.* htmlcov dist build

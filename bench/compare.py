@@ -1,6 +1,7 @@
 """Coterie beside a peer, on this machine, in one run, with equal durability.
 
     python bench/compare.py --peer etcd|pysyncobj --work put|get [--protocol raft] [--json]
+    python bench/compare.py --peer etcd --api grpc --work put|get|serializable [--protocol raft] [--json]
     python bench/compare.py --peer raft --protocol multipaxos --work put|get [--json]
 
 Each round starts one cluster, warms it, measures it at every number in flight, stops it, and goes on to the next:
@@ -30,11 +31,12 @@ from coterie.core.errors import CoterieError
 from coterie.core.protocols import DEFAULT_PROTOCOL, PROTOCOLS
 from limit import Limit
 from measure import ROOT, Sample, Subject, machine, scratch_directory
-from peer_coterie import Coterie
+from peer_coterie import Coterie, CoterieGrpc
 from peer_etcd import Etcd
 from peer_pysyncobj import PySyncObj
 
 IN_FLIGHT = {"etcd": (1, 64), "pysyncobj": (1, 64, 1000)} | dict.fromkeys(PROTOCOLS, (1, 64, 1000))
+GRPC_IN_FLIGHT = (1, 64, 256)
 ROUNDS = 3
 ROUNDS_OF_PROTOCOLS = 5
 WARM_UP_S = 1.0
@@ -61,8 +63,8 @@ def measure_once(subject: Subject, work: str, levels: tuple[int, ...], seconds: 
 
 def in_turn(subjects: Sequence[Subject], number: int) -> Sequence[Subject]:
     """Peer, Coterie and limit in the order of this round: every second one begins with Coterie."""
-    peer, ours, limit = subjects
-    return subjects if number % 2 == 0 else (ours, peer, limit)
+    peer, ours, *limit = subjects
+    return subjects if number % 2 == 0 else (ours, peer, *limit)
 
 
 def make_peer(name: str) -> Subject:
@@ -87,8 +89,7 @@ def row(
         rounds = list(zip(results["coterie", in_flight], results[peer, in_flight], strict=True))
         ratio = statistics.median(mine.ops_per_s / other.ops_per_s for mine, other in rounds)
         cpu_ratio = statistics.median(mine.cpu_us / other.cpu_us if other.cpu_us else 0.0 for mine, other in rounds)
-    limit = median("limit", "ops_per_s")
-    return {
+    figures: dict[str, str | int | float] = {
         "peer": peer,
         "work": work,
         "in_flight": in_flight,
@@ -100,10 +101,20 @@ def row(
         "our_cpu_us": round(our_cpu, 2),
         "peer_cpu_us": round(their_cpu, 2),
         "cpu_ratio": round(cpu_ratio, 4),
-        "limit": round(limit, 1),
-        "share_of_limit": round(ours / limit, 4),
-        "peer_share_of_limit": round(theirs / limit, 4),
     }
+    if median("coterie", "p99_ms"):
+        figures |= {
+            "our_p99_ms": round(median("coterie", "p99_ms"), 4),
+            "peer_p99_ms": round(median(peer, "p99_ms"), 4),
+        }
+    if ("limit", in_flight) in results:
+        limit = median("limit", "ops_per_s")
+        figures |= {
+            "limit": round(limit, 1),
+            "share_of_limit": round(ours / limit, 4),
+            "peer_share_of_limit": round(theirs / limit, 4),
+        }
+    return figures
 
 
 def _say(text: str) -> None:
@@ -145,8 +156,10 @@ def main() -> None:
     """Compare and print."""
     parser = argparse.ArgumentParser(description="Coterie beside a peer")
     parser.add_argument("--peer", choices=sorted(IN_FLIGHT), required=True, help="a system, or a protocol of ours")
-    parser.add_argument("--work", choices=["put", "get", "failover"], required=True)
+    parser.add_argument("--work", choices=["put", "get", "serializable", "failover"], required=True)
     parser.add_argument("--protocol", choices=PROTOCOLS, default=DEFAULT_PROTOCOL, help="ours")
+    parser.add_argument("--api", choices=["native", "grpc"], default="native", help="how ours is loaded")
+    parser.add_argument("--level", type=int, action="append", help="requests in flight; repeatable")
     parser.add_argument("--rounds", type=int, help=f"{ROUNDS}; {ROUNDS_OF_PROTOCOLS} beside a protocol of ours")
     parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement")
     parser.add_argument("--trials", type=int, default=failover.TRIALS, help="failover: of each fault")
@@ -155,6 +168,11 @@ def main() -> None:
     options = parser.parse_args()
     if options.work == "failover" and options.peer != "etcd":
         parser.error("--work failover has one peer: etcd")
+    grpc = options.api == "grpc"
+    if grpc and options.peer != "etcd":
+        parser.error("--api grpc has one peer: etcd")
+    if options.work == "serializable" and not grpc:
+        parser.error("--work serializable goes with --api grpc")
     if options.trials < 1:
         parser.error(f"--trials is {options.trials}: it must be at least 1")
     signal.signal(signal.SIGTERM, _interrupted)
@@ -164,8 +182,9 @@ def main() -> None:
         _fail_over(options)
         return
     ours_too = options.peer in PROTOCOLS
-    subjects: list[Subject] = [make_peer(options.peer), Coterie(options.protocol), Limit()]
-    levels = IN_FLIGHT[options.peer]
+    ours = CoterieGrpc(options.protocol) if grpc else Coterie(options.protocol)
+    subjects: list[Subject] = [make_peer(options.peer), ours, *([] if grpc else [Limit()])]
+    levels = tuple(options.level or (GRPC_IN_FLIGHT if grpc else IN_FLIGHT[options.peer]))
     rounds = options.rounds or (ROUNDS_OF_PROTOCOLS if ours_too else ROUNDS)
     results: Results = {}
     began = time.monotonic()

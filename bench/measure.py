@@ -33,6 +33,8 @@ class Sample(msgspec.Struct, frozen=True):
     p50_ms: float
     cpu_us: float
     """CPU of all server processes per operation, microseconds."""
+    p99_ms: float = 0.0
+    """0: not measured."""
 
 
 class Subject(Protocol):

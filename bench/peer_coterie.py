@@ -9,9 +9,9 @@ from pathlib import Path
 
 import msgspec
 
+from coterie.cli.cluster_file import read_cluster
+from grpc_load import NODES, GrpcNodes
 from measure import ROOT, VALUE_BYTES, Sample, free_port_block
-
-_NODES = 3
 
 
 class _Report(msgspec.Struct, frozen=True):
@@ -46,9 +46,9 @@ class Coterie:
     def start(self, scratch: Path) -> None:
         """`coterie up`, with ports and a directory of its own."""
         self._data = scratch / "coterie"
-        port = free_port_block(2 * _NODES)
-        self._endpoints = ",".join(f"127.0.0.1:{port + 2 * i}" for i in range(_NODES))
-        options = ["--nodes", str(_NODES), "--protocol", self._protocol, "--client-port", str(port)]
+        port = free_port_block(2 * NODES)
+        self._endpoints = ",".join(f"127.0.0.1:{port + 2 * i}" for i in range(NODES))
+        options = ["--nodes", str(NODES), "--protocol", self._protocol, "--client-port", str(port)]
         self._run("up", "--detach", "--data", str(self._data), *options)
 
     def measure(self, work: str, in_flight: int, seconds: float) -> Sample:
@@ -78,3 +78,21 @@ class Coterie:
             said = (run.stderr or run.stdout).strip()
             raise RuntimeError(f"coterie {json.dumps(arguments)} ended with {run.returncode}: {said}")
         return run.stdout
+
+
+class CoterieGrpc(Coterie):
+    """The same cluster, loaded through etcd's API as etcd is."""
+
+    def start(self, scratch: Path) -> None:
+        """`coterie up`, and wait for a leader."""
+        super().start(scratch)
+        cluster = read_cluster(self.directory)
+        assert cluster is not None
+        pids = [node.pid for node in cluster.nodes]
+        clients = [int(endpoint.rpartition(":")[2]) for endpoint in self.endpoints.split(",")]
+        self.nodes = GrpcNodes(scratch, clients, pids)
+        self.nodes.await_leader()
+
+    def measure(self, work: str, in_flight: int, seconds: float) -> Sample:
+        """Run h2load."""
+        return self.nodes.measure(work, in_flight, seconds)

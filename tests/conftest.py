@@ -12,8 +12,11 @@ from tests.protocol import running
 
 from coterie.core.protocols import PROTOCOLS
 
+# How long an example takes says more about the machine than about the code.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 # For those who only want to know whether a test fails: nobody reads what it failed with.
-settings.register_profile("no-shrink", phases=[Phase.explicit, Phase.generate], database=None)
+settings.register_profile("no-shrink", deadline=None, phases=[Phase.explicit, Phase.generate], database=None)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
