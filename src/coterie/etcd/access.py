@@ -13,6 +13,8 @@ from coterie.machine.kv.auth.store import AuthStore
 from coterie.machine.kv.machine import KeyValue
 from coterie.machine.kv.protocol import encoder
 
+ROOT = "root"
+
 
 class Principal(msgspec.Struct, frozen=True):
     """A caller, made sure of."""
@@ -47,6 +49,11 @@ class Access:
         if caller.certified and caller.certified in auth.users:
             return Principal(caller.certified, revision)
         raise refused("user name is empty")
+
+    def own(self) -> Principal | None:
+        """What a member does of itself it does as root: with auth on there is one. None: auth is off."""
+        auth = self.auth
+        return Principal(ROOT, auth.revision) if auth.enabled else None
 
     def command(self, principal: Principal | None, command: bytes) -> bytes:
         """The command in its caller's name."""

@@ -137,8 +137,8 @@ class Backend:
             return
         if not self._raising:
             self._raising = True
-            alarm = SetAlarm(self.node.member, AlarmKind.NOSPACE, True)
-            self.requests.submit(encoder.encode(alarm), self._raised)
+            alarm = encoder.encode(SetAlarm(self.node.member, AlarmKind.NOSPACE, True))
+            self.requests.submit(self.access.command(self.access.own(), alarm), self._raised)
         raise refused("mvcc: database space exceeded")
 
     def _raised(self, _: Answer | Failure) -> None:
@@ -198,13 +198,11 @@ class Backend:
 
         self.read(stream, ReadMode.LINEARIZABLE, found)
 
-    def ask(self, question: Question, principal: Principal | None = None) -> Reply:
-        """Ask the machine about its present state. Without a principal this member itself asks, which may know
-        everything. Raises `Refusal`."""
+    def ask(self, question: Question, principal: Principal | None) -> Reply:
+        """Ask the machine about its present state, in somebody's name. Raises `Refusal`."""
         if self.node.restoring:
             raise refused(RESTORING.reason)
-        encoded = encoder.encode(question)
-        body = self.machine.query(self.access.question(principal, encoded) if principal is not None else encoded)
+        body = self.machine.query(self.access.question(principal, encoder.encode(question)))
         if isinstance(body, Rejected):
             raise refused(body.reason)
         return reply_decoder.decode(body)

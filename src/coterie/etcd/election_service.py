@@ -54,7 +54,7 @@ class ElectionService:
 
     def observe(self, stream: Stream, caller: Caller) -> Observer:
         """A stream of leaders, and of what they proclaim."""
-        return Observer(self._backend, self._hub, stream)
+        return Observer(self._backend, self._hub, stream, caller)
 
     def _campaign(self, name: bytes, lease: int, value: bytes) -> Steps:
         lease, ttl = yield from lease_of(lease)
@@ -109,10 +109,11 @@ def _put_as_leader(key: bytes, created: int, value: bytes, lease: int) -> Genera
 class Observer:
     """One stream of leaders: told of each change that there is when it can be told, the newest at least."""
 
-    def __init__(self, backend: Backend, hub: Hub, stream: Stream) -> None:
+    def __init__(self, backend: Backend, hub: Hub, stream: Stream, caller: Caller) -> None:
         self._backend = backend
         self._hub = hub
         self._stream = stream
+        self._caller = caller
         self._prefix = b""
         self._watcher: Watcher | None = None
         self._told = (b"", 0)
@@ -137,7 +138,7 @@ class Observer:
     def _look(self) -> None:
         """Tell of the leader as it is, unless that has been told."""
         try:
-            found: Reply = self._backend.ask(oldest(self._prefix))
+            found: Reply = self._backend.ask(oldest(self._prefix), self._backend.principal(self._caller))
         except Refusal as refusal:
             self._stream.finish(refusal.code, refusal.text)
             self.cancelled()

@@ -15,10 +15,9 @@ from coterie.core.types import Nanos
 from coterie.engine.protocol import Answer, Failure, ReadMode
 from coterie.etcd.backend import Backend
 from coterie.etcd.calls import Caller, Stream
-from coterie.etcd.status import Code, Refusal, failed, refused
+from coterie.etcd.status import Code, Refusal, failed
 from coterie.etcd.watching import Hub, Watcher
 from coterie.etcd.wire import kv
-from coterie.machine.interface import Rejected
 from coterie.machine.kv.protocol import Command, KeepAlive, Question, Reply, encoder, reply_decoder
 
 
@@ -109,7 +108,7 @@ class Flow:
             except Refusal as refusal:
                 self._go(None, refusal)
         elif isinstance(step, Ask):
-            question = encoder.encode(step.question)
+            question = step.question
             self._backend.requests.fence(lambda answer: self._may_ask(answer, question), ReadMode.LINEARIZABLE)
         elif isinstance(step, Keep):
             self.lease, self.keep_every = step.lease, step.ttl * SECOND // 3
@@ -124,15 +123,22 @@ class Flow:
         else:
             self._go(reply_decoder.decode(answer.body))
 
-    def _may_ask(self, answer: Answer | Failure, question: bytes) -> None:
-        if isinstance(answer, Failure):
-            self._go(None, failed(answer))
-            return
-        found = self._backend.machine.query(question)
-        if isinstance(found, Rejected):
-            self._go(None, refused(found.reason))
+    def _may_ask(self, answer: Answer | Failure, question: Question) -> None:
+        try:
+            if isinstance(answer, Failure):
+                raise failed(answer)
+            found = self._backend.ask(question, self._backend.principal(self._caller))
+        except Refusal as refusal:
+            self._go(None, refusal)
         else:
-            self._go(reply_decoder.decode(found))
+            self._go(found)
+
+    def keep(self) -> None:
+        """Keep its lease alive, in its caller's name."""
+        try:
+            self._backend.submit(self._caller, encoder.encode(KeepAlive(self.lease)), _ignore)
+        except Refusal:
+            pass  # the caller is known no more: the next step says so
 
     # As the one who waits for a deletion
 
@@ -198,7 +204,7 @@ class Flows:
             elif flow.lease:
                 if not flow.kept_at or now >= flow.kept_at + flow.keep_every:
                     if flow.kept_at:
-                        self._backend.requests.submit(encoder.encode(KeepAlive(flow.lease)), _ignore)
+                        flow.keep()
                     flow.kept_at = now
                 due.append(flow.kept_at + flow.keep_every)
         return min(due, default=None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from google.protobuf.message import DecodeError
 
-from coterie.engine.protocol import Answer, Failure, ReadMode
+from coterie.engine.protocol import Answer, Failure
 from coterie.etcd.backend import NOTHING, Backend
 from coterie.etcd.calls import Caller, Stream
 from coterie.etcd.status import Code, Refusal, failed
@@ -48,17 +48,16 @@ class LeaseService:
 
     def leases(self, stream: Stream, caller: Caller, request: rpc.LeaseLeasesRequest) -> None:
         """All leases."""
-        self._backend.read(stream, ReadMode.LINEARIZABLE, self._all)
+        self._backend.question(stream, caller, Leases(), _all)
 
     def keep_alive(self, stream: Stream, caller: Caller) -> KeepAliveStream:
         """A stream that keeps leases alive."""
         return KeepAliveStream(self._backend, stream, caller)
 
-    def _all(self) -> bytes:
-        reply = self._backend.ask(Leases())
-        assert isinstance(reply, LeasesReply)
-        leases = [rpc.LeaseStatus(ID=lease) for lease in reply.leases]
-        return self._backend.headers.field(reply.revision) + rpc.LeaseLeasesResponse(leases=leases).SerializeToString()
+
+def _all(reply: Reply) -> bytes:
+    assert isinstance(reply, LeasesReply)
+    return rpc.LeaseLeasesResponse(leases=[rpc.LeaseStatus(ID=lease) for lease in reply.leases]).SerializeToString()
 
 
 def _granted(reply: Reply) -> bytes:

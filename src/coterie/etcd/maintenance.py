@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from coterie.core.types import NOBODY
 from coterie.engine.admin_requests import TransferLeadership
-from coterie.engine.protocol import Answer, Failure, FailureCode, ReadMode
+from coterie.engine.protocol import Answer, Failure, FailureCode
 from coterie.etcd.backend import NOTHING, Backend
 from coterie.etcd.calls import Caller, Stream
 from coterie.etcd.snapshot_stream import SnapshotStream
@@ -51,7 +51,7 @@ class MaintenanceService:
 
     def _problems(self) -> list[str]:
         try:
-            alarms = self._backend.ask(AskAlarms())
+            alarms = self._backend.ask(AskAlarms(), self._backend.access.own())
         except Refusal as refusal:  # the state is being restored: what the member is can be said all the same
             return [refusal.text]
         assert isinstance(alarms, AlarmReply)
@@ -64,14 +64,11 @@ class MaintenanceService:
         except ValueError:
             raise refused(f"alarm is {request.alarm}: there is no such alarm") from None
         if request.action == rpc.AlarmRequest.GET:
-            self._backend.read(stream, ReadMode.LINEARIZABLE, lambda: self._alarms(kind))
+            self._backend.question(stream, caller, AskAlarms(kind), _alarm_response)
             return
         on = request.action == rpc.AlarmRequest.ACTIVATE
         command = SetAlarm(request.memberID, kind, on)
-        self._backend.run(stream, caller, encoder.encode(command), lambda reply: _alarm_response(reply))
-
-    def _alarms(self, kind: AlarmKind) -> bytes:
-        return self._header() + _alarm_response(self._backend.ask(AskAlarms(kind)))
+        self._backend.run(stream, caller, encoder.encode(command), _alarm_response)
 
     def defragment(self, stream: Stream, caller: Caller, request: rpc.DefragmentRequest) -> None:
         """Nothing is to be done: space is used again as soon as compaction has freed it."""
