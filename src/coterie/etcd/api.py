@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import time
 from collections.abc import Callable, Coroutine, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from coterie.core.errors import ConfigurationError
+from coterie.core.errors import ConfigurationError, CoterieError
 from coterie.core.types import MemberId, Nanos
 from coterie.engine.admin_requests import AdminRequest
 from coterie.engine.protocol import Answer, Failure, NodeStatus, Request
@@ -22,12 +23,13 @@ from coterie.etcd.passwords import hashed, matches
 from coterie.etcd.services import Services
 from coterie.machine.kv.machine import KeyValue
 from coterie.machine.kv.protocol import HashReply
+from coterie.machine.persistence import SnapshotView
 from coterie.runtime.api import Ground
 from coterie.runtime.http1.connection import HttpReply, HttpRequest
 
 SECOND = 1_000_000_000
 MAX_LONG = 2
-"""Passwords that are looked at at the same time."""
+"""Passwords, hashes and snapshots that are worked on at the same time: each takes a processor."""
 T = TypeVar("T")
 
 
@@ -40,16 +42,18 @@ class EtcdApi:
             raise ConfigurationError("the etcd API needs the key-value machine, coterie.machine.kv:KeyValue")
         self._loop = asyncio.get_running_loop()
         self._under_way: set[asyncio.Task[None]] = set()
-        self._services = Services(_Member(self, ground), ground.machine)
-        self._calls = GrpcCalls(self._services, self._flush)
-        self._gateway = Gateway(self._services, self._flush)
+        self.services = Services(_Member(self, ground), ground.machine)
+        self._calls = GrpcCalls(self.services, self._flush)
+        self._gateway = Gateway(self.services, self._flush)
         self._revision = -1
         self._again = False
         self._ended = False
         self._long = asyncio.Semaphore(MAX_LONG)
+        self._threads: set[asyncio.Future[Any]] = set()
+        """Work in threads that has not ended."""
         self._timer = self._loop.call_later(0, self._wake)
         self.events = self._calls.events
-        self.deliver = self._services.deliver
+        self.deliver = self.services.deliver
 
     @property
     def versions(self) -> Mapping[str, str]:
@@ -62,21 +66,21 @@ class EtcdApi:
 
     def advance(self) -> None:
         """See `Api`."""
-        revision = self._services.backend.revision
+        revision = self.services.backend.revision
         if revision != self._revision:
             self._revision = revision
-            self._services.advance()
+            self.services.advance()
             self._catch_up_soon()
         else:
             self._flush()
 
     def _flush(self) -> None:
         """Calls have been taken, or their answers."""
-        self._services.flush()
+        self.services.flush()
         self._catch_up_soon()
 
     def _catch_up_soon(self) -> None:
-        if self._services.lagging and not self._again:
+        if self.services.lagging and not self._again:
             self._again = True
             self._loop.call_soon(self._catch_up)
 
@@ -84,7 +88,7 @@ class EtcdApi:
         """One more slice for the watchers who are behind, after whatever else has come."""
         self._again = False
         if not self._ended:
-            self._services.advance()
+            self.services.advance()
             self._catch_up_soon()
 
     def end(self) -> None:
@@ -94,60 +98,77 @@ class EtcdApi:
         for task in self._under_way:
             task.cancel()
 
+    @property
+    def idle(self) -> bool:
+        """See `Api`."""
+        return not self._threads
+
     def _wake(self) -> None:
         now = time.monotonic_ns()
-        due = self._services.wake(now)
+        due = self.services.wake(now)
         self._timer = self._loop.call_later(max(0, due - now) / SECOND, self._wake)
 
     def backup(self, ground: Ground, then: Callable[[SavedSnapshot | str], None]) -> None:
         """See `Node`."""
 
-        async def make() -> None:
-            try:
-                saved: SavedSnapshot | str = await self._saved(ground)
-            except (OSError, ValueError) as error:
-                saved = f"the snapshot could not be made: {error}"
-            then(saved)
-            self._services.flush()
+        def save(view: SnapshotView) -> SavedSnapshot:
+            return save_view(view, origin_of(status, view.meta, ground.secure), scratch_in(ground.directory))
 
-        self._keep(make())
+        status = ground.status()
+        self._keep(self._read_state(ground, save, "the snapshot could not be made", then, SavedSnapshot.close))
 
     def hash(self, ground: Ground, revision: int, then: Callable[[HashReply | str], None]) -> None:
         """See `Node`."""
 
-        async def make() -> None:
-            try:
-                view = await ground.stored_state()
-                try:
-                    async with self._long:
-                        reply: HashReply | str = await asyncio.to_thread(hash_view, view, revision)
-                finally:
-                    view.close()
-            except (OSError, ValueError) as error:
-                reply = f"the hash could not be made: {error}"
-            then(reply)
-            self._services.flush()
+        def read(view: SnapshotView) -> HashReply:
+            return hash_view(view, revision)
 
-        self._keep(make())
+        self._keep(self._read_state(ground, read, "the hash could not be made", then, _forget))
 
-    async def _saved(self, ground: Ground) -> SavedSnapshot:
-        """The file, written in a thread while the member goes on."""
-        view = await ground.stored_state()
+    async def _read_state(
+        self,
+        ground: Ground,
+        read: Callable[[SnapshotView], T],
+        problem: str,
+        then: Callable[[T | str], None],
+        discard: Callable[[T], None],
+    ) -> None:
+        """Read all that has been applied by now, in a thread, while the member goes on. `discard`: what was read when
+        nobody waits for it any more."""
         try:
-            status = ground.status()
-            origin = origin_of(status, view.meta, ground.secure)
-            return await asyncio.to_thread(save_view, view, origin, scratch_in(ground.directory))
-        finally:
-            view.close()
+            async with self._long:
+                view = await ground.stored_state()
+
+                def work() -> T:
+                    # Closed where it is read: a wait that is cancelled must not close it beneath the reader.
+                    with contextlib.closing(view):
+                        return read(view)
+
+                found: T | str = await self._in_thread(work, discard)
+        except (OSError, ValueError, CoterieError) as error:
+            found = f"{problem}: {error}"
+        then(found)
+        self.services.flush()
+
+    async def _in_thread(self, work: Callable[[], T], discard: Callable[[T], None]) -> T:
+        """It goes on though nobody waits for it any more; `idle` knows."""
+        future = self._loop.run_in_executor(None, work)
+        self._threads.add(future)
+        future.add_done_callback(self._threads.discard)
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            future.add_done_callback(lambda done: None if done.exception() else discard(done.result()))
+            raise
 
     def later(self, work: Callable[[], T], then: Callable[[T], None]) -> None:
-        """Do something long in a thread; few at a time, for it takes a processor."""
+        """Do something long in a thread."""
 
         async def do() -> None:
             async with self._long:
-                done = await asyncio.to_thread(work)
+                done = await self._in_thread(work, _forget)
             then(done)
-            self._services.flush()
+            self.services.flush()
 
         self._keep(do())
 
@@ -166,9 +187,13 @@ class EtcdApi:
             answer = await ground.administer(make(0))
             if not self._ended:
                 then(answer)
-                self._services.flush()
+                self.services.flush()
 
         self._keep(ask())
+
+
+def _forget(_: object) -> None:
+    """It holds nothing that is to be let go of."""
 
 
 class _Member:

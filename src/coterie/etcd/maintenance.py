@@ -19,6 +19,8 @@ from coterie.machine.kv.reading import refuse_revision
 API_VERSION = "3.5.1"
 """The release of etcd whose API this is: clients look at it to learn what they may ask for."""
 _KINDS = {AlarmKind.NONE: rpc.NONE, AlarmKind.NOSPACE: rpc.NOSPACE, AlarmKind.CORRUPT: rpc.CORRUPT}
+MAX_SNAPSHOTS = 4
+"""Streams of snapshots at a time: each has a file of the size of the data. One more is refused."""
 _VERSION = re.compile(r"\d+\.\d+(\.\d+)?")
 
 
@@ -27,6 +29,7 @@ class MaintenanceService:
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
+        self._snapshots: set[SnapshotStream] = set()
 
     def status(self, stream: Stream, caller: Caller, request: rpc.StatusRequest) -> None:
         """What this member says of itself."""
@@ -106,7 +109,11 @@ class MaintenanceService:
     def snapshot(self, stream: Stream, caller: Caller) -> SnapshotStream:
         """The member's whole state, as a file."""
         self._backend.administrator(caller)
-        return SnapshotStream(stream, self._backend.node.backup)
+        if len(self._snapshots) >= MAX_SNAPSHOTS:
+            raise refused("too many requests")
+        opened = SnapshotStream(stream, self._backend.node.backup, self._snapshots.discard)
+        self._snapshots.add(opened)
+        return opened
 
     def move_leader(self, stream: Stream, caller: Caller, request: rpc.MoveLeaderRequest) -> None:
         """Hand leadership over: asked of the leader alone, as with etcd. Raises `Refusal`."""

@@ -21,9 +21,11 @@ Make = Callable[[Callable[[SavedSnapshot | str], None]], None]
 class SnapshotStream:
     """One call."""
 
-    def __init__(self, stream: Stream, make: Make) -> None:
+    def __init__(self, stream: Stream, make: Make, closed: Callable[[SnapshotStream], None]) -> None:
+        """`closed`: told once, when it is over."""
         self._stream = stream
         self._make = make
+        self._closed = closed
         self._saved: SavedSnapshot | None = None
         self._chunks: Iterator[Chunk] = iter(())
         self._begun = self._over = False
@@ -81,7 +83,9 @@ class SnapshotStream:
         self._close()
 
     def _close(self) -> None:
-        self._over = True
+        if not self._over:
+            self._over = True
+            self._closed(self)
         if self._saved is not None:
             self._saved.close()
             self._saved = None

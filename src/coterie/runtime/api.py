@@ -112,5 +112,10 @@ class Api(Protocol):
         """The node has ended."""
         ...
 
+    @property
+    def idle(self) -> bool:
+        """Whether no thread of its reads the machine's state any more: until then its store is not to be closed."""
+        ...
+
 
 MakeApi: TypeAlias = Callable[[Ground], Api]

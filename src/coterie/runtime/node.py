@@ -387,7 +387,8 @@ class Node:
         """Close the machine's store, unless something may still use it."""
         if self._work is not None:
             self._work.stop()
-            if self._work.ended:
+            api = self._shell.api if self._shell is not None else None
+            if self._work.ended and (api is None or api.idle):
                 engine.host.close()
 
     def _close_disk(self, disk: OpenDisk) -> None:

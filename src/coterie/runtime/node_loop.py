@@ -177,8 +177,12 @@ class NodeLoop:
             index, future = wanted
             if not host.durable or host.persisted >= index:
                 self._views.remove(wanted)
-                if not future.cancelled():
+                if future.cancelled():
+                    continue
+                try:
                     future.set_result(host.snapshot_view())
+                except CoterieError as error:  # whoever asked is told; the node is as well as it was
+                    future.set_exception(error)
         if self._views and engine.flush_store(_now()):
             self._schedule_flush()
 
