@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from coterie.etcd.status import Code, Refusal, refused
+from coterie.etcd.status import PREFIX, Code, Refusal, refused
 from coterie.etcd.wire import kv, rpc
 from coterie.machine.kv.plans import MAX_NESTING
 from coterie.machine.kv.protocol import (
@@ -87,7 +87,7 @@ def _selection_of(request: rpc.RangeRequest) -> Selection | None:
 def txn_of(request: rpc.TxnRequest, depth: int = 0) -> Txn:
     """The command. Raises `Refusal`."""
     if depth > MAX_NESTING:
-        raise Refusal(Code.INVALID_ARGUMENT, f"etcdserver: transactions are nested at most {MAX_NESTING} deep")
+        raise Refusal(Code.INVALID_ARGUMENT, f"{PREFIX}transactions are nested at most {MAX_NESTING} deep")
     return Txn(
         tuple(map(_compare_of, request.compare)),
         tuple(_operation_of(operation, depth) for operation in request.success),
@@ -113,7 +113,7 @@ def _compare_of(compare: rpc.Compare) -> Compare:
         target, relation = Target(compare.target), Relation(compare.result)
     except ValueError:
         text = f"compare has target {compare.target} and result {compare.result}: there is no such comparison"
-        raise Refusal(Code.INVALID_ARGUMENT, PREFIXED + text) from None
+        raise Refusal(Code.INVALID_ARGUMENT, PREFIX + text) from None
     if not compare.key:
         raise refused(EMPTY_KEY)
     # The operand of another target counts as none, as with etcd: 0, or no bytes.
@@ -122,8 +122,6 @@ def _compare_of(compare: rpc.Compare) -> Compare:
         return Compare(compare.key, target, relation, 0, operand, compare.range_end)
     return Compare(compare.key, target, relation, operand, b"", compare.range_end)
 
-
-PREFIXED = "etcdserver: "
 
 # Replies; the header of the outermost one is put before it by whoever sends it
 

@@ -6,36 +6,8 @@ https://protobuf.dev/programming-guides/encoding.
 
 from __future__ import annotations
 
-from typing import Final
-
+from coterie.etcd.backup.protobuf import varint
 from coterie.machine.kv.protocol import Item, RangeReply
-
-_MASK: Final = (1 << 64) - 1
-_SHORTS: Final = 1 << 14
-
-
-def _varint(number: int) -> bytes:
-    number &= _MASK
-    encoded = bytearray()
-    while number > 0x7F:
-        encoded.append(number & 0x7F | 0x80)
-        number >>= 7
-    encoded.append(number)
-    return bytes(encoded)
-
-
-_SHORT: Final = [_varint(number) for number in range(_SHORTS)]
-"""Of one byte or two."""
-
-
-def varint(number: int) -> bytes:
-    """An integer of 64 bits; a negative one in two's complement."""
-    if 0 <= number < _SHORTS:
-        return _SHORT[number]
-    if 0 < number < _SHORTS * _SHORTS:
-        low = number & (_SHORTS - 1)
-        return bytes((low & 0x7F | 0x80, low >> 7 | 0x80)) + _SHORT[number >> 14]
-    return _varint(number)
 
 
 def encoded_item(item: Item) -> bytes:

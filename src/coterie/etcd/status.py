@@ -5,34 +5,15 @@ Source: etcd 3.5, api/v3rpc/rpctypes/error.go; https://grpc.github.io/grpc/core/
 
 from __future__ import annotations
 
-from enum import IntEnum
-from typing import Final
+from typing import Final, TypeAlias
 
 from coterie.core.errors import CoterieError
 from coterie.engine.protocol import Failure, FailureCode
+from coterie.http2 import Status
 from coterie.machine.host import RESTORING
 
-
-class Code(IntEnum):
-    """gRPC's."""
-
-    OK = 0
-    CANCELLED = 1
-    UNKNOWN = 2
-    INVALID_ARGUMENT = 3
-    DEADLINE_EXCEEDED = 4
-    NOT_FOUND = 5
-    ALREADY_EXISTS = 6
-    PERMISSION_DENIED = 7
-    RESOURCE_EXHAUSTED = 8
-    FAILED_PRECONDITION = 9
-    ABORTED = 10
-    OUT_OF_RANGE = 11
-    UNIMPLEMENTED = 12
-    INTERNAL = 13
-    UNAVAILABLE = 14
-    DATA_LOSS = 15
-    UNAUTHENTICATED = 16
+Code: TypeAlias = Status
+"""gRPC's."""
 
 
 class Refusal(CoterieError):

@@ -24,6 +24,7 @@ import msgspec
 
 from coterie.etcd.backup.protobuf import bytes_field, fields, integer_field, message_field, signed
 from coterie.etcd.backup.state import Lease, Member
+from coterie.etcd.item_bytes import encoded_item
 from coterie.machine.kv.auth.protocol import Permission, PermissionKind
 from coterie.machine.kv.auth.roles import Role, User
 from coterie.machine.kv.data import tombstone
@@ -87,13 +88,7 @@ def decode_place(key: bytes) -> Place:
 
 def encode_item(item: Item) -> bytes:
     """mvccpb.KeyValue; a deletion's has the key alone."""
-    return (
-        bytes_field(1, item.key)
-        + (b"" if not item.version else integer_field(2, item.create) + integer_field(3, item.mod))
-        + integer_field(4, item.version)
-        + bytes_field(5, item.value)
-        + integer_field(6, item.lease)
-    )
+    return encoded_item(item) if item.version else bytes_field(1, item.key)
 
 
 def decode_item(place: Place, raw: bytes) -> Item:

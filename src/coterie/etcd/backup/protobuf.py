@@ -22,7 +22,12 @@ Field: TypeAlias = tuple[int, int | bytes]
 
 def varint(number: int) -> bytes:
     """The integer, of 64 bits; a negative one in two's complement."""
-    return _SHORT[number] if 0 <= number < _SHORTS else _varint_of(number)
+    if 0 <= number < _SHORTS:
+        return _SHORT[number]
+    if 0 < number < _SHORTS * _SHORTS:  # as most revisions are
+        low = number & (_SHORTS - 1)
+        return bytes((low & 0x7F | 0x80, low >> 7 | 0x80)) + _SHORT[number >> 14]
+    return _varint_of(number)
 
 
 def _varint_of(number: int) -> bytes:
@@ -35,9 +40,9 @@ def _varint_of(number: int) -> bytes:
     return bytes(encoded)
 
 
-_SHORTS = 1024
+_SHORTS = 1 << 14
 _SHORT = [_varint_of(number) for number in range(_SHORTS)]
-"""Tags and most lengths are among them."""
+"""Of one byte or two: tags and most lengths are among them."""
 
 
 def integer_field(field: int, number: int) -> bytes:
