@@ -16,7 +16,6 @@ from coterie.machine.kv.auth.commands import run_auth
 from coterie.machine.kv.auth.gate import UNREADABLE, admit, admit_question
 from coterie.machine.kv.auth.protocol import (
     ORDINARY,
-    SHORT_ARRAYS,
     AuthCommand,
     Authorised,
     AuthorisedQuestion,
@@ -270,9 +269,7 @@ class KeyValue(DurableMachine):
     def for_members_alone(self, body: bytes) -> bool:
         """See `StateMachine`."""
         # Nearly all begin with an array's length in one byte, and a tag in another: no decoder is asked about them.
-        if body[1:2] in ORDINARY and body[:1] in SHORT_ARRAYS:
-            return False
-        return for_members_alone(body)
+        return body[:2] not in ORDINARY and for_members_alone(body)
 
     def revision(self) -> int:
         """The store's revision: 1 when empty, one more with every command that wrote, and every lease that ended and

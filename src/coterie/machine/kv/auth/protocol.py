@@ -205,10 +205,10 @@ AnyAuthReply: TypeAlias = AuthReply | AuthStatusReply | NamesReply | RoleReply
 
 _MEMBERS_ALONE = frozenset((41, 42, 43, 55))
 """Tags of IssueToken, TouchToken, Authorised, AuthorisedQuestion."""
-SHORT_ARRAYS = frozenset(bytes((0x90 | length,)) for length in range(16))
-"""How an array of up to 15 elements begins."""
-ORDINARY = frozenset(bytes((tag,)) for tag in range(128)) - {bytes((tag,)) for tag in _MEMBERS_ALONE}
-"""The other tags, as they are encoded."""
+ORDINARY = frozenset(
+    bytes((0x90 | length, tag)) for length in range(16) for tag in range(128) if tag not in _MEMBERS_ALONE
+)
+"""How an encoded array of up to 15 elements begins, the first of which is another tag."""
 _OUTER = msgspec.msgpack.Decoder(list[msgspec.Raw])
 _TAG = msgspec.msgpack.Decoder(int)
 
