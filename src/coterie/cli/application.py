@@ -24,6 +24,7 @@ COMMANDS = (
     "member",
     "transfer",
     "settings",
+    "restore",
     "bench",
     "certs",
     "node",

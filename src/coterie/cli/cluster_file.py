@@ -18,6 +18,8 @@ STATE_DIRECTORY = Path(".coterie")
 """Where `coterie up` keeps the local cluster, under the working directory."""
 CLUSTER_FILE = "cluster.json"
 LOCK_FILE = "cluster.lock"
+RESTORE_FILE = "restore.unfinished"
+"""There while `coterie restore` makes the nodes' directories."""
 MAX_CLUSTER_FILE_BYTES = 1024 * 1024
 
 

@@ -14,6 +14,7 @@ import msgspec
 from coterie.cli.cluster_file import (
     CLUSTER_FILE,
     LOCK_FILE,
+    RESTORE_FILE,
     LocalCluster,
     LocalClusterError,
     LocalNode,
@@ -73,7 +74,7 @@ def start_cluster(directory: Path, wanted: Wanted) -> Started:
     """
     directory = directory.resolve()
     _prepare(directory, wanted)  # whatever is wrong is told before anything is made
-    made = _make_directory(directory)
+    made = make_directory(directory)
     try:
         with locked(directory):
             new = read_cluster(directory) is None
@@ -112,9 +113,9 @@ def _prepare(directory: Path, wanted: Wanted) -> tuple[LocalCluster, list[LocalN
     """The cluster and those of its nodes that are to be started; raises if they cannot be."""
     cluster = read_cluster(directory)
     if cluster is None:
-        cluster = _plan(directory, wanted)
+        cluster = plan(directory, wanted)
         load_machine(cluster.machine)
-        _check_empty(directory)
+        check_empty(directory)
     else:
         _check_same(directory, cluster, wanted)
     dead = [node for node in cluster.present if not runs(directory, node)]
@@ -122,8 +123,9 @@ def _prepare(directory: Path, wanted: Wanted) -> tuple[LocalCluster, list[LocalN
     return cluster, dead
 
 
-def _plan(directory: Path, wanted: Wanted) -> LocalCluster:
-    """A new cluster: client and peer ports take turns from the first client port on."""
+def plan(directory: Path, wanted: Wanted) -> LocalCluster:
+    """A new cluster: client and peer ports take turns from the first client port on. Raises `LocalClusterError`,
+    `ConfigurationError`."""
     count = DEFAULT_NODES if wanted.nodes is None else wanted.nodes
     first = DEFAULT_CLIENT_PORT if wanted.client_port is None else wanted.client_port
     if not 1 <= count <= MAX_MEMBERS:
@@ -161,14 +163,19 @@ def _plan(directory: Path, wanted: Wanted) -> LocalCluster:
     return cluster
 
 
-def _check_empty(directory: Path) -> None:
-    """A new cluster may not move in where something else lives."""
+def check_empty(directory: Path) -> None:
+    """A new cluster may not move in where something else lives. Raises `LocalClusterError`."""
     try:
         found = [path.name for path in directory.iterdir() if path.name != LOCK_FILE]
     except FileNotFoundError:
         return
     except OSError as error:
         raise LocalClusterError(f"cannot use {directory}: {error.strerror}") from error
+    if RESTORE_FILE in found:
+        raise LocalClusterError(
+            f"a snapshot file was being restored into {directory}, and that was not finished",
+            advice="run the same `coterie restore` again: it begins anew; or remove the directory",
+        )
     if found:
         raise LocalClusterError(
             f"{directory} is in use: it holds {min(found)!r}, but no {CLUSTER_FILE}",
@@ -211,8 +218,8 @@ def _check_ports(nodes: Sequence[LocalNode]) -> None:
                 ) from error
 
 
-def _make_directory(directory: Path) -> list[Path]:
-    """Make the directory; those that had to be made, innermost first."""
+def make_directory(directory: Path) -> list[Path]:
+    """Make the cluster's directory; those that had to be made, innermost first. Raises `LocalClusterError`."""
     missing = [path for path in (directory, *directory.parents) if not path.exists()]
     try:
         directory.mkdir(parents=True, exist_ok=True)

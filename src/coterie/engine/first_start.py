@@ -31,6 +31,8 @@ class Introduction(msgspec.Struct, frozen=True, array_like=True, tag=4):
     """(name, peer address) of every initial member in the sender's configuration, sorted."""
     fixed: bytes
     """Digest of the set that the sender has fixed durably; empty if none yet."""
+    restored: bytes = b""
+    """Digest of the state that the sender begins with; empty if with none."""
 
 
 def canonical(members: tuple[Member, ...]) -> tuple[Member, ...]:
@@ -38,22 +40,31 @@ def canonical(members: tuple[Member, ...]) -> tuple[Member, ...]:
     return tuple(sorted(members, key=lambda member: member.name))
 
 
-def digest(members: tuple[Member, ...]) -> bytes:
-    """32 bytes that name a set of members: equal sets, in whatever order, give equal digests."""
-    return hashlib.sha256(msgspec.msgpack.encode(canonical(members))).digest()
+def digest(members: tuple[Member, ...], restored: bytes = b"") -> bytes:
+    """32 bytes that name a set of members, and the state that they begin with: equal sets, in whatever order, give
+    equal digests."""
+    return hashlib.sha256(msgspec.msgpack.encode(canonical(members)) + restored).digest()
 
 
 class FirstStart:
     """One member's view of the exchange."""
 
-    def __init__(self, own: Member, names: tuple[tuple[str, str], ...], fixed: tuple[Member, ...] | None) -> None:
+    def __init__(
+        self,
+        own: Member,
+        names: tuple[tuple[str, str], ...],
+        fixed: tuple[Member, ...] | None,
+        restored: bytes = b"",
+    ) -> None:
         """`own`: this member. `names`: (name, peer address) of every initial member, own included.
-        `fixed`: the set that this data directory has fixed, if it has.
+        `fixed`: the set that this data directory has fixed, if it has. `restored`: the digest of the state that it
+        begins with, if it does.
 
         Raises `FirstStartConflict` if the configuration does not fit what is fixed or `own`.
         """
         self.own = own
         self.names = tuple(sorted(names))
+        self._restored = restored
         self._addresses = dict(self.names)
         self._heard: dict[str, Member] = {own.name: own}
         self._echoed: set[str] = set()
@@ -78,7 +89,7 @@ class FirstStart:
                 advice="start it with the configuration that it was first started with",
             )
         self._fixed = canonical(members)
-        self._digest = digest(members)
+        self._digest = digest(members, self._restored)
         self._heard = {m.name: m for m in members}
         self._echoed.add(self.own.name)
 
@@ -112,7 +123,7 @@ class FirstStart:
 
     def introduction(self) -> Introduction:
         """What to tell any other member: as a question and as the answer to one."""
-        return Introduction(self.own, self.names, self._digest)
+        return Introduction(self.own, self.names, self._digest, self._restored)
 
     def hear(self, other: Introduction) -> None:
         """Another member introduced itself. Raises `FirstStartConflict`; this member's state is then as before."""
@@ -128,6 +139,12 @@ class FirstStart:
                 f"{sender.name} was configured with the initial members {_listed(other.names)}, "
                 f"{self.own.name} with {_listed(self.names)}",
                 advice="give every initial member the same initial_members",
+            )
+        if other.restored != self._restored:
+            raise FirstStartConflict(
+                f"{sender.name} begins with {_state(other.restored)}, {self.own.name} with {_state(self._restored)}",
+                advice="restore the same snapshot file, with the same options, for every initial member, or for none: "
+                "remove the data directory of the one that is wrong, and make it anew",
             )
         known = self._heard.get(sender.name)
         if known is not None and known != sender:
@@ -175,8 +192,8 @@ def stranger_text(name: str, known: int, claimed: int) -> str:
     )
 
 
-def answer_started(own: Member, first: tuple[Member, ...], other: Introduction) -> Introduction:
-    """What a member that has started answers: the set that it fixed then, never another.
+def answer_started(own: Member, first: tuple[Member, ...], other: Introduction, restored: bytes = b"") -> Introduction:
+    """What a member that has started answers: the set that it fixed then, never another; and with which state.
 
     Whoever has fixed the same set but crashed before it saw all echoes can start by it. Raises
     `FirstStartConflict` to be told to the sender: it is a stranger.
@@ -189,7 +206,11 @@ def answer_started(own: Member, first: tuple[Member, ...], other: Introduction) 
         )
     if known != other.member:
         raise FirstStartConflict(_stranger(known, other.member))
-    return Introduction(own, tuple(sorted((m.name, m.peer) for m in first)), digest(first))
+    return Introduction(own, tuple(sorted((m.name, m.peer) for m in first)), digest(first, restored), restored)
+
+
+def _state(restored: bytes) -> str:
+    return f"a restored state ({restored.hex()[:16]})" if restored else "an empty state"
 
 
 def _listed(names: tuple[tuple[str, str], ...]) -> str:

@@ -20,6 +20,7 @@ from coterie.runtime.configuration import NodeConfiguration
 from coterie.runtime.errors import StartFailed
 from coterie.runtime.handshake import Boots
 from coterie.runtime.log_lines import Lines
+from coterie.runtime.planting import begin_restored
 from coterie.runtime.register import Register, RegisterFile
 from coterie.storage.directory import DataDirectory
 from coterie.storage.disk import DiskFiles
@@ -30,6 +31,7 @@ from coterie.storage.identity import read_identity, within
 from coterie.storage.log_store import LogHeader, LogStore
 from coterie.storage.refusal import refusing
 from coterie.storage.salvage import is_alone, newest_membership, salvage
+from coterie.storage.seed import refuse_to_join, remove_seed
 from coterie.storage.snapshots import SnapshotDirectory
 
 T = TypeVar("T")
@@ -52,9 +54,13 @@ class OpenDisk:
 
     @staticmethod
     def is_new(config: NodeConfiguration) -> bool:
-        """Whether there is no data directory yet. Raises `CoterieError`: damaged, unreadable."""
+        """Whether there is no data directory yet. Raises `CoterieError`: damaged, unreadable; of a node that is to
+        join, also where a state was restored: no cluster that runs need be asked then."""
         with refusing(config.data):
-            return read_identity(DiskFiles(), config.data) is None
+            new = read_identity(DiskFiles(), config.data) is None
+            if new and config.join:
+                refuse_to_join(DiskFiles(), config.data)
+            return new
 
     def __init__(self, config: NodeConfiguration, place: Place | None = None) -> None:
         """Opens (and makes, if there is none) the directory `config.data`, and locks it. `place`: make it for this
@@ -119,7 +125,10 @@ class OpenDisk:
         return self.directory.cluster
 
     def create_log(self, members: tuple[Member, ...]) -> int:
-        """Make the log with its first entry, made from the first members; returns the cluster's id."""
+        """Make the log with its first entry, made from the first members, or, after a restore, on top of the state that
+        was restored; returns the cluster's id. A crash in between: call it again."""
+        if self.directory.restored:
+            return self._attempt(partial(begin_restored, self._files, self.directory, members))
         entry = first_entry(members)
         cluster = cluster_id(entry)
         header = LogHeader(cluster, self.member, self.protocol)
@@ -140,6 +149,8 @@ class OpenDisk:
         the others. Raises `CoterieError`: damaged beyond that, of another member, cluster or protocol."""
         if self.directory.joining:
             self.join_log()
+        if self.directory.restored:
+            self._attempt(lambda: remove_seed(self._files, self.directory.path))
         try:
             self._log = self._attempt(lambda: LogStore.open(self._files, *self._log_of(cluster)))
         except LogDamaged as damage:

@@ -46,6 +46,11 @@ class FixesMembers(Protocol):
     """The data directory, as the first start needs it."""
 
     @property
+    def restored(self) -> bytes:
+        """Digest of the state that this member begins with; empty if with none."""
+        ...
+
+    @property
     def first_members(self) -> tuple[Member, ...] | None:
         """The set that was fixed, if one was."""
         ...
@@ -96,7 +101,7 @@ class _Exchange:
         self._rng = rng
         self._missing: tuple[str, ...] = ()
         self._last_problem: dict[str, str] = {}
-        self.state = FirstStart(own, names, directory.first_members or None)
+        self.state = FirstStart(own, names, directory.first_members or None, directory.restored)
         self.changed = asyncio.Event()
         self._settle()
 
@@ -187,14 +192,17 @@ async def agree_on_first_members(
         await asyncio.gather(*askers, return_exceptions=True)
     members = exchange.state.members
     assert members is not None
-    port.answer_introduction = started_answer(own.id, members)
+    port.answer_introduction = started_answer(own.id, members, directory.restored)
     return members
 
 
-def started_answer(own: MemberId, first: tuple[Member, ...]) -> Callable[[Introduction], Introduction]:
-    """How a member that has fixed its first members (and may have started) answers introductions."""
+def started_answer(
+    own: MemberId, first: tuple[Member, ...], restored: bytes = b""
+) -> Callable[[Introduction], Introduction]:
+    """How a member that has fixed its first members (and may have started) answers introductions. `restored`: the
+    digest of the state that they began with, if they did."""
     member = next(m for m in first if m.id == own)
-    return lambda other: answer_started(member, first, other)
+    return lambda other: answer_started(member, first, other, restored)
 
 
 def not_started(other: Introduction) -> Introduction:

@@ -39,6 +39,7 @@ from coterie.runtime.log_lines import Lines
 from coterie.runtime.node_loop import NodeLoop
 from coterie.runtime.observation import Observation
 from coterie.runtime.peer_port import PeerPort
+from coterie.runtime.planting import check_machine
 from coterie.runtime.sync_thread import SyncThread
 from coterie.runtime.tls.dialling import Dial
 from coterie.runtime.tls.node_tls import NodeTls
@@ -136,6 +137,7 @@ class Node:
             self._open.callback(loop.create_task(watch(tls.sides)).cancel)
         for listener in peer_sockets:
             self._serve(await serve(listener, peers.protocol, self._lines, tls.members))
+        check_machine(disk.directory, machine)
         cluster = disk.cluster
         if cluster is None:
             own = Member(disk.member, config.name, config.peer, config.client)
@@ -150,7 +152,9 @@ class Node:
             )
             cluster = disk.create_log(members)
         elif disk.directory.first_members:
-            peers.answer_introduction = started_answer(disk.member, disk.directory.first_members)
+            peers.answer_introduction = started_answer(
+                disk.member, disk.directory.first_members, disk.directory.restored
+            )
         log = disk.open_log(cluster)
         self._tell_notices(log)
         joined = not disk.claim or log.recovered.last_index > 0 or log.recovered.hard_state.repair is not None

@@ -5,6 +5,7 @@ Under the path of the configuration::
     LOCK           held with flock(2) while a process uses the directory; holds that process's pid
     identity       who this member is, its boot counter, its first membership set, its cluster's id (see `identity`)
     identity.new   the next `identity` being written; worth nothing
+    restored       the state to begin with, if one was restored, until the first start is done (see `seed`)
     log/           the log store's
     snapshots/     states of the machine, of which one may have to stand in for the log's beginning (see `snapshots`)
 """
@@ -35,6 +36,7 @@ from coterie.storage.identity import (
 from coterie.storage.refusal import DirectoryRefused as DirectoryRefused
 from coterie.storage.refusal import Refusal as Refusal
 from coterie.storage.refusal import refusing
+from coterie.storage.seed import find_seed, refuse_to_join
 
 LOCK_NAME = "LOCK"
 SNAPSHOTS_NAME = "snapshots"
@@ -107,15 +109,19 @@ class DataDirectory:
     ) -> DataDirectory:
         path = path.rstrip("/") or "/"
         with refusing(path):
-            parents = _make(files, path)
-        lock = _take_lock(files, path)
+            parents = make_directory(files, path)
+        lock = take_lock(files, path)
         try:
             with refusing(path):
                 identity = read_identity(files, path)
                 if identity is None:
                     # Until there is an identity, an earlier start may have died before it synced the parents.
-                    _sync_parents(files, parents)
-                    identity = Identity(name=name, protocol=protocol, boot=0, **new())
+                    sync_parents(files, parents)
+                    if joins is not None:
+                        refuse_to_join(files, path)
+                    seed = find_seed(files, path)
+                    restored = seed.digest().hex() if seed is not None else ""
+                    identity = Identity(name=name, protocol=protocol, boot=0, restored=restored, **new())
                 _check(path, identity, name, protocol)
                 if joins is not None:
                     _check_joins(path, identity, joins)
@@ -176,6 +182,11 @@ class DataDirectory:
         """64 random bits of each of the last starts, at most `MAX_STARTS`, the present one last. A copy of the
         directory that was started apart from it has others: so members tell it from the true one."""
         return self._identity.starts
+
+    @property
+    def restored(self) -> bytes:
+        """Digest of the state that this member begins with; empty if it begins with none."""
+        return bytes.fromhex(self._identity.restored)
 
     @property
     def log_directory(self) -> str:
@@ -276,8 +287,8 @@ def _draw(mint: Callable[[], int]) -> MemberId:
 # Making and locking
 
 
-def _make(files: Files, path: str) -> list[tuple[str, bool]]:
-    """Make the directory. Every directory above it, nearest first, and whether one was made in it just now."""
+def make_directory(files: Files, path: str) -> list[tuple[str, bool]]:
+    """Make a data directory. Every directory above it, nearest first, and whether one was made in it just now."""
     parents: list[tuple[str, bool]] = []
     child = path
     while child not in ("/", "."):
@@ -289,8 +300,8 @@ def _make(files: Files, path: str) -> list[tuple[str, bool]]:
     return parents
 
 
-def _sync_parents(files: Files, parents: list[tuple[str, bool]]) -> None:
-    """Make the directory itself durable: it is a name in its parent, and that one in its own."""
+def sync_parents(files: Files, parents: list[tuple[str, bool]]) -> None:
+    """Make a data directory itself durable: it is a name in its parent, and that one in its own."""
     for parent, made_in in parents:
         try:
             files.sync_directory(parent)
@@ -300,7 +311,8 @@ def _sync_parents(files: Files, parents: list[tuple[str, bool]]) -> None:
                 raise
 
 
-def _take_lock(files: Files, path: str) -> Lock:
+def take_lock(files: Files, path: str) -> Lock:
+    """Keep other processes out of a data directory, which exists. Raises `DirectoryRefused` if one is in it."""
     where = within(path, LOCK_NAME)
     with refusing(path):
         try:

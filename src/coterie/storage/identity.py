@@ -25,6 +25,7 @@ LOG_NAME = "log"
 
 _HEADER = re.compile(rb"coterie data directory, format ([0-9]{1,9})\n")
 _TRAILER = re.compile(rb"crc32 ([0-9a-f]{8})\n\Z")
+_DIGEST = re.compile(r"([0-9a-f]{64})?")
 _TRAILER_BYTES = len(b"crc32 00000000\n")
 ID_LIMIT = 1 << 64
 MAX_STARTS = 64
@@ -46,6 +47,8 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """The log of a directory that joins was not made yet: it has promised nothing."""
     starts: tuple[int, ...] = ()
     """64 random bits of each of the last starts, the present one last: what tells two copies of a directory apart."""
+    restored: str = ""
+    """Digest, in hexadecimal, of the state that this member begins with (see `seed`); empty: it begins with none."""
 
 
 def within(path: str, name: str) -> str:
@@ -118,4 +121,6 @@ def decode_identity(path: str, data: bytes) -> Identity:
         raise damaged(path, f"{where} says that it joins, with claim {identity.claim} and cluster {identity.cluster}")
     if len(identity.starts) > min(identity.boot, MAX_STARTS) or not all(0 < s < ID_LIMIT for s in identity.starts):
         raise damaged(path, f"{where} tells of starts that cannot have been")
+    if not _DIGEST.fullmatch(identity.restored):
+        raise damaged(path, f"{where} has {identity.restored[:80]!r} as the digest of a restored state")
     return identity

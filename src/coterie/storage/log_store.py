@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
 from coterie.core.epochs import EpochRuns
-from coterie.core.records import Compact, Put, Record, Recovered, SaveHardState, StoreBatch, Truncate
+from coterie.core.records import Compact, Put, Record, Recovered, Reset, SaveHardState, StoreBatch, Truncate
 from coterie.core.types import NO_EPOCH, Entry, HardState, Index, Membership, Repair, SnapshotMeta
 from coterie.storage.bounds import Bounds
 from coterie.storage.errors import LogDamaged, StorageError
@@ -99,27 +99,36 @@ class LogStore:
         header: LogHeader,
         entries: Sequence[Entry],
         *,
+        base: SnapshotMeta = _EMPTY,
         segment_bytes: int = DEFAULT_SEGMENT_BYTES,
     ) -> LogStore:
         """A new log that holds `entries`, durable on return; none, for a member that joins a cluster: then the
-        log is empty, with base 0 and no membership. If an earlier attempt to make the same log got through, that
-        log is opened; what a crash left of one is removed. Raises `StorageError` if there is another log, what
-        `open` raises, `OSError`."""
+        log is empty, with base 0 and no membership. `base`: what it begins after, whose snapshot is durable.
+
+        If an earlier attempt to make the same log got through, that log is opened; what a crash left of one is
+        removed. Raises `StorageError` if there is another log, what `open` raises, `OSError`."""
         files.make_directory(directory)
         files.sync_directory(directory.rpartition("/")[0] or ("/" if directory.startswith("/") else "."))
-        leftover = cls._leftover(files, directory, header, entries, segment_bytes)
+        leftover = cls._leftover(files, directory, header, entries, base, segment_bytes)
         if leftover is not None:
             return leftover
         store = cls(files, directory, header, segment_bytes)
         # A segment begins with a frame, and so the log does: with its hard state, if with nothing else.
+        reset = (Reset(base),) if base.index else ()
         put = (Put(tuple(entries)),) if entries else ()
-        store.prepare([StoreBatch(0, (SaveHardState(HardState()), *put))]).perform()
+        store.prepare([StoreBatch(0, (SaveHardState(HardState()), *reset, *put))]).perform()
         store.close()
         return cls.open(files, directory, header, segment_bytes=segment_bytes)
 
     @classmethod
     def _leftover(
-        cls, files: Files, directory: str, header: LogHeader, entries: Sequence[Entry], segment_bytes: int
+        cls,
+        files: Files,
+        directory: str,
+        header: LogHeader,
+        entries: Sequence[Entry],
+        base: SnapshotMeta,
+        segment_bytes: int,
     ) -> LogStore | None:
         """What an earlier `create` made, if it got through; otherwise what it left is removed."""
         found = files.list(directory)
@@ -131,9 +140,10 @@ class LogStore:
             return None
         store = cls.open(files, directory, header, segment_bytes=segment_bytes)
         found_in = store.recovered
-        fresh = names == [segment_name(1)] and found_in.base == _EMPTY and found_in.hard_state == HardState()
-        end = found_in.last_index
-        if fresh and end == len(entries) and (not end or store.entries(1, end, MAX_PAYLOAD_BYTES) == list(entries)):
+        fresh = names == [segment_name(1)] and found_in.base == base and found_in.hard_state == HardState()
+        begin, end = base.index + 1, found_in.last_index
+        held = store.entries(begin, end, MAX_PAYLOAD_BYTES) if fresh and end >= begin else []
+        if fresh and held == list(entries) and end == base.index + len(entries):
             return store
         store.close()
         raise StorageError(

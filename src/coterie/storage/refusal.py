@@ -22,6 +22,8 @@ class Refusal(Enum):
     NO_SPACE = "no space"
     NOT_A_DIRECTORY = "not a directory"
     DISK_ERROR = "disk error"
+    UNFINISHED = "unfinished"
+    """A snapshot file was being restored into it."""
     FIXED = "fixed"
     """Something that is settled once for all was to be settled otherwise."""
     CLOSED = "closed"

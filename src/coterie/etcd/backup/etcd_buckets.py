@@ -5,6 +5,7 @@
 | `key` | revision (8 bytes), `_`, place within it (8); a deletion's has a `t` behind it | mvccpb.KeyValue |
 | `lease` | id (8) | leasepb.Lease: id, TTL, remaining TTL |
 | `meta` | `consistent_index`, `term` | 8 bytes each |
+| | `storageVersion` | such as `3.6.0`, from etcd 3.6 on |
 | | `scheduledCompactRev`, `finishedCompactRev` | a key of `key`: the compaction that began, that ended |
 | `alarm` | AlarmMember: member, kind | nothing |
 | `auth` | `authEnabled`, `authRevision` | one byte, 8 bytes |
@@ -12,7 +13,8 @@
 | `members`, `members_removed` | id in hexadecimal | JSON; `removed` |
 | `cluster` | `clusterVersion` | such as `3.5.0` |
 
-Numbers are big-endian.
+Numbers are big-endian. Where etcdutl has raised the revision (`--bump-revision`), the highest one has an empty value:
+no event.
 """
 
 from __future__ import annotations
@@ -44,6 +46,7 @@ CLUSTER = b"cluster"
 
 CONSISTENT_INDEX = b"consistent_index"
 TERM = b"term"
+STORAGE_VERSION = b"storageVersion"
 SCHEDULED_COMPACTION = b"scheduledCompactRev"
 FINISHED_COMPACTION = b"finishedCompactRev"
 AUTH_ENABLED = b"authEnabled"

@@ -22,6 +22,11 @@ from coterie.machine.kv.protocol import AlarmKind, Item
 READ_BYTES = 1024 * 1024
 SECTOR_BYTES = 512
 """A database is made of whole ones: what is beyond them is a hash, or the file is cut."""
+MAX_FILE_BYTES = 1 << 40
+MAX_REVISION = 1 << 62
+"""A higher one is refused: revisions must not run out."""
+NEWEST_LAYOUT = (3, 6)
+"""Of etcd's versions, the newest whose buckets are known."""
 MAX_LEASES = 1 << 20
 MAX_SMALL = 1 << 16
 """Users, roles, members, removed members, alarms: at most so many of each."""
@@ -29,20 +34,29 @@ MAX_SMALL = 1 << 16
 _Decoded = TypeVar("_Decoded")
 
 
-def load(source: SourceFile, scratch: Scratch) -> State:
+def load(source: SourceFile, scratch: Scratch, *, verify: bool = True, bump: int = 0) -> State:
     """Check the file and read it. Its hash is verified first, so what is found wrong later was wrong when it was
     written. Raises `BadSnapshot`, also while `State.items` are iterated; may raise `OSError`.
+
+    `verify`: False: the hash is not looked at, and need not be there. `bump`: by so much the revision is raised, and
+    everything before is compacted; 0: neither.
 
     The items come in the order of `Data.items`, in bounded memory (`sorting.RUN_BYTES`). A compaction that had only
     begun is finished. etcd forgets what the compaction's own revision deleted: that revision then has fewer events
     than in the cluster that the file is from, perhaps none.
     """
-    reader = BoltReader(source, check_hash(source))
+    reader = BoltReader(source, check_hash(source) if verify else database_length(source))
+    _check_version(reader)
     compacted = _compacted(reader)
     last = reader.last(buckets.KEY)
     newest = FIRST_REVISION if last is None else _decode(last, lambda entry: decode_place(entry.key)).revision
+    revision = max(newest, compacted, FIRST_REVISION) + bump
+    if revision > MAX_REVISION:
+        raise BadSnapshot(0, f"revision {revision}, raised by {bump}: the limit is {MAX_REVISION}")
+    if bump:
+        compacted = revision
     return State(
-        revision=max(newest, compacted, FIRST_REVISION),
+        revision=revision,
         compacted=compacted,
         items=_Items(reader, compacted, scratch),
         leases=_all(reader, buckets.LEASE, _lease, MAX_LEASES),
@@ -59,6 +73,7 @@ def check_hash(source: SourceFile) -> int:
     """
     size = source.size()
     length = size - SHA_BYTES
+    _check_size(size)
     if length < SECTOR_BYTES or size % SECTOR_BYTES != SHA_BYTES:
         raise BadSnapshot(
             size, f"the file has {size} bytes: not whole sectors of {SECTOR_BYTES} and a hash of {SHA_BYTES}"
@@ -74,6 +89,36 @@ def check_hash(source: SourceFile) -> int:
     if source.read_at(length, SHA_BYTES) != digest.digest():
         raise BadSnapshot(length, "the hash is not the database's: some byte before is not what was written")
     return length
+
+
+def database_length(source: SourceFile) -> int:
+    """The database's length in bytes, in a file that may have a hash behind it. Raises `BadSnapshot`."""
+    size = source.size()
+    _check_size(size)
+    rest = size % SECTOR_BYTES
+    if size - rest < SECTOR_BYTES or rest not in (0, SHA_BYTES):
+        raise BadSnapshot(
+            size, f"the file has {size} bytes: not whole sectors of {SECTOR_BYTES}, nor with a hash of {SHA_BYTES}"
+        )
+    return size - rest
+
+
+def _check_size(size: int) -> None:
+    if size > MAX_FILE_BYTES:
+        raise BadSnapshot(MAX_FILE_BYTES, f"the file has {size} bytes: the limit is {MAX_FILE_BYTES}")
+
+
+def _check_version(reader: BoltReader) -> None:
+    """Etcd 3.6 and later say in which version's layout the buckets are; before, there was but one."""
+    found = _one(reader, buckets.META, buckets.STORAGE_VERSION, bytes.decode)
+    if found is None:
+        return
+    numbers = found.split(".")
+    if not all(number.isascii() and number.isdigit() and len(number) < 10 for number in numbers) or len(numbers) < 2:
+        raise BadSnapshot(0, f"storageVersion is {found[:40]!r}: no version")
+    if (int(numbers[0]), int(numbers[1])) > NEWEST_LAYOUT:
+        known = ".".join(map(str, NEWEST_LAYOUT))
+        raise BadSnapshot(0, f"storageVersion is {found[:40]}: the newest layout that is known is etcd {known}'s")
 
 
 # Items
@@ -94,6 +139,8 @@ class _Items:
         try:
             for entry in _until(self._reader, self._compacted):
                 place, item = _decode(entry, _item)
+                if item is None:
+                    continue
                 # an event hides the key's older items, and comes later by itself
                 sorter.add(item.key, entry.key + (entry.value if place.revision < first else b""))
             yield from _survivors(sorter, first)
@@ -102,8 +149,11 @@ class _Items:
         yield from _events(self._reader, first, self._compacted)
 
 
-def _item(entry: Entry) -> tuple[Place, Item]:
+def _item(entry: Entry) -> tuple[Place, Item | None]:
+    """None: nothing was changed, the revision was raised to this one by etcdutl."""
     place = decode_place(entry.key)
+    if not entry.value and not place.deletion:
+        return place, None
     return place, decode_item(place, entry.value)
 
 
@@ -146,6 +196,8 @@ def _events(reader: BoltReader, first: int, compacted: int) -> Iterator[Item]:
                 raise BadSnapshot(entry.offset, f"revision {revision} after {at}")
             at = revision
             keys.clear()
+        if item is None:
+            continue
         if item.key in keys:
             raise BadSnapshot(entry.offset, f"the key {item.key!r} twice in revision {revision}")
         keys.add(item.key)

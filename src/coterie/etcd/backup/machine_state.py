@@ -14,10 +14,11 @@ from coterie.etcd.backup.saving import SavedSnapshot, save
 from coterie.etcd.backup.state import Auth, Lease, Member, Origin, State
 from coterie.machine.chunks import pack, unpack
 from coterie.machine.kv.auth.roles import Role, User
-from coterie.machine.kv.auth.store import FIRST_REVISION
+from coterie.machine.kv.auth.store import FIRST_REVISION, AuthStore
 from coterie.machine.kv.auth.stored import AuthRecord, AuthState
+from coterie.machine.kv.filling import placed
 from coterie.machine.kv.hashing import hash_of
-from coterie.machine.kv.leases import MIN_TTL_S, SECOND, LeaseRecord
+from coterie.machine.kv.leases import MIN_TTL_S, SECOND, LeaseRecord, LeaseTable
 from coterie.machine.kv.protocol import HashReply
 from coterie.machine.kv.snapshots import header_of, read_contents, records
 from coterie.machine.persistence import SnapshotView
@@ -80,10 +81,14 @@ def origin_of(status: NodeStatus, meta: SnapshotMeta, secure: bool) -> Origin:
 
 def chunks_of(state: State, time: Nanos = 0) -> Iterator[bytes]:
     """The machine's snapshot with this state: what `KeyValue.restore` and `fill` take. `time`: the cluster time at
-    which it is restored, from which leases live; a new cluster's begins at 0."""
+    which it is restored, from which leases live; a new cluster's begins at 0.
+
+    Raises `ValueError`, also at the end, if it is a state that a machine would refuse."""
     header = header_of(state.revision, state.compacted)
     leases = sorted(_lease(lease, time) for lease in state.leases)
-    return pack(records(header, (), _auth_records(state.auth), leases, state.items))
+    AuthStore(_auth_records(state.auth))
+    items = (item for item, _ in placed(state.revision, state.compacted, state.items))
+    return pack(records(header, (), _auth_records(state.auth), leases, LeaseTable(leases).watch(items)))
 
 
 def _lease(lease: Lease, time: Nanos) -> LeaseRecord:

@@ -21,8 +21,6 @@ def fill(store: OrderedStore, revision: int, compacted: int, items: Iterable[Ite
 
     Raises `ValueError` if that can't be: a damaged snapshot must not become a state.
     """
-    if revision < FIRST_REVISION or not NEVER <= compacted <= revision:
-        raise ValueError(f"a snapshot at revision {revision}, compacted at {compacted}")
     leased = False
 
     def looked_at() -> Iterator[Item]:
@@ -31,8 +29,7 @@ def fill(store: OrderedStore, revision: int, compacted: int, items: Iterable[Ite
             leased = leased or item.lease != 0
             yield item
 
-    placed = _placed(revision, compacted, looked_at())
-    write_in_batches(store, _changes(placed, max(compacted, FIRST_REVISION + 1)))
+    write_in_batches(store, _changes(placed(revision, compacted, looked_at()), max(compacted, FIRST_REVISION + 1)))
     view = store.view()
     try:
         counts = counted(living_keys(view, b"", None))
@@ -55,21 +52,21 @@ def write_in_batches(store: OrderedStore, changes: Iterable[Change]) -> None:
         store.write(batch)
 
 
-def _changes(placed: Iterator[tuple[Item, int]], first: int) -> Iterator[Change]:
+def _changes(items: Iterator[tuple[Item, int]], first: int) -> Iterator[Change]:
     """Blocks and places. Items before revision `first` may come in any order: each is a block of its own."""
-    for item, position in placed:
+    for item, position in items:
         if item.mod >= first:
-            yield from _events(chain([(item, position)], placed))
+            yield from _events(chain([(item, position)], items))
             return
         yield lone_block(item, position)
         yield index_pair(item, position)
 
 
-def _events(placed: Iterator[tuple[Item, int]]) -> Iterator[Change]:
+def _events(items: Iterator[tuple[Item, int]]) -> Iterator[Change]:
     index: list[Change] = []
 
     def indexed() -> Iterator[tuple[Item, int]]:
-        for item, position in placed:
+        for item, position in items:
             index.append(index_pair(item, position))
             yield item, position
 
@@ -80,10 +77,13 @@ def _events(placed: Iterator[tuple[Item, int]]) -> Iterator[Change]:
     yield from index
 
 
-def _placed(revision: int, compacted: int, items: Iterable[Item]) -> Iterator[tuple[Item, int]]:
-    """The items with their positions. Those older than the first event are numbered through: all that
-    matters is that no two share revision and position. The compaction's own revision may be without events: a
-    state that comes from elsewhere (etcd) has forgotten what it deleted."""
+def placed(revision: int, compacted: int, items: Iterable[Item]) -> Iterator[tuple[Item, int]]:
+    """The items with their positions, as a state at this revision and compaction may have them; `ValueError` if none
+    may. Those older than the first event are numbered through: all that matters is that no two share revision and
+    position. The compaction's own revision may be without events: a state that comes from elsewhere (etcd) has
+    forgotten what it deleted."""
+    if revision < FIRST_REVISION or not NEVER <= compacted <= revision:
+        raise ValueError(f"a snapshot at revision {revision}, compacted at {compacted}")
     first = max(compacted, FIRST_REVISION + 1)
     at = first - 1
     position = 0

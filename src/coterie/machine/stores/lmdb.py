@@ -33,6 +33,8 @@ SHORT_KEY_BYTES = 500
 PIECE = 64
 """Changes handed to LMDB at a time."""
 MAX_VIEWS = 64
+META_PAGES = 2
+"""The file's first: where LMDB keeps its roots, in turn."""
 _CRC_BYTES = 4
 _crc = Struct(">I")
 
@@ -209,9 +211,9 @@ class LmdbStore(OrderedStore):
 
     @property
     def bytes_in_use(self) -> int:
-        """See `OrderedStore`: of the pages that hold something."""
+        """See `OrderedStore`: of the pages that hold something, the two that LMDB begins with among them."""
         found = self._environment.stat()
-        pages: int = found["branch_pages"] + found["leaf_pages"] + found["overflow_pages"]
+        pages: int = META_PAGES + found["branch_pages"] + found["leaf_pages"] + found["overflow_pages"]
         return pages * int(found["psize"])
 
     def close(self) -> None:
