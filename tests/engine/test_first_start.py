@@ -62,6 +62,38 @@ def test_hearing_of_all_is_not_enough_without_their_echo() -> None:
     assert node.missing == ("n2", "n3")
 
 
+def test_members_that_begin_with_different_states_never_start_together() -> None:
+    def restored(number: int, state: bytes) -> FirstStart:
+        return FirstStart(member(number), NAMES, None, state)
+
+    for one, two, words in (
+        (b"", b"a" * 32, "n2 begins with a restored state.*, n1 with an empty state"),
+        (b"a" * 32, b"", "n2 begins with an empty state, n1 with a restored state"),
+        (b"a" * 32, b"b" * 32, r"n2 begins with a restored state \(6262.*n1 with a restored state \(6161"),
+    ):
+        first, second = restored(1, one), restored(2, two)
+        with pytest.raises(FirstStartConflict, match=words) as conflict:
+            first.hear(second.introduction())
+        assert "restore the same snapshot file" in conflict.value.advice
+        with pytest.raises(FirstStartConflict):
+            second.hear(first.introduction())
+    members = (member(1), member(2), member(3))
+    assert len({digest(members, state) for state in (b"", b"a" * 32, b"b" * 32)}) == 3
+    answer = answer_started(member(1), members, restored(2, b"a" * 32).introduction(), b"a" * 32)
+    assert (answer.fixed, answer.restored) == (digest(members, b"a" * 32), b"a" * 32)
+
+
+def test_members_that_begin_with_the_same_state_start_with_one_set() -> None:
+    nodes = [FirstStart(member(number), NAMES, None, b"a" * 32) for number in (1, 2, 3)]
+    for _ in range(2):
+        for node in nodes:
+            for other in nodes:
+                if other is not node:
+                    node.hear(other.introduction())
+                    settle(node)
+    assert all(node.ready for node in nodes)
+
+
 def test_a_wiped_member_is_a_stranger_to_one_that_has_fixed_its_set() -> None:
     node = start(1, (member(1), member(2), member(3)))
     with pytest.raises(FirstStartConflict, match=r"wiped.*remove the member from it, then add it again"):

@@ -26,7 +26,43 @@ def program(name: str) -> str:
         pytest.skip(str(missing))
 
 
-class RealEtcd:
+class Etcdctl:
+    """etcdctl, for whoever serves etcd's API at an address."""
+
+    def __init__(self, client: str) -> None:
+        self.client = client
+        self.user = ""
+        """As `--user`: name:password."""
+
+    def run(self, *arguments: str | bytes, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+        """etcdctl with these arguments."""
+        who = ["--user", self.user] if self.user else []
+        command = [program("etcdctl"), "--endpoints", self.client, "--dial-timeout", "2s", *who, *arguments]
+        return subprocess.run(command, input=stdin, capture_output=True, check=False)
+
+    def json(self, *arguments: str | bytes, stdin: bytes = b"") -> Any:
+        """Its answer."""
+        done = self.run(*arguments, "-w", "json", stdin=stdin)
+        assert not done.returncode, done.stderr.decode()
+        return json.loads(done.stdout)
+
+    def all_items(self, revision: int) -> list[tuple[bytes, bytes, int, int, int, int]]:
+        """Key, value, create and mod revision, version, lease of all keys as of a revision."""
+        answer = self.json("get", "", "--prefix", "--rev", str(revision))
+        return [
+            (
+                b64decode(each["key"]),
+                b64decode(each.get("value", "")),
+                each["create_revision"],
+                each["mod_revision"],
+                each["version"],
+                each.get("lease", 0),
+            )
+            for each in answer.get("kvs", [])
+        ]
+
+
+class RealEtcd(Etcdctl):
     """A member of its own cluster, with its data in `data`."""
 
     def __init__(self, data: Path, token: str = "coterie") -> None:
@@ -34,10 +70,9 @@ class RealEtcd:
         with socket.socket() as one, socket.socket() as two:
             one.bind(("127.0.0.1", 0))
             two.bind(("127.0.0.1", 0))
-            self.client, self.peer = (f"127.0.0.1:{each.getsockname()[1]}" for each in (one, two))
+            client, self.peer = (f"127.0.0.1:{each.getsockname()[1]}" for each in (one, two))
+        super().__init__(client)
         self._process: subprocess.Popen[bytes] | None = None
-        self.user = ""
-        """As `--user`: name:password."""
 
     @property
     def initial(self) -> str:
@@ -69,33 +104,6 @@ class RealEtcd:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
-
-    def run(self, *arguments: str | bytes, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-        """etcdctl with these arguments."""
-        who = ["--user", self.user] if self.user else []
-        command = [program("etcdctl"), "--endpoints", self.client, "--dial-timeout", "2s", *who, *arguments]
-        return subprocess.run(command, input=stdin, capture_output=True, check=False)
-
-    def json(self, *arguments: str | bytes, stdin: bytes = b"") -> Any:
-        """Its answer."""
-        done = self.run(*arguments, "-w", "json", stdin=stdin)
-        assert not done.returncode, done.stderr.decode()
-        return json.loads(done.stdout)
-
-    def all_items(self, revision: int) -> list[tuple[bytes, bytes, int, int, int, int]]:
-        """Key, value, create and mod revision, version, lease of all keys as of a revision."""
-        answer = self.json("get", "", "--prefix", "--rev", str(revision))
-        return [
-            (
-                b64decode(each["key"]),
-                b64decode(each.get("value", "")),
-                each["create_revision"],
-                each["mod_revision"],
-                each["version"],
-                each.get("lease", 0),
-            )
-            for each in answer.get("kvs", [])
-        ]
 
 
 def etcdutl(*arguments: str) -> str:

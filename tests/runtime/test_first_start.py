@@ -24,6 +24,7 @@ class Directory:
     def __init__(self) -> None:
         self.first_members: tuple[Member, ...] | None = None
         self.fixings = 0
+        self.restored = b""
 
     def fix_first_members(self, members: tuple[Member, ...]) -> None:
         assert self.first_members is None
@@ -65,6 +66,24 @@ async def cluster(count: int = 3) -> tuple[list[Starter], tuple[tuple[str, str],
     for starter in starters:
         await starter.serve()
     return starters, tuple((starter.name, starter.address) for starter in starters)
+
+
+def test_a_member_that_was_restored_from_a_file_does_not_start_beside_one_that_was_not() -> None:
+    async def work() -> None:
+        starters, names = await cluster(2)
+        starters[1].directory.restored = b"r" * 32
+        tasks = [starter.agree(names) for starter in starters]
+        ended, waiting = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in ended:  # the one that was refused; the other waits for the right one
+            with pytest.raises(FirstStartConflict, match=r"refuses this member's first start.*a restored state \(7272"):
+                task.result()
+        assert [starter.directory.fixings for starter in starters] == [0, 0]
+        for task in waiting:
+            task.cancel()
+        for starter in starters:
+            starter.end()
+
+    run(work)
 
 
 def test_members_that_start_at_different_times_agree_on_one_set() -> None:

@@ -196,6 +196,15 @@ def test_a_flipped_bit_in_a_value_is_found(tmp_path: Path) -> None:
     store.close()
 
 
+def test_an_empty_store_on_disk_takes_the_pages_that_it_begins_with_and_they_are_in_use(tmp_path: Path) -> None:
+    store = LmdbStore(str(tmp_path))
+    empty = store.bytes_in_use
+    assert 0 < empty <= store.bytes_used
+    store.write([(b"k", b"v" * 100_000)])
+    assert empty + 100_000 < store.bytes_in_use <= store.bytes_used
+    store.close()
+
+
 def test_what_cannot_be_opened_is_told(tmp_path: Path) -> None:
     (tmp_path / "store").write_bytes(b"a file where the directory should be")
     with pytest.raises(StoreFailed, match="cannot be opened"):
