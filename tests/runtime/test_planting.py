@@ -67,7 +67,7 @@ def test_every_member_begins_with_the_same_state_at_the_same_entry(protocol: str
         files.make_directory("data")
         digest = write_seed(files, "data", [HEAD, *machine().snapshot()])
         minted = iter([1000 + number, 55])
-        directory = DataDirectory.open(files, "data", f"n{number}", protocol, mint=lambda drawn=minted: next(drawn))
+        directory = DataDirectory.open(files, "data", f"n{number}", protocol, mint=minted.__next__)
         members = members_with(directory)
         directory.fix_first_members(members)
         cluster = begin_restored(files, directory, members)
