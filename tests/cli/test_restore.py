@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.cli.test_local_cluster import run
+from tests.cli.test_local_cluster import free_port_block, run
 from tests.etcd.backup.files import saved
 from tests.etcd.backup.test_state import applied
 
@@ -43,6 +43,19 @@ def test_a_file_becomes_a_cluster_of_this_machine_for_up_to_start(home: Path) ->
     assert "holds a cluster already" in again.stderr
     other = run("up", "--nodes", "3", cwd=home)
     assert "was made with --nodes 2, not 3" in other.stderr
+
+
+def test_up_starts_what_was_restored(home: Path) -> None:
+    first = str(free_port_block(2))
+    assert run("restore", "backup.db", "--nodes", "1", "--client-port", first, cwd=home).returncode == 0
+    up = run("up", "--detach", cwd=home)
+    try:
+        assert up.returncode == 0, up.stderr
+        got = json.loads(run("get", "a", "--json", cwd=home).stdout)
+        assert (got["value"], got["create"], got["mod"], got["version"]) == ("2", 2, 3, 2)
+        assert json.loads(run("put", "b", "1", "--json", cwd=home).stdout)["revision"] == 4
+    finally:
+        assert run("down", cwd=home).returncode == 0
 
 
 def test_one_members_directory_is_told_as_json(home: Path) -> None:

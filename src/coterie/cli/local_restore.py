@@ -1,6 +1,7 @@
 """A cluster on this machine that begins with the state in a snapshot file: its directory, for `coterie up` to start.
 
-`cluster.json` comes last, so what a crash leaves is no cluster; `RESTORE_FILE` says that all there is may go.
+`cluster.json` comes last, so what a crash leaves before is no cluster; without it, `RESTORE_FILE` says that all there is
+may go.
 """
 
 from __future__ import annotations
@@ -73,9 +74,9 @@ def _restore(file: Path, directory: Path, cluster: LocalCluster, options: Option
         for other in others:
             if restore_copy(first, other).hex() != restored.state:
                 raise LocalClusterError(f"what {first} holds has changed meanwhile", advice="restore again")
-        (directory / RESTORE_FILE).unlink()
         write_cluster(directory, cluster)
         _sync(directory)
+        (directory / RESTORE_FILE).unlink()
     except OSError as error:
         raise LocalClusterError(f"cannot write in {directory}: {error.strerror}") from error
     return restored

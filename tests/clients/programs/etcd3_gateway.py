@@ -220,7 +220,7 @@ def users(client: Any, endpoint: str) -> None:
 
 def cluster(client: Any, endpoints: list[str]) -> None:
     status = client.status()
-    print("status", sorted({*status, "dbSizeInUse"}), sorted(status["header"]), status["version"])
+    print("status", sorted(status), sorted(status["header"]), status["version"])
     members = sorted(client.members(), key=lambda member: member["name"])
     print("members", [sorted(member) for member in members])
     print(
