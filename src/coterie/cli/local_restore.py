@@ -1,7 +1,7 @@
 """A cluster on this machine that begins with the state in a snapshot file: its directory, for `coterie up` to start.
 
-`cluster.json` comes last, so what a crash leaves before is no cluster; without it, `RESTORE_FILE` says that all there is
-may go.
+`cluster.json` comes last, so what a crash leaves before is no cluster; without it, `RESTORE_FILE` says that all there
+is may go.
 """
 
 from __future__ import annotations
