@@ -38,7 +38,7 @@ class Conversation(RuleBasedStateMachine):
     def meet(self, pause: bool) -> None:
         self.client = Client()
         self.client.generous = not pause
-        self.server = Server()
+        self.server = Server(Limits(settings_timeout=3600 * SECOND))  # its wires may hold anything back
         self.wires = Wires(self.client, self.server)
 
     def pick(self, among: list[int], number: int) -> int | None:

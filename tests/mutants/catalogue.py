@@ -351,7 +351,7 @@ FIRST_ROWS: Final = (
         ],
         frozenset({"log-kept", "epoch-monotonic"}),
         faults="sync-error,crash",
-        first=30,
+        first=37,
     ),
 )
 

@@ -54,7 +54,7 @@ ELECTION_ROWS: Final = (
         ],
         LIVENESS,
         nodes=5,
-        first=15,
+        first=33,
     ),
     planted(
         "R14",
@@ -78,7 +78,7 @@ ELECTION_ROWS: Final = (
         LIVENESS,
         faults="absence,snapshot,crash",
         nodes=3,
-        first=64,
+        first=133,
     ),
     planted(
         "R15",
@@ -172,7 +172,7 @@ ELECTION_ROWS: Final = (
         [(CHANGES, "            if shortfall:\n", "            if False:\n")],
         frozenset({"promoted-ready"}),
         faults="membership,crash",
-        first=21,
+        first=33,
     ),
     planted(
         "M10",

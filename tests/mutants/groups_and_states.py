@@ -109,7 +109,7 @@ SNAPSHOT_ROWS: Final = (
         ],
         STATES,
         faults="snapshot,crash",
-        first=16,
+        first=20,
     ),
     planted(
         "N12",
@@ -124,8 +124,7 @@ SNAPSHOT_ROWS: Final = (
         frozenset({"snapshot-held"}),
         faults="snapshot,slow-disk,absence,loss",
         nodes=3,
-        first=268,
-        by_command=True,
+        first=569,
     ),
     planted(
         "N10",
@@ -171,7 +170,7 @@ SNAPSHOT_ROWS: Final = (
         ],
         STATES,
         faults="snapshot,crash",
-        first=12,
+        first=58,
     ),
     planted(
         "L15",

@@ -87,7 +87,7 @@ PAXOS_ROWS: Final = (
         ],
         faults="crash,partition,delay,depose,hold",
         nodes=5,
-        first=40,
+        first=70,
     ),
     _row(
         "P05",
@@ -119,7 +119,7 @@ PAXOS_ROWS: Final = (
             (ACCEPTOR, "        assert may_accept(state.epoch, m.epoch)\n", ""),
         ],
         {"promise-kept", "acceptance-durable", "later-ballots-agree", "one-value", "alarm"},
-        first=11,
+        first=23,
     ),
     _row(
         "P11",
@@ -176,7 +176,7 @@ PAXOS_ROWS: Final = (
         {"promise-quorum", "quorums-meet", "leader-completeness"},
         faults="membership,partition,crash,depose",
         nodes=3,
-        first=22,
+        first=42,
     ),
     _row(
         "P23",
@@ -196,7 +196,7 @@ PAXOS_ROWS: Final = (
         "the commit index vouches for slots of older ballots",
         [(ACCEPTOR, "min(m.commit, state.vouched))", "min(m.commit, state.log.last_index))")],
         {"chosen-stays", "same-applied", "learned-chosen"},
-        first=3,
+        first=68,
     ),
     _row(
         "V02",
@@ -231,7 +231,7 @@ PAXOS_ROWS: Final = (
         ],
         {"acceptance-durable", "chosen-stays", "learned-chosen", "same-applied"},
         faults="snapshot,crash,partition,hold,absence",
-        first=1,
+        first=65,
     ),
     _row(
         "V06",
