@@ -25,6 +25,9 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     doubled for each such entry, so that many share the next one. An idle leader proposes at once."""
     resend_interval: Nanos = 500 * MILLISECOND
     """Commands forwarded to a leader and not applied by then are sent to it again, and then after twice that time."""
+    time_interval: Nanos = 10_000 * MILLISECOND
+    """While a session or the machine waits for a time, an idle leader logs the time so often: no more than that is
+    waited for anew under the next leader (as etcd's checkpoints of leases do; catalogue E05)."""
     supported_version: int = LATEST_VERSION
     """The newest cluster version that this program supports."""
 

@@ -396,15 +396,15 @@ class Engine:
         return known.name if known is not None else f"{member:016x}"
 
     def _timer_due(self) -> bool:
-        """Whether cluster time, as far as a quorum confirmed it, has reached a session's end or the machine's timer:
-        only an entry can carry it there."""
+        """Whether cluster time, as far as a quorum confirmed it, has reached a session's end or the machine's timer, or
+        is on its way there for so long that it should not be lost: only an entry can carry it."""
         if self.replica.role is not Role.LEADER:
             return False
         elapsed = self.replica.confirmed_elapsed()
         if not elapsed:
             return False
         timer = self.host.next_timer()
-        return timer is not None and self.host.time + elapsed >= timer
+        return timer is not None and elapsed >= min(timer - self.host.time, self.config.time_interval)
 
     def _deadline(self, deadline: Nanos) -> Nanos:
         """The earliest of the replica's `deadline` and everybody else's."""

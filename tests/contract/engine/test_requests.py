@@ -554,6 +554,32 @@ def test_a_leader_logs_time_only_when_a_session_is_due() -> None:
     assert all(node.engine.host.next_timer() is None for node in cluster.nodes.values())
 
 
+def test_while_something_waits_for_a_time_an_idle_leader_logs_it_now_and_then() -> None:
+    cluster = Cluster()
+    leader, _ = cluster.elect()
+    cluster.request(leader, ME, Submit(1, 0, 0, 0, b"in 3600"))
+    cluster.run(100)
+    before = cluster.nodes[leader].engine.replica.last_index
+    cluster.run(60_000)
+    assert before + 5 <= cluster.nodes[leader].engine.replica.last_index <= before + 6
+
+
+def test_leaders_that_come_and_go_in_an_idle_cluster_do_not_put_off_what_waits_for_a_time() -> None:
+    cluster = Cluster()
+    leader, _ = cluster.elect()
+    cluster.request(leader, ME, Submit(1, 0, 0, 0, b"in 60"))
+    cluster.run(100)
+    for _ in range(4):
+        cluster.run(14_000)
+        cluster.crash(leader)
+        cluster.run(5_000)
+        cluster.restart(leader)
+        leader, _ = cluster.elect()
+    # 56 seconds under leaders, of which each change cost less than ten.
+    cluster.run(4_000 + 4 * 10_000)
+    assert all(node.ledger.lines[0].startswith(b"over with ") for node in cluster.nodes.values())
+
+
 def test_an_idle_cluster_lets_its_machine_act_when_its_timer_is_reached_and_not_before() -> None:
     cluster = Cluster()
     leader, (follower, _) = cluster.elect()
