@@ -145,7 +145,7 @@ class Participant(MemberView):
         if self._leadership is None:
             self._state.refuse(token)
         else:
-            self._leadership.propose(token, payload, prompt)
+            self._leadership.propose(now, token, payload, prompt)
 
     def read(self, now: Nanos, token: Token) -> None:
         """See `Replica.read`."""
@@ -281,7 +281,7 @@ class Participant(MemberView):
         """See `Replica.change_settings`."""
         leadership = self._asked(token)
         if leadership is not None:
-            self._changes.settings(token, settings, leadership)
+            self._changes.settings(now, token, settings, leadership)
 
     def transfer_leadership(self, now: Nanos, token: Token, to: MemberId) -> None:
         """See `Replica.transfer_leadership`."""

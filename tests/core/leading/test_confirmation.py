@@ -1,4 +1,4 @@
-"""Cluster time is never more than the time that passed, and each nanosecond counts once."""
+"""Cluster time is never more than the time that passed, each nanosecond counts once, and an entry's is its own."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from coterie.core.quorum import Threshold
 
 HEARTBEAT = 100
 BEGAN = 5000
+ELECTED = 5300
 OWN = 1
 VOTERS = (1, 2, 3, 4, 5)
 QUORUM = Threshold(VOTERS, 3)
@@ -25,11 +26,13 @@ class ConfirmationMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.now = BEGAN
-        self.confirmation = Confirmation(OWN, BEGAN, HEARTBEAT)
+        self.now = ELECTED
+        self.confirmation = Confirmation(OWN, BEGAN, ELECTED, HEARTBEAT)
         self.progress = {member: Progress(ReplicaConfig(), 1, 0) for member in VOTERS if member != OWN}
         self.starts = {0: BEGAN}
         self.taken = 0
+        self.entries: list[int] = []
+        """When they were appended."""
         self.confirmed_before = 0
 
     @rule(passed=st.integers(0, 10 * HEARTBEAT))
@@ -52,9 +55,13 @@ class ConfirmationMachine(RuleBasedStateMachine):
         assert news == (self.confirmation.confirmed_round > before)
 
     @rule()
-    def an_entry_takes_the_credit(self) -> None:
-        self.taken += self.confirmation.take_credit()
+    def an_entry_takes_all_time_up_to_its_own(self) -> None:
+        before = self.taken
+        self.taken += self.confirmation.take_time(self.now)
         assert self.confirmation.credit == 0
+        if self.entries and self.now - self.entries[-1] <= GAP_IN_HEARTBEATS * HEARTBEAT:
+            assert self.taken - before == self.now - self.entries[-1]
+        self.entries.append(self.now)
 
     @invariant()
     def a_round_is_confirmed_when_a_quorum_has_answered_it(self) -> None:
@@ -68,12 +75,14 @@ class ConfirmationMachine(RuleBasedStateMachine):
         self.confirmed_before = confirmed
 
     @invariant()
-    def credit_is_time_that_passed_between_rounds_counted_once(self) -> None:
+    def time_is_what_passed_between_entries_and_confirmed_rounds_counted_once(self) -> None:
         longest = GAP_IN_HEARTBEATS * HEARTBEAT
-        confirmed = [self.starts[number] for number in range(self.confirmation.confirmed_round + 1)]
-        expected = sum(min(later - earlier, longest) for earlier, later in pairwise(confirmed))
-        assert self.taken + self.confirmation.credit == expected
-        assert expected <= self.confirmation.confirmed_at - BEGAN <= self.now - BEGAN
+        counted = self.taken + self.confirmation.credit
+        latest = max([ELECTED, self.confirmation.confirmed_at, *self.entries])
+        assert counted <= latest - ELECTED <= self.now - ELECTED
+        confirmed = [self.starts[number] for number in range(1, self.confirmation.confirmed_round + 1)]
+        moments = sorted({ELECTED, *confirmed, *self.entries})
+        assert counted <= sum(min(later - earlier, longest) for earlier, later in pairwise(moments))
 
 
 TestConfirmation = ConfirmationMachine.TestCase
@@ -81,7 +90,7 @@ TestConfirmation.settings = settings(max_examples=80, stateful_step_count=30, de
 
 
 def test_a_round_of_a_single_voter_is_confirmed_at_once() -> None:
-    confirmation = Confirmation(OWN, 0, HEARTBEAT)
+    confirmation = Confirmation(OWN, 0, 20, HEARTBEAT)
     confirmation.begin(70)
     assert confirmation.update({}, Threshold((OWN,), 1))
-    assert (confirmation.confirmed_round, confirmation.confirmed_at, confirmation.credit) == (1, 70, 70)
+    assert (confirmation.confirmed_round, confirmation.confirmed_at, confirmation.credit) == (1, 70, 50)

@@ -42,7 +42,7 @@ class Changes:
             return
         self._accept(token, leadership.append_membership(now, planned))
 
-    def settings(self, token: Token, settings: Settings, leadership: Leadership) -> None:
+    def settings(self, now: Nanos, token: Token, settings: Settings, leadership: Leadership) -> None:
         """See `Replica.change_settings`."""
         state = self._state
         rejection = self._not_now(leadership)
@@ -57,7 +57,7 @@ class Changes:
             self._refuse(token, rejection)
             return
         settings = msgspec.structs.replace(settings, serial=newest.serial + 1)
-        self._accept(token, leadership.append_settings(_settings_encoder.encode(settings)))
+        self._accept(token, leadership.append_settings(now, _settings_encoder.encode(settings)))
 
     def _accept(self, token: Token, entry: Entry) -> None:
         self._state.outbox.outcomes.append(Accepted(token, entry.index, entry.epoch, entry.payload))

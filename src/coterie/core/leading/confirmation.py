@@ -15,23 +15,26 @@ from coterie.core.quorum import Quorum
 from coterie.core.types import MemberId, Nanos
 
 GAP_IN_HEARTBEATS = 3
-"""Of a longer time between the starts of two rounds, only this many heartbeat intervals count as cluster
-time: the leader may have been asleep, with its clients' keep-alives unread."""
+"""Of a longer time between two entries or rounds, only this many heartbeat intervals count as cluster time: the leader
+may have been asleep, with its clients' keep-alives unread."""
 
 
 class Confirmation:
     """The rounds of one leadership."""
 
-    def __init__(self, own: MemberId, now: Nanos, heartbeat_interval: Nanos) -> None:
+    def __init__(self, own: MemberId, campaign_began: Nanos, now: Nanos, heartbeat_interval: Nanos) -> None:
         self._own = own
         self._longest_step = GAP_IN_HEARTBEATS * heartbeat_interval
         self.round = 0
         self.confirmed_round = 0
-        self.confirmed_at: Nanos = now
+        self.confirmed_at: Nanos = campaign_began
         """Start of the newest confirmed round; at first, when the campaign began whose votes are as good as answers:
         every two quorums that elect meet, so no newer leader had been elected by then."""
         self.credit: Nanos = 0
         """Confirmed time that the log does not carry yet."""
+        self._counted_to: Nanos = now
+        """Time up to here is counted, or never will be. It begins with the election, not with the campaign: entries of
+        the leader before, which this one was given meanwhile, may have counted up to when a voter took them."""
         self._starts: deque[tuple[int, Nanos]] = deque()
 
     def begin(self, now: Nanos) -> int:
@@ -50,11 +53,22 @@ class Confirmation:
         self.confirmed_round = confirmed
         while self._starts and self._starts[0][0] <= confirmed:
             _, start = self._starts.popleft()
-            self.credit += max(0, min(start - self.confirmed_at, self._longest_step))
+            self._count_to(start)
             self.confirmed_at = max(self.confirmed_at, start)
         return True
 
-    def take_credit(self) -> Nanos:
-        """The confirmed time that the next entry carries into the log; counted once."""
+    def take_time(self, now: Nanos) -> Nanos:
+        """The time that an entry carries into the log which is appended now.
+
+        All up to now, not only to the newest confirmed round: the entry counts if it is committed, and then this
+        member led when it was appended. If the log's time lagged there, what begins with this entry, a lease say, would
+        begin in the past and end early.
+        """
+        self._count_to(now)
         credit, self.credit = self.credit, 0
         return credit
+
+    def _count_to(self, now: Nanos) -> None:
+        if now > self._counted_to:
+            self.credit += min(now - self._counted_to, self._longest_step)
+            self._counted_to = now

@@ -33,7 +33,7 @@ class Leadership(ABC):
     def __init__(self, state: State, reader: SnapshotReader | None, now: Nanos, campaign_began: Nanos) -> None:
         config = state.config
         self._state = state
-        self.confirmation = Confirmation(state.own, campaign_began, config.heartbeat_interval)
+        self.confirmation = Confirmation(state.own, campaign_began, now, config.heartbeat_interval)
         self.reads = ReadQueue(config.max_pending_reads)
         self.roster = Roster(state, now)
         self.progress = self.roster.progress
@@ -71,15 +71,15 @@ class Leadership(ABC):
 
     # -- proposals ---------------------------------------------------------------------------
 
-    def _append(self, kind: EntryKind, payload: bytes) -> Entry:
+    def _append(self, now: Nanos, kind: EntryKind, payload: bytes) -> Entry:
         state = self._state
-        entry = Entry(state.log.last_index + 1, state.epoch, kind, self.confirmation.take_credit(), payload)
+        entry = Entry(state.log.last_index + 1, state.epoch, kind, self.confirmation.take_time(now), payload)
         state.append((entry,))
         self.uncommitted_bytes += len(payload)
         self._uncommitted.append((entry.index, len(payload)))
         return entry
 
-    def propose(self, token: Token, payload: bytes, prompt: bool) -> None:
+    def propose(self, now: Nanos, token: Token, payload: bytes, prompt: bool) -> None:
         """Append an entry, unless too much is uncommitted, the disk is full or another is to lead."""
         state = self._state
         if self.handing_over:
@@ -94,20 +94,20 @@ class Leadership(ABC):
         if full or state.config.whims.takes(Whim.NO_ROOM):
             state.outbox.outcomes.append(Refused(token, Refusal.OVERLOADED, state.own))
             return
-        entry = self._append(EntryKind.COMMANDS, payload)
+        entry = self._append(now, EntryKind.COMMANDS, payload)
         if prompt:
             self._prompt_index = entry.index
         state.outbox.outcomes.append(Accepted(token, entry.index, entry.epoch))
 
-    def append_settings(self, payload: bytes) -> Entry:
+    def append_settings(self, now: Nanos, payload: bytes) -> Entry:
         """Append a SETTINGS entry."""
-        return self._append(EntryKind.SETTINGS, payload)
+        return self._append(now, EntryKind.SETTINGS, payload)
 
     # -- membership --------------------------------------------------------------------------
 
     def append_membership(self, now: Nanos, membership: Membership) -> Entry:
         """Append a MEMBERSHIP entry, which takes effect at once (4.1): who is new is sent to, who left is told."""
-        entry = self._append(EntryKind.MEMBERSHIP, rules.encode(self._state.membership, membership))
+        entry = self._append(now, EntryKind.MEMBERSHIP, rules.encode(self._state.membership, membership))
         self._changing = entry.index
         self.lease.renounce()
         self.roster.renew(now)

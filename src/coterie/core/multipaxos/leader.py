@@ -33,7 +33,7 @@ class PaxosLeadership(Leadership):
             progress.next = start + 1
         # All that an earlier leader can have committed is committed once this is: so it marks from when on reads may
         # be answered and the membership be changed, as a new leader's first entry does in Raft.
-        self._append(EntryKind.NOOP, b"")
+        self._append(now, EntryKind.NOOP, b"")
         self._commit_what_is_agreed(now)
 
     def _may_commit(self, index: Index) -> bool:

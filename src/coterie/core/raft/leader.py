@@ -17,7 +17,7 @@ class RaftLeadership(Leadership):
         super().__init__(state, reader, now, campaign_began)
         # A leader may count copies of older entries only through one of its own (5.4.2), and knows
         # the commit index only when that one is committed: so it appends one at once (8; L23).
-        self._append(EntryKind.NOOP, b"")
+        self._append(now, EntryKind.NOOP, b"")
         self._commit_what_is_agreed(now)
 
     def _may_commit(self, index: Index) -> bool:
