@@ -276,7 +276,7 @@ FIRST_ROWS: Final = (
         "L23",
         "a new leader appends no entry of its own",
         [
-            (LEADER, '        self._append(EntryKind.NOOP, b"")\n        self._commit', "        self._commit"),
+            (LEADER, '        self._append(now, EntryKind.NOOP, b"")\n        self._commit', "        self._commit"),
         ],
         frozenset({"liveness"}),
     ),

@@ -39,7 +39,7 @@ def _step(cluster: CoterieCluster, client: Client, new: int, old: int) -> bool:
     found = members.get(joining)
     if found is None:
         client.run(add_member(joining, cluster.hosts[new].peer, cluster.hosts[new].client, timeout=_CALL_S))
-    elif cluster.ended(new):
+    elif new not in cluster.members and cluster.ended(new):  # later, whoever killed it starts it again
         cluster.launch(new)
     elif not found.voter:
         if found.caught_up:
