@@ -1,0 +1,71 @@
+"""What clients may rely on of leases, in true time: never too early, and no false word about one."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from coterie.core.types import Nanos
+from coterie.sim.api.model import SECOND, Ended
+from coterie.sim.verdict import Violation
+
+FOREVER: Final[Nanos] = 1 << 62
+PPM: Final = 1_000_000
+FAST_PPM: Final = 100_000
+"""Clocks run by so much fast at most (`Options.drift_ppm`), and cluster time with the leader's."""
+
+
+class Life(msgspec.Struct):
+    """A lease from its grant to its end, as the first replica applied them, in true time."""
+
+    began: Nanos
+    ended: Nanos = FOREVER
+    expired: bool = False
+    """False: it lives, or was revoked."""
+    promised: Nanos = 0
+    """It was said to live until then at least."""
+
+
+class LeaseLaws:
+    """Every lease's lives: an id may be granted again."""
+
+    def __init__(self) -> None:
+        self.lives: dict[int, list[Life]] = {}
+        self._stopped: Nanos = 0
+        """For so long clocks have stood still; one that then catches up makes cluster time jump."""
+
+    def clock_stopped(self, duration: Nanos) -> None:
+        """Some clock stands still for so long."""
+        self._stopped += duration
+
+    def granted(self, id: int, now: Nanos) -> None:
+        """A replica is the first to apply the grant."""
+        self.lives.setdefault(id, []).append(Life(now))
+
+    def ended(self, ended: Ended, now: Nanos) -> None:
+        """A replica is the first to apply the end."""
+        life = self.lives[ended.lease.id][-1]
+        life.ended, life.expired = now, ended.expired
+        self._check_time(ended.lease.id, life)
+
+    def promised(self, id: int, seconds: int, sent: Nanos, now: Nanos) -> None:
+        """A client is told that the lease lives so long yet, in answer to what it sent at `sent`. The lease's time
+        began after that."""
+        overlapping = [life for life in self.lives.get(id, ()) if life.ended >= sent]
+        if not overlapping:
+            raise Violation("lease-told", f"lease {id} is said to live at {now}, and has not since {sent}")
+        if len(overlapping) == 1:
+            life = overlapping[0]
+            life.promised = max(life.promised, sent + seconds * SECOND * PPM // (PPM + FAST_PPM))
+            self._check_time(id, life)
+
+    def denied(self, id: int, sent: Nanos, now: Nanos) -> None:
+        """A client is told that there is no such lease, in answer to what it sent at `sent`."""
+        for life in self.lives.get(id, ()):
+            if life.began <= sent and life.ended > now:
+                raise Violation("lease-told", f"lease {id} is said not to be, and has lived since {life.began}")
+
+    def _check_time(self, id: int, life: Life) -> None:
+        if life.expired and life.ended < life.promised - self._stopped:
+            raise Violation("lease-not-early", f"lease {id} ended at {life.ended}; it was to live to {life.promised}")
