@@ -67,7 +67,7 @@ class Surroundings(Protocol):
     witness: Witness
     terrain: Terrain | None
     """How far apart everybody is, if that is not drawn."""
-    calls: Calls | None
+    api_calls: Calls | None
     """Those of etcd's API, if there are callers."""
 
     def current(self, sender: Sender) -> bool:

@@ -94,7 +94,7 @@ class World:
         self.terrain = terrain
         self.schedule = Schedule()
         self.subject = subject if subject is not None else self._own_subject()
-        self.calls = Calls(self.schedule, self, stream(options.seed, "calls")) if options.api != NATIVE else None
+        self.api_calls = Calls(self.schedule, self, stream(options.seed, "calls")) if options.api != NATIVE else None
         self.witness = witness if witness is not None else Witness()
         self._fired: Counter[str] = Counter()
         self.figures = self.subject.figures
@@ -121,9 +121,9 @@ class World:
         """Members that clients have heard of."""
         self.clients: list[Client] = []
         self.add_clients(range(options.clients if options.api != ETCD else 0), self._known)
-        if self.calls is not None and isinstance(history := self.subject.judge, ApiHistory):
+        if self.api_calls is not None and isinstance(history := self.subject.judge, ApiHistory):
             self.laws.machines.unique = names_value
-            self.clients += callers(options, self._known, self.calls, history)
+            self.clients += callers(options, self._known, self.api_calls, history)
         self._victims: list[Victim] = [*self.nodes.values()]
         self.faults = Faults(
             options,
@@ -138,7 +138,7 @@ class World:
         self.operators = [Operator(options, self, number) for number in range(OPERATORS)]
 
     def _own_subject(self) -> Subject:
-        return KeyValueSubject() if self.options.api == NATIVE else ApiSubject(lambda: self.schedule.now)
+        return KeyValueSubject() if self.options.api == NATIVE else ApiSubject(lambda: self.schedule.now, self.options)
 
     def _drawn_config(self) -> EngineConfig:
         options = self.options
@@ -321,8 +321,8 @@ class World:
                 connection.is_open = False
                 delay = self._far_from_client(connection)
                 self.schedule.after(delay, "closed", partial(self._closed, number, connection))
-        if self.calls is not None:
-            self.calls.member_died(member)
+        if self.api_calls is not None:
+            self.api_calls.member_died(member)
         for other in self.nodes:
             if other != member and self._hears_of_end(other, member) and self.network.linked(member, other):
                 refused = self.terrain is not None or self._rng.randrange(4) > 0

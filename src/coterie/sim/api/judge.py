@@ -12,9 +12,10 @@ from coterie.machine.interface import Batch, Rejected, StateMachine
 from coterie.machine.kv import protocol as kv
 from coterie.machine.kv.machine import KeyValue
 from coterie.sim.api.holders import HolderLaws
-from coterie.sim.api.leases import LeaseLaws
+from coterie.sim.api.leases import Allowance, LeaseLaws, allowance_of
 from coterie.sim.api.model import Model
 from coterie.sim.history import History, Op
+from coterie.sim.options import Options
 from coterie.sim.verdict import Figures, Violation
 from coterie.sim.workload import KeyValueSubject, MakeMachine, honest
 
@@ -26,13 +27,13 @@ looks at them, too."""
 class ApiHistory(History):
     """Judges clients of both kinds. What callers of the API ask is worked out once more, by the model."""
 
-    def __init__(self, figures: Figures, clock: Callable[[], Nanos]) -> None:
+    def __init__(self, figures: Figures, clock: Callable[[], Nanos], allowance: Allowance) -> None:
         """`clock`: true time, in nanoseconds."""
         super().__init__(figures)
         self.figures = figures
         self.clock = clock
         self.model = Model()
-        self.leases = LeaseLaws()
+        self.leases = LeaseLaws(allowance)
         self.holders = HolderLaws(self.model)
         self._passed: Index = 0
 
@@ -156,9 +157,9 @@ class ApiHistory(History):
 class ApiSubject(KeyValueSubject):
     """The key-value machine with the API on top, and the work of native clients beside it."""
 
-    def __init__(self, clock: Callable[[], Nanos], make_machine: MakeMachine = honest) -> None:
+    def __init__(self, clock: Callable[[], Nanos], options: Options, make_machine: MakeMachine = honest) -> None:
         super().__init__(make_machine)
-        self.history: ApiHistory = ApiHistory(self.figures, clock)
+        self.history: ApiHistory = ApiHistory(self.figures, clock, allowance_of(options))
 
 
 def names_value(command: bytes) -> bool:

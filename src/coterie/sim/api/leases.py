@@ -8,12 +8,31 @@ import msgspec
 
 from coterie.core.types import Nanos
 from coterie.sim.api.model import SECOND, Ended
+from coterie.sim.options import Options
 from coterie.sim.verdict import Violation
 
 FOREVER: Final[Nanos] = 1 << 62
 PPM: Final = 1_000_000
-FAST_PPM: Final = 100_000
-"""Clocks run by so much fast at most (`Options.drift_ppm`), and cluster time with the leader's."""
+STEADY_PPM: Final = 50
+"""By so much a clock may be wrong that nothing is wrong with."""
+LAG_HEARTBEATS: Final = 3
+"""Cluster time, when a lease's time begins, is that of the newest round that a quorum has answered, and so up to as
+many heartbeat intervals old as one step of it may count (`core.leading.confirmation.GAP_IN_HEARTBEATS`)."""
+
+
+class Allowance(msgspec.Struct, frozen=True):
+    """By how much a lease may be shorter than it was granted for."""
+
+    fast_ppm: int
+    """Clocks run by so many millionths fast at most, and cluster time with the leader's."""
+    lag: Nanos
+    """What has passed unseen when a lease's time begins."""
+
+
+def allowance_of(options: Options) -> Allowance:
+    """What there is in this world."""
+    fast = options.drift_ppm if options.has("clock") or options.has("unsteady-clock") else STEADY_PPM
+    return Allowance(fast, options.heartbeat_interval * LAG_HEARTBEATS)
 
 
 class Life(msgspec.Struct):
@@ -30,7 +49,8 @@ class Life(msgspec.Struct):
 class LeaseLaws:
     """Every lease's lives: an id may be granted again."""
 
-    def __init__(self) -> None:
+    def __init__(self, allowance: Allowance) -> None:
+        self._allowance = allowance
         self.lives: dict[int, list[Life]] = {}
         self._stopped: Nanos = 0
         """For so long clocks have stood still; one that then catches up makes cluster time jump."""
@@ -57,7 +77,8 @@ class LeaseLaws:
             raise Violation("lease-told", f"lease {id} is said to live at {now}, and has not since {sent}")
         if len(overlapping) == 1:
             life = overlapping[0]
-            life.promised = max(life.promised, sent + seconds * SECOND * PPM // (PPM + FAST_PPM))
+            length = seconds * SECOND * PPM // (PPM + self._allowance.fast_ppm) - self._allowance.lag
+            life.promised = max(life.promised, sent + length)
             self._check_time(id, life)
 
     def denied(self, id: int, sent: Nanos, now: Nanos) -> None:

@@ -45,7 +45,7 @@ class ProcessSite:
 
 def serve(node: Node, process: Process) -> ApiHost | None:
     """The services of this process, if the world has callers for them."""
-    calls = node.world.calls
+    calls = node.world.api_calls
     if calls is None:
         return None
     machine = process.machine.plain
