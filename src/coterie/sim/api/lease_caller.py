@@ -142,6 +142,7 @@ class LeaseCaller(ApiCaller):
     def _revoke(self, lease: _Minded) -> None:
         sent = self.now
         self._drop(lease)
+        self.judge.leases.revoking(lease.id)
 
         def done(answer: rpc.LeaseRevokeResponse | Refused) -> None:
             if isinstance(answer, Refused) and answer.says("lease not found"):

@@ -52,6 +52,8 @@ class LeaseLaws:
     def __init__(self, allowance: Allowance) -> None:
         self._allowance = allowance
         self.lives: dict[int, list[Life]] = {}
+        self._revoked: set[int] = set()
+        """Ids that clients asked to revoke."""
         self._stopped: Nanos = 0
         """For so long clocks have stood still; one that then catches up makes cluster time jump."""
 
@@ -67,7 +69,13 @@ class LeaseLaws:
         """A replica is the first to apply the end."""
         life = self.lives[ended.lease.id][-1]
         life.ended, life.expired = now, ended.expired
+        if not ended.expired and ended.lease.id not in self._revoked:
+            raise Violation("lease-not-early", f"{ended} was revoked at {now}, and no client asked for that")
         self._check_time(ended.lease.id, life)
+
+    def revoking(self, id: int) -> None:
+        """A client is about to ask for the lease's end."""
+        self._revoked.add(id)
 
     def promised(self, id: int, seconds: int, sent: Nanos, now: Nanos) -> None:
         """A client is told that the lease lives so long yet, in answer to what it sent at `sent`. The lease's time

@@ -73,6 +73,7 @@ class LockCaller(ApiCaller):
     def _revoke(self, lease: int) -> None:
         if not self.goal:
             self.move()
+            self.judge.leases.revoking(lease)
             self.ask(REVOKE, rpc.LeaseRevokeRequest(ID=lease), _ignore)
 
     def _lock(self, life: int, lease: int) -> None:
