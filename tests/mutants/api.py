@@ -72,7 +72,7 @@ LEASE_ROWS: Final = (
                     "            seen = self.__dict__.setdefault('_seen_leases', {})\n"
                     "            for lease in self.backend.machine.space.leases.granted.values():\n"
                     "                if now - seen.setdefault(lease.id, now) > lease.ttl * SECOND:\n"
-                    "                    self.backend.requests.submit(encoder.encode(Revoke(lease.id)), lambda _: None)\n"
+                    "                    self.backend.requests.submit(encoder.encode(Revoke(lease.id)), id)\n"
                 ),
             )
         ],
@@ -228,11 +228,8 @@ WATCH_ROWS: Final = (
         [
             (
                 WATCH,
-                "        begin = request.start_revision if request.start_revision > 0 else self._hub.revision + 1\n",
-                (
-                    "        begin = request.start_revision if request.start_revision > 0 else self._hub.revision + 1\n"
-                    "        begin = max(begin, self._backend.machine.store.compacted)\n"
-                ),
+                "        begin = request.start_revision if request.start_revision > 0 else",
+                "        begin = max(request.start_revision, self._hub._data().compacted) if request.start_revision > 0 else",
             )
         ],
         WATCHED,
@@ -262,8 +259,8 @@ WATCH_ROWS: Final = (
         [
             (
                 LAYERED,
-                "            key = old.key  # one copy of the key\n            if not old.version:\n                old = None\n",
-                "            key = old.key  # one copy of the key\n",
+                "  # one copy of the key\n            if not old.version:\n                old = None\n",
+                "\n",
             )
         ],
         frozenset({"effects-true", "same-applied"}) | STATES,
@@ -275,8 +272,8 @@ WATCH_ROWS: Final = (
         [
             (
                 WATCH,
-                "        if self._full or self._stalled or any(watcher.behind for watcher in self._watchers.values()):\n",
-                "        if False:\n",
+                "self._full or self._stalled or any(watcher.behind for watcher in self._watchers.values())",
+                "False",
             )
         ],
         frozenset({"watch-bookmark"}),
@@ -319,7 +316,11 @@ API_CONTROLS: Final = (
             (
                 WATCHING,
                 "            if self._interests:\n                self._tell_new(data)\n",
-                "            for watcher in self._interests.all():\n                self._interests.remove(watcher)\n                self._fall_behind(watcher)\n",
+                (
+                    "            for watcher in self._interests.all():\n"
+                    "                self._interests.remove(watcher)\n"
+                    "                self._fall_behind(watcher)\n"
+                ),
             ),
         ],
         frozenset(),

@@ -55,6 +55,17 @@ class HolderLaws:
             f"{key!r} (created at {created}) is said to hold {name!r} at {now}; since {began}: {turns[-3:]}",
         )
 
+    def observed(self, name: bytes, key: bytes, created: int, first: int) -> int:
+        """Who observes the queue is told who has the turn; the turn's number, `first` for the next time: turns are
+        told in their order."""
+        turns = self._turns[name]
+        for number in range(first, len(turns)):
+            if (turns[number].key, turns[number].created) == (key, created):
+                return number
+        raise Violation(
+            "one-holder", f"an observer of {name!r} is told of {key!r} ({created}) after {turns[first:][:3]}"
+        )
+
     def wrote(self, txn: kv.Txn) -> None:
         """A transaction has just succeeded."""
         for part in txn.then:

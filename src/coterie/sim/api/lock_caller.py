@@ -11,6 +11,7 @@ from coterie.etcd.wire import election, lock, rpc
 from coterie.sim.api.caller import TXN, ApiCaller, Method, Refused
 from coterie.sim.api.holders import ELECTION, FENCED, LOCK
 from coterie.sim.api.lease_caller import GRANT, REVOKE
+from coterie.sim.api.wire import Call
 from coterie.sim.chance import happens
 
 LOCK_CALL: Final = Method("/v3lockpb.Lock/Lock", lock.LockResponse)
@@ -18,6 +19,7 @@ UNLOCK: Final = Method("/v3lockpb.Lock/Unlock", lock.UnlockResponse)
 CAMPAIGN: Final = Method("/v3electionpb.Election/Campaign", election.CampaignResponse)
 PROCLAIM: Final = Method("/v3electionpb.Election/Proclaim", election.ProclaimResponse)
 RESIGN: Final = Method("/v3electionpb.Election/Resign", election.ResignResponse)
+OBSERVE: Final = Method("/v3electionpb.Election/Observe", election.LeaderResponse)
 SESSIONS: Final = 3
 TTL_S: Final = 2
 HOLD: Final = (5, 50, 400, 2500)
@@ -33,12 +35,34 @@ class LockCaller(ApiCaller):
 
     _sessions = 0
     _life = 0
+    _observer: Call | None = None
 
     def do(self) -> None:
         """See `ApiCaller`."""
         if self._sessions < SESSIONS:
             self._sessions += 1
             self._begin(self._life)
+
+    def tend(self) -> None:
+        """See `ApiCaller`: look who leads."""
+        if self._observer is None and not self.goal:
+            self._observe()
+        elif self._observer is not None and (self.goal or happens(self.rng, 10)):
+            self._calls.cancel(self._observer)
+            self._observer = None
+
+    def _observe(self) -> None:
+        turn = 0
+
+        def told(answer: election.LeaderResponse, size: int) -> None:
+            nonlocal turn
+            turn = self.judge.holders.observed(ELECTION, answer.kv.key, answer.kv.create_revision, turn)
+
+        def ended(refused: Refused) -> None:
+            self._observer = None
+
+        self._observer = self.stream(OBSERVE, told, ended)
+        self._calls.say(self._observer, election.LeaderRequest(name=ELECTION).SerializeToString())
 
     def forget(self) -> None:
         """See `ApiCaller`: whoever held something holds it until its lease ends."""
