@@ -229,7 +229,10 @@ WATCH_ROWS: Final = (
             (
                 WATCH,
                 "        begin = request.start_revision if request.start_revision > 0 else",
-                "        begin = max(request.start_revision, self._hub._data().compacted) if request.start_revision > 0 else",
+                (
+                    "        begin = max(request.start_revision, self._hub._data().compacted)"
+                    " if request.start_revision > 0 else"
+                ),
             )
         ],
         WATCHED,

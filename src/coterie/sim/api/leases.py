@@ -15,9 +15,6 @@ FOREVER: Final[Nanos] = 1 << 62
 PPM: Final = 1_000_000
 STEADY_PPM: Final = 50
 """By so much a clock may be wrong that nothing is wrong with."""
-LAG_HEARTBEATS: Final = 3
-"""Cluster time, when a lease's time begins, is that of the newest round that a quorum has answered, and so up to as
-many heartbeat intervals old as one step of it may count (`core.leading.confirmation.GAP_IN_HEARTBEATS`)."""
 
 
 class Allowance(msgspec.Struct, frozen=True):
@@ -26,13 +23,14 @@ class Allowance(msgspec.Struct, frozen=True):
     fast_ppm: int
     """Clocks run by so many millionths fast at most, and cluster time with the leader's."""
     lag: Nanos
-    """What has passed unseen when a lease's time begins."""
+    """What may have passed unseen when a lease's time begins: cluster time is then that of the newest round that a
+    quorum has answered, and a leader without an answer for an election timeout gives up."""
 
 
 def allowance_of(options: Options) -> Allowance:
     """What there is in this world."""
     fast = options.drift_ppm if options.has("clock") or options.has("unsteady-clock") else STEADY_PPM
-    return Allowance(fast, options.heartbeat_interval * LAG_HEARTBEATS)
+    return Allowance(fast, options.election_timeout)
 
 
 class Life(msgspec.Struct):
