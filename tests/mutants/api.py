@@ -11,6 +11,7 @@ from coterie.sim.mutants import Mutant
 from coterie.sim.options import BOTH, ETCD
 
 CONFIRMATION = "core/leading/confirmation.py"
+ENGINE = "engine/engine.py"
 ELECTION = "etcd/election_service.py"
 HOST = "machine/host.py"
 KEYSPACE = "machine/kv/keyspace.py"
@@ -19,6 +20,7 @@ LAYERED = "machine/kv/layered.py"
 LEASE = "etcd/lease.py"
 LEASES = "machine/kv/leases.py"
 LOCK = "etcd/lock_service.py"
+MACHINE = "machine/kv/machine.py"
 SERVICES = "etcd/services.py"
 STORE = "machine/kv/store.py"
 SWEEPING = "machine/kv/sweeping.py"
@@ -49,7 +51,7 @@ LEASE_ROWS: Final = (
         "a lock is given to who waited for it, though its lease ended meanwhile",
         [(LOCK, "                if not found.items:\n", "                if False:\n")],
         HOLDER,
-        first=5,
+        first=10,
     ),
     _row(
         "E01-election",
@@ -121,7 +123,7 @@ LEASE_ROWS: Final = (
         ],
         STATES | {"lease-ends", "lease-not-early", "effects-true"},
         faults="snapshot,crash",
-        first=2,
+        first=12,
     ),
     _row(
         "E09",
@@ -152,6 +154,34 @@ LEASE_ROWS: Final = (
             )
         ],
         frozenset({"lease-atomic", "effects-true"}),
+    ),
+)
+
+PEACE_ROWS: Final = (
+    _row(
+        "Y07",
+        "nothing is logged because a lease's time has come",
+        [
+            (
+                ENGINE,
+                "        return timer is not None and self.host.time + elapsed >= timer\n",
+                "        return False\n",
+            )
+        ],
+        frozenset({"lease-ends"}),
+    ),
+    _row(
+        "N06",
+        "a snapshot does not say when its leases end",
+        [
+            (
+                MACHINE,
+                "store, leases, alarms = Store(), LeaseTable(contents.leases)",
+                "store, leases, alarms = Store(), LeaseTable([(id, ttl, 0) for id, ttl, _ in contents.leases])",
+            )
+        ],
+        STATES | EARLY,
+        faults="snapshot,crash",
     ),
 )
 
@@ -248,7 +278,7 @@ WATCH_ROWS: Final = (
             )
         ],
         WATCHED,
-        first=8,
+        first=14,
     ),
     _row(
         "W13",
@@ -280,7 +310,7 @@ WATCH_ROWS: Final = (
             )
         ],
         frozenset({"watch-bookmark"}),
-        first=1,
+        first=3,
     ),
     _row(
         "Y06",
@@ -297,7 +327,7 @@ WATCH_ROWS: Final = (
     ),
 )
 
-API_ROWS: Final = LEASE_ROWS + WATCH_ROWS
+API_ROWS: Final = LEASE_ROWS + PEACE_ROWS + WATCH_ROWS
 
 API_CONTROLS: Final = (
     planted(

@@ -37,11 +37,6 @@ NOT_APPLICABLE: Final = (
         "covers the length, and tests/storage/test_frame.py offers lengths beyond the bound",
     ),
     NotApplicable(
-        "N06",
-        "the machine has no leases and no users yet; what a snapshot may leave out beside keys are sessions, and N05 "
-        "plants that",
-    ),
-    NotApplicable(
         "M11",
         "the row refers to R18, which is planted: a member that was removed disturbs by the same rule's absence",
     ),

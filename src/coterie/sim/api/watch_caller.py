@@ -89,11 +89,20 @@ class WatchCaller(ApiCaller):
         for stream in self._streams:
             if stream.call is None:
                 self._open(stream)
-            if stream.slow and (self.goal or happens(self.rng, 300)):
-                self._read_some(stream, len(stream.unread) if self.goal else 1)
+            if stream.slow and happens(self.rng, 300):
+                self._read_some(stream, 1)
             if self.goal and stream.call is not None and stream.call.member not in self._members:
                 self._calls.cancel(stream.call)
                 self._lost(stream)
+
+    def wind_up(self) -> None:
+        """See `ApiCaller`: from now on nobody is slow."""
+        for stream in self._streams:
+            if stream.slow:
+                stream.slow = False
+                self._read_some(stream, len(stream.unread))
+                if stream.call is not None:
+                    self._calls.read(stream.call, UNBOUNDED)
 
     def forget(self) -> None:
         """See `ApiCaller`."""
