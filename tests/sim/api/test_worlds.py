@@ -75,10 +75,10 @@ def test_without_callers_of_the_api_members_serve_none_and_the_replay_does_not_n
     assert run_seed(1, Plan(duration=SECOND)) == run_seed(1, Plan(duration=SECOND, api=NATIVE))
 
 
-def test_a_world_has_as_many_callers_as_clients_and_native_ones_only_beside() -> None:
+def test_a_world_has_callers_of_every_kind_and_native_clients_only_beside() -> None:
     plan = Plan(duration=SECOND, clients=5)
     for api, native in ((ETCD, 0), (BOTH, 5)):
         world = World(msgspec.structs.replace(plan, api=api).options(0))
         kinds = [type(client) for client in world.clients]
-        assert len(kinds) == native + 5
-        assert kinds[native:] == [*KINDS, KINDS[0]]
+        assert len(kinds) == native + 10
+        assert kinds[native:] == [*KINDS, KINDS[0], *[KINDS[0]] * 5]

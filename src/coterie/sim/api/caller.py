@@ -78,13 +78,15 @@ class ApiCaller(ABC):
         self._members = members
         self._calls = calls
         self.rng: random.Random = stream(options.seed, f"api client {number}")
-        self.patience: Nanos = options.election_timeout * self.rng.randrange(3, 12)
+        self.patience: Nanos = options.election_timeout * self.rng.randrange(2, 12)
         self._think = self.rng.choice(THINK)
         self._thinking = False
         self._at = self.rng.choice(members)
         self._under_way: dict[int, Call] = {}
         """Calls with one answer each."""
         self._values = 0
+        self._rests_until: Nanos = 0
+        """It begins nothing before: it was turned away."""
         self.goal = False
         self._read = self._wrote = False
         self._busy = False
@@ -180,7 +182,8 @@ class ApiCaller(ABC):
             self.move()
         if self._options.has("partition") and self._under_way and happens(self.rng, CUT_PERMILLE):
             self._calls.cut(self.rng.choice(list(self._under_way.values())))
-        self.do()
+        if self.now >= self._rests_until:
+            self.do()
 
     def move(self) -> None:
         """From now on to another member, or the same."""
@@ -193,6 +196,12 @@ class ApiCaller(ABC):
         return self._at
 
     # -- calls -----------------------------------------------------------------------------------
+
+    @property
+    def waits_here(self) -> int:
+        """Calls under way at the member that it calls at present; those elsewhere it waits for no longer."""
+        here = self.member()
+        return sum(call.member == here for call in self._under_way.values())
 
     def ask(self, method: Method[R], request: Message, then: Callable[[R | Refused], None]) -> None:
         """Call a method that has one answer. `then` is called once, unless the process ends first."""
@@ -207,6 +216,7 @@ class ApiCaller(ABC):
                 return
             if code is Code.UNAVAILABLE:
                 self.move()
+                self._rests_until = self.now + self._options.election_timeout // 4
             then(Refused(code, text))
 
         call = self._calls.open(self.member(), method.path, request.SerializeToString(), got.append, finished)

@@ -20,8 +20,6 @@ KINDS: Final[tuple[type[ApiCaller], ...]] = (KeyValueCaller, WatchCaller, LeaseC
 
 
 def callers(options: Options, members: list[MemberId], calls: Calls, judge: ApiHistory) -> list[ApiCaller]:
-    """As many as the options say, of each kind in turn; `members` may grow."""
-    return [
-        KINDS[number % len(KINDS)](FIRST_NUMBER + number, options, members, calls, judge)
-        for number in range(options.clients)
-    ]
+    """As many as the options say, of each kind in turn, and as many more that read and write; `members` may grow."""
+    kinds = [KINDS[number % len(KINDS)] for number in range(options.clients)] + [KeyValueCaller] * options.clients
+    return [kind(FIRST_NUMBER + number, options, members, calls, judge) for number, kind in enumerate(kinds)]

@@ -18,6 +18,8 @@ OWN: Final = b"e"
 OWN_END: Final = b"f"
 OWN_KEYS: Final = 5
 MAX_UNDER_WAY: Final = (1, 2, 6)
+"""At one member."""
+MAX_ANYWHERE: Final = 12
 COMPACT_BEHIND: Final = (0, 1, 3, 20)
 """Revisions that a compaction leaves."""
 WEIGHTS: Final = (
@@ -40,7 +42,7 @@ class KeyValueCaller(ApiCaller):
 
     def do(self) -> None:
         """See `ApiCaller`."""
-        if len(self._under_way) >= self.rng.choice(MAX_UNDER_WAY):
+        if self.waits_here >= self.rng.choice(MAX_UNDER_WAY) or len(self._under_way) >= MAX_ANYWHERE:
             return
         kinds = [kind for kind, weight in WEIGHTS for _ in range(weight)]
         kind = self.rng.choice(kinds)

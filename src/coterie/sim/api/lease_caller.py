@@ -50,7 +50,7 @@ class LeaseCaller(ApiCaller):
     def do(self) -> None:
         """See `ApiCaller`."""
         draw = self.rng.randrange(100)
-        if len(self._minded) < MAX_LEASES and draw < 20 and not self._under_way:
+        if len(self._minded) < MAX_LEASES and draw < 20 and not self.waits_here:
             self._grant()
             return
         if not self._minded:
