@@ -156,7 +156,7 @@ LEASE_ROWS: Final = (
                 "            self.data.delete(key, want_previous=False)\n            self.commit()\n",
             )
         ],
-        frozenset({"lease-atomic", "effects-true"}),
+        frozenset({"lease-atomic"}),
     ),
 )
 

@@ -138,6 +138,13 @@ def test_lease_atomic_keys_that_go_one_by_one() -> None:
         leased(Piecemeal()).run(kv.Put(b"e1", b"c"), seconds=2)
 
 
+def test_lease_atomic_a_lease_that_takes_several_revisions_to_be_revoked() -> None:
+    made = leased(KeyValue())
+    made.pass_time()
+    with broken("lease-atomic"):
+        made.give(kv.Revoke(7), made.now, said=kv.LeaseReply(5, 7, 0))
+
+
 def test_acknowledged_stays_the_end_compares_every_key_with_what_was_applied() -> None:
     made = Applied()
     made.put(b"e1", b"a")

@@ -75,7 +75,8 @@ class ApiHistory(History):
             if reply.succeeded:
                 self.holders.wrote(command)
         if wanted is not None and wanted != reply:
-            raise Violation("effects-true", f"{command} is answered {reply}; it is to be {wanted}")
+            law = "lease-atomic" if isinstance(command, kv.Revoke) else "effects-true"
+            raise Violation(law, f"{command} is answered {reply}; it is to be {wanted}")
         if isinstance(command, kv.Grant) and isinstance(reply, kv.LeaseReply):
             self.leases.granted(reply.lease, self.clock())
         self._follow(revision)

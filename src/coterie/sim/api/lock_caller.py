@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from coterie.core.config import MILLISECOND
@@ -108,8 +109,8 @@ class LockCaller(ApiCaller):
                 self._over(life)
                 return
             self.judge.holders.told(LOCK, answer.key, 0, began, self.now)
-            key = answer.key
-            self._hold(life, LOCK, key, 0, lambda: self.ask(UNLOCK, lock.UnlockRequest(key=key), _ignore))
+            unlock = partial(self.ask, UNLOCK, lock.UnlockRequest(key=answer.key), _ignore)
+            self._hold(life, LOCK, answer.key, 0, unlock)
 
         self.ask(LOCK_CALL, lock.LockRequest(name=LOCK, lease=lease), done)
 
@@ -124,7 +125,7 @@ class LockCaller(ApiCaller):
             self.judge.holders.told(ELECTION, leader.key, leader.rev, began, self.now)
             if happens(self.rng, 500):
                 self._proclaim(leader)
-            resign = lambda: self.ask(RESIGN, election.ResignRequest(leader=leader), _ignore)  # noqa: E731
+            resign = partial(self.ask, RESIGN, election.ResignRequest(leader=leader), _ignore)
             self._hold(life, ELECTION, leader.key, leader.rev, resign)
 
         self.ask(CAMPAIGN, election.CampaignRequest(name=ELECTION, lease=lease, value=self.value()), done)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 from coterie.core.config import MILLISECOND
@@ -137,8 +138,7 @@ class Calls:
             return
         self.schedule.record(data)
         call.to_member = max(call.to_member, self.schedule.now + self._delay())
-        arrive = lambda: self._members.tell_host(call.member, call.life, tell)  # noqa: E731
-        self.schedule.at(call.to_member, "call", arrive)
+        self.schedule.at(call.to_member, "call", partial(self._members.tell_host, call.member, call.life, tell))
 
     def _close(self, call: Call) -> None:
         call.over = True
