@@ -58,6 +58,12 @@ def test_seeds_that_hold_are_summed_up_in_one_object(protocol: str) -> None:
     assert set(told["faults"].values()) <= {1, 2, 3}
 
 
+def test_callers_of_etcds_api_are_told_of_in_the_summary() -> None:
+    done = run("--seeds", "1..2", "--seconds", "1", "--api", "etcd", "--jobs", "1", "--json")
+    assert done.returncode == 0, done.stderr
+    assert {"api": "etcd", "seeds": 2, "failing": []}.items() <= outcome(done).items()
+
+
 def test_one_seed_tells_its_figures_and_draws_its_end(tmp_path: Path) -> None:
     path = tmp_path / "end.svg"
     done = run("--seed", "7", "--seconds", "1", "--faults", "none", "--nodes", "3", "--draw", str(path))
@@ -113,6 +119,7 @@ def test_a_worker_that_dies_and_an_exception_are_told_with_their_seeds(tmp_path:
         (("--seeds", f"0..{1 << 64}"), "a seed is at most"),
         (("--seed", "1", "--faults", "los"), "there is no class 'los'"),
         (("--seed", "1", "--protocol", "paxos"), "it must be one of raft, multipaxos"),
+        (("--seed", "1", "--api", "rest"), "it must be one of native, etcd, both"),
         (("--seed", "1", "--nodes", "0"), "--nodes"),
         (("--seed", "1", "--draw", "/nowhere/at/all.svg"), "there is no directory /nowhere/at"),
         (("--seed", "1", "--dask", "tcp://127.0.0.1:1"), "--dask tcp://127.0.0.1:1"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from tests.mutants.api import API_CONTROLS, API_ROWS
 from tests.mutants.clients import CLIENT_ROWS
 from tests.mutants.disks import DISK_ROWS
 from tests.mutants.elections import ELECTION_ROWS, PULL_ROWS
@@ -358,6 +359,7 @@ FIRST_ROWS: Final = (
 MUTANTS: Final = (
     *(FIRST_ROWS + ELECTION_ROWS + DISK_ROWS + ROWS + QUORUM_ROWS + CLIENT_ROWS + PAXOS_ROWS + PULL_ROWS + REPAIR_ROWS),
     *LAW_ROWS,
+    *API_ROWS,
 )
 
 CONTROLS: Final = (
@@ -426,6 +428,7 @@ CONTROLS: Final = (
         frozenset(),
         faults="lease,clock,depose,transfer",
     ),
+    *API_CONTROLS,
 )
 
 CATALOGUE: Final = Catalogue(MUTANTS, CONTROLS, NOT_APPLICABLE)

@@ -37,13 +37,18 @@ NOT_APPLICABLE: Final = (
         "covers the length, and tests/storage/test_frame.py offers lengths beyond the bound",
     ),
     NotApplicable(
-        "N06",
-        "the machine has no leases and no users yet; what a snapshot may leave out beside keys are sessions, and N05 "
-        "plants that",
-    ),
-    NotApplicable(
         "M11",
         "the row refers to R18, which is planted: a member that was removed disturbs by the same rule's absence",
+    ),
+    NotApplicable(
+        "E02",
+        "whether a holder's writes are fenced is for the caller to say, with a transaction that compares its place in "
+        "the queue: the world's callers do, and C08 plants comparisons that are not made",
+    ),
+    NotApplicable(
+        "W10",
+        "what watchers are told is read from the machine's data, and the machine is given what is committed: Q12 "
+        "plants that it is given more; there is no other way from the log to a watcher",
     ),
     NotApplicable(
         "D02",

@@ -6,6 +6,7 @@ from typing import Final
 
 from coterie.core.protocols import DEFAULT_PROTOCOL
 from coterie.sim.mutants import Change, Mutant
+from coterie.sim.options import NATIVE
 from coterie.sim.statute import MULTIPAXOS
 
 SAFETY: Final = frozenset(
@@ -47,6 +48,7 @@ def planted(
     first: int = 0,
     by_command: bool = False,
     protocol: str = DEFAULT_PROTOCOL,
+    api: str = NATIVE,
 ) -> Mutant:
     """A row; `changes`: file, old text, new text."""
     texts = tuple(Change(*change) for change in changes)
@@ -60,4 +62,5 @@ def planted(
         first=first,
         by_command=by_command,
         protocol=protocol,
+        api=api,
     )

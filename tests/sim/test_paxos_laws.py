@@ -31,7 +31,7 @@ from coterie.core.types import (
 )
 from coterie.sim.judges import judge
 from coterie.sim.shadow import ShadowLog, slot_of
-from coterie.sim.statute import LAWS, MULTIPAXOS, RAFT, SHARED
+from coterie.sim.statute import API, LAWS, MULTIPAXOS, RAFT, SHARED
 from coterie.sim.verdict import Figures, Violation
 
 ONE = Epoch(1, 1)
@@ -832,4 +832,4 @@ def test_each_crime_is_named(law: str, crime: Callable[[Scene], None]) -> None:
 
 def test_every_law_of_the_protocol_has_a_crime() -> None:
     assert {law for law, _ in CRIMES} >= set(MULTIPAXOS)
-    assert len(LAWS) == len(SHARED) + len(RAFT) + len(MULTIPAXOS)
+    assert len(LAWS) == len(SHARED) + len(RAFT) + len(MULTIPAXOS) + len(API)

@@ -17,7 +17,7 @@ from coterie.cli.sim_failures import explain
 from coterie.cli.sim_report import report, show
 from coterie.core.protocols import PROTOCOLS
 from coterie.sim.campaign import Plan
-from coterie.sim.options import FAULTS, NO_FAULTS, SECOND
+from coterie.sim.options import APIS, FAULTS, NATIVE, NO_FAULTS, SECOND
 
 MAX_SECONDS: Final = 86_400.0
 MAX_NODES: Final = 7
@@ -44,6 +44,7 @@ def sim(
         str | None,
         typer.Option(metavar="A,B", help=f"Fault classes, or {NO_FAULTS} (default: the seed's): {', '.join(FAULTS)}."),
     ] = None,
+    api: Annotated[str, typer.Option(metavar="NAME", help=f"What clients speak: {', '.join(APIS)}.")] = NATIVE,
     clients: Annotated[int | None, typer.Option(min=1, max=MAX_CLIENTS, help="How many (default: the seed's).")] = None,
     jobs: Annotated[int, typer.Option(min=1, max=1024, help="Processes (default: one a core).", show_default=False)] = (
         CORES
@@ -72,6 +73,7 @@ def sim(
         clients=clients,
         faults=_chosen_faults(faults),
         protocol=_chosen_protocol(protocol),
+        api=_chosen_api(api),
     )
     if draw is not None and not draw.absolute().parent.is_dir():
         fail_usage(f"--draw {draw}: there is no directory {draw.absolute().parent}")
@@ -118,3 +120,9 @@ def _chosen_protocol(protocol: str) -> str:
     if protocol not in PROTOCOLS:
         fail_usage(f"--protocol {protocol}: it must be one of {', '.join(PROTOCOLS)}")
     return protocol
+
+
+def _chosen_api(api: str) -> str:
+    if api not in APIS:
+        fail_usage(f"--api {api}: it must be one of {', '.join(APIS)}")
+    return api

@@ -21,6 +21,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """A campaign's outcome, as `--json` prints it."""
 
     protocol: str
+    api: str
+    """What clients spoke."""
     seeds: int
     simulated_seconds: float
     """Of all seeds together, the healing at the end included."""
@@ -51,6 +53,7 @@ def report(results: list[Result], plan: Plan, failures: Failures, wall_seconds: 
     liveness = sum(result.check == LIVENESS for result in results)
     return Report(
         protocol=plan.protocol,
+        api=plan.api,
         seeds=len(results),
         simulated_seconds=round(sum(result.ended_at for result in results) / SECOND, 3),
         wall_seconds=round(wall_seconds, 3),

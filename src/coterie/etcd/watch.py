@@ -233,13 +233,18 @@ class WatchStream:
 
     # To the caller
 
+    @property
+    def _full(self) -> bool:
+        """Whether so much waits to be read that nothing is added but answers."""
+        return self._stream.unsent > self._stall_bytes
+
     def _answer(self, response: rpc.WatchResponse, revision: int | None = None) -> None:
         at = self._hub.revision if revision is None else revision
         self._stream.send(self._backend.headers.field(at) + response.SerializeToString())
 
     def tell(self, watcher: Watcher, events: list[kv.Event], encoded: bytes, revision: int) -> bool:
         """See `Listener`. What is told at once may be large, but there is no second while the first waits."""
-        if self._stream.unsent > self._stall_bytes:
+        if self._full:
             self._stalled[watcher] = None
             return False
         if watcher.id in self._progress:
@@ -275,15 +280,16 @@ class WatchStream:
 
     def tell_progress(self) -> None:
         """Answer a request for progress, once every watch has been told all up to the revision that the answer has:
-        a client may take that for a bookmark."""
-        if self._stalled or any(watcher.behind for watcher in self._watchers.values()):
+        a client may take that for a bookmark. One that does not read gets one answer, however often it asked."""
+        if self._full or self._stalled or any(watcher.behind for watcher in self._watchers.values()):
             return
         self.progress_wanted = False
         self._answer(rpc.WatchResponse(watch_id=ALL_WATCHES))
 
     def tell_idle(self) -> None:
-        """The interval is over: tell the watches that asked for it, and have been told nothing, where they are."""
+        """The interval is over: tell the watches that asked for it, and have been told nothing, where they are. Who
+        has not read what came before is told nothing: it would wait with the rest, and there is no end to that."""
         for id, told in self._progress.items():
             self._progress[id] = False
-            if not told and not self._watchers[id].behind:
+            if not told and not self._watchers[id].behind and not self._full:
                 self._answer(rpc.WatchResponse(watch_id=id))

@@ -41,6 +41,10 @@ class _Replica:
         self.standing = Standing(0, 0, 0)
 
 
+def _always(command: bytes) -> bool:
+    return True
+
+
 class AppliedLaws:
     """One sequence of batches, that every replica applies without gap and without repetition, from wherever a
     snapshot or its store let it begin."""
@@ -60,6 +64,8 @@ class AppliedLaws:
         """The states in which a member's processes ended, and which later ones have not reached yet."""
         self.unjudged: set[MemberId] = set()
         """Members whose machines lie, as a test wants it: what they apply is not judged here."""
+        self.unique: Callable[[bytes], bool] = _always
+        """Whether no client sends the same command a second time."""
         self.replays = 0
         """How often such a state was reached again."""
 
@@ -178,6 +184,8 @@ class AppliedLaws:
             digest.update(b"%d %d " % (ordinal, len(body)))
             digest.update(body)
             digest.update(reply.reason.encode() if isinstance(reply, Rejected) else reply)
+            if not self.unique(body):
+                continue
             here = _Place(batch.index, ordinal)
             first = self._bodies.setdefault(body, here)
             if first != here:

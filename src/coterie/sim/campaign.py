@@ -14,7 +14,7 @@ import msgspec
 
 from coterie.core.protocols import DEFAULT_PROTOCOL
 from coterie.core.types import Nanos
-from coterie.sim.options import SECOND, Options, choose, with_faults
+from coterie.sim.options import NATIVE, SECOND, Options, choose, with_faults
 from coterie.sim.verdict import Figures, Result
 from coterie.sim.world import simulate
 
@@ -46,10 +46,13 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Fault classes; None lets the seed choose."""
     protocol: str = DEFAULT_PROTOCOL
     """What the members run."""
+    api: str = NATIVE
+    """What clients speak: one of `options.APIS`."""
 
     def options(self, seed: int) -> Options:
         """What this seed runs."""
         options = choose(seed, nodes=self.nodes, duration=self.duration, protocol=self.protocol)
+        options = msgspec.structs.replace(options, api=self.api)
         if self.clients is not None:
             options = msgspec.structs.replace(options, clients=self.clients)
         return options if self.faults is None else with_faults(options, self.faults)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from coterie.core.config import MILLISECOND
 from coterie.core.types import Epoch, MemberId, Membership, Role
+from coterie.sim.api.rest import let_leases_end
 from coterie.sim.backlog import time_to_copy
 from coterie.sim.chance import stream
 from coterie.sim.configurations import commits, decides, elects
@@ -99,6 +100,8 @@ class Ending:
         self._stay_calm()
         self._keep_leader()
         self._take_over()
+        if let_leases_end(self._world):
+            self._expect_well("after the leases' end")
 
     def _expect_well(self, when: str) -> None:
         copying = time_to_copy(self._world, self.core())

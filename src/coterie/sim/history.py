@@ -126,9 +126,12 @@ class History(Judge):
     def _change(self, put: kv.Put, revision: int) -> None:
         self._revisions.setdefault(put.key, []).append(revision)
         self._values.setdefault(put.key, []).append(put.value)
-        self._written[put.value] = revision
-        if put.value in self._refused:
-            raise Violation("said-no", f"{self._refused[put.value]} was refused, yet stands at revision {revision}")
+        self._note_written(put.value, revision)
+
+    def _note_written(self, value: bytes, revision: int) -> None:
+        self._written[value] = revision
+        if value in self._refused:
+            raise Violation("said-no", f"{self._refused[value]} was refused, yet stands at revision {revision}")
 
     # -- what clients saw ----------------------------------------------------------------------
 

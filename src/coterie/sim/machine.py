@@ -31,6 +31,11 @@ class ObservedMachine(StateMachine):
         self.accusation: Violation | None = None
         """What a judge found: the host would take it for the machine's failure if it were raised in `apply`."""
 
+    @property
+    def plain(self) -> StateMachine:
+        """The machine itself, unobserved."""
+        return self._machine
+
     def apply(self, batch: Batch) -> Sequence[bytes | Rejected]:
         """Apply, and show it to the judges."""
         given = Batch(batch.index, batch.time, batch.ordinals, [*map(self._judge.given, batch.commands)])

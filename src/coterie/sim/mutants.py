@@ -26,7 +26,7 @@ import coterie
 from coterie.core.errors import CoterieError
 from coterie.core.protocols import DEFAULT_PROTOCOL
 from coterie.sim.campaign import Plan
-from coterie.sim.options import SECOND
+from coterie.sim.options import NATIVE, SECOND
 from coterie.sim.verdict import Result
 from coterie.sim.worker import Order
 
@@ -70,6 +70,8 @@ class Mutant(msgspec.Struct, frozen=True, kw_only=True):
     """Hunted by the command, not in the test suite: it takes many seeds, or is named by a check that others show."""
     protocol: str = DEFAULT_PROTOCOL
     """What the members of its worlds run."""
+    api: str = NATIVE
+    """What the clients of its worlds speak: one of `options.APIS`."""
 
 
 class Verdict(msgspec.Struct, kw_only=True):
@@ -174,6 +176,7 @@ def hunt(mutant: Mutant, directory: Path, budget: Budget) -> Verdict:
         duration=round(budget.simulated_seconds * 1000) * SECOND // 1000,
         faults=tuple(mutant.faults.split(",")) if mutant.faults else None,
         protocol=mutant.protocol,
+        api=mutant.api,
     )
     order = Order(mutant.first, mutant.first + budget.seeds, plan)
     command = [sys.executable, "-m", "coterie.sim.worker"]

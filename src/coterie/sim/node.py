@@ -19,6 +19,7 @@ from coterie.engine.protocol import PROTOCOL_VERSION, Hello, Request, Welcome
 from coterie.engine.snapshots import NoState
 from coterie.sim.admission import Papers
 from coterie.sim.ambush import Moment
+from coterie.sim.api.wire import TellHost
 from coterie.sim.chance import happens, stream
 from coterie.sim.frail import Death
 from coterie.sim.hardware import Hardware
@@ -335,6 +336,11 @@ class Node:
         self.world.reply(connection, welcome)
         self.world.reply(connection, process.engine.view())
 
+    def tell_api(self, life: int, tell: TellHost) -> None:
+        """Something arrives at the services of the process that it was sent to."""
+        if (process := self._process) is not None and process.life == life and (api := process.api) is not None:
+            self.take(lambda now: tell(api))
+
     def take(self, give: Input) -> None:
         """Keep an input for the next step."""
         if len(self._inbox) < MAX_INBOX:
@@ -388,6 +394,8 @@ class Node:
         if self.hardware.store is not None and happens(self._habits, FLUSH_PERMILLE):
             engine.flush_store(now)
         deadline = engine.flush(now)
+        if self._process.api is not None:
+            self._process.api.advance()
         replica = engine.replica
         led = self._was is Role.LEADER
         self._note_moment(replica.role, bool(replica.membership.outgoing))

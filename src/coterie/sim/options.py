@@ -17,6 +17,10 @@ from coterie.sim.whims import drawn
 
 SECOND: Final = 1000 * MILLISECOND
 
+NATIVE, ETCD, BOTH = "native", "etcd", "both"
+APIS: Final = (NATIVE, ETCD, BOTH)
+"""What clients speak: Coterie's own protocol, etcd's API, or some this and some that."""
+
 FAULTS: Final = (
     "delay",
     "loss",
@@ -99,6 +103,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """One of `core.protocols.PROTOCOLS`: what the members run."""
     whims: tuple[str, ...] = ()
     """With `whims`: what the members do now and then that they hardly ever do (`sim.whims`)."""
+    api: str = NATIVE
+    """One of `APIS`. With `BOTH` there are as many clients of each kind."""
 
     def has(self, fault: str) -> bool:
         """Whether this fault class is on."""
@@ -112,9 +118,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     def command(self) -> str:
         """The command that shows this run again."""
         seconds, faults = self.duration / SECOND, ",".join(self.faults) or NO_FAULTS
+        api = "" if self.api == NATIVE else f" --api {self.api}"
         return (
             f"coterie sim --seed {self.seed} --protocol {self.protocol} --nodes {self.nodes} "
-            f"--seconds {seconds:g} --clients {self.clients} --faults {faults}"
+            f"--seconds {seconds:g} --clients {self.clients} --faults {faults}{api}"
         )
 
 

@@ -22,6 +22,9 @@ from coterie.machine.stores.interface import OrderedStore
 from coterie.runtime.handshake import PeerIdentity, RefusalCode
 from coterie.sim.admission import Admission
 from coterie.sim.ambush import Moment
+from coterie.sim.api.host import ApiHost
+from coterie.sim.api.site import serve
+from coterie.sim.api.wire import Calls
 from coterie.sim.chance import stream
 from coterie.sim.frail import Death
 from coterie.sim.laws import Laws
@@ -64,6 +67,8 @@ class Surroundings(Protocol):
     witness: Witness
     terrain: Terrain | None
     """How far apart everybody is, if that is not drawn."""
+    api_calls: Calls | None
+    """Those of etcd's API, if there are callers."""
 
     def current(self, sender: Sender) -> bool:
         """Whether this life of the sender goes on."""
@@ -133,6 +138,8 @@ class Process:
         self._queue: list[StoreBatch] = []
         self._writing = False
         self._write: tuple[Write, Mark] | None = None
+        self.api = serve(node, self)
+        """The services of etcd's API, if there are callers."""
 
     def _check_membership(self, found: ShadowLog) -> None:
         """What is in force is what the log says, unless it gave way to a newer snapshot."""
@@ -217,10 +224,13 @@ class Process:
 
     def reply(self, client: object, *responses: Response) -> None:
         """See `Ports.reply`."""
-        assert isinstance(client, int)
         for response in responses:
             self._node.frailty.step()
-            self._world.reply(client, response)
+            if isinstance(client, ApiHost):
+                client.deliver(response)
+            else:
+                assert isinstance(client, int)
+                self._world.reply(client, response)
 
     def publish(self, view: View) -> None:
         """See `Ports.publish`."""

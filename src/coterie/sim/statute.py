@@ -85,7 +85,21 @@ MULTIPAXOS: Final = {
     "accepted-kept": "a snapshot does not replace what was accepted in later slots (2.2)",
 }
 
-LAWS: Final = SHARED | RAFT | MULTIPAXOS
+API: Final = {
+    "effects-true": "what a command changes and answers is what the API says of it (etcd API, rpc.proto)",
+    "watch-complete": "a watcher is told all events of its keys from its start on, in order, once, revisions whole, as "
+    "they were committed; or that they were compacted (etcd API guarantees, Watch; Jepsen 3.4.3; robustness tests)",
+    "watch-bookmark": "a progress notice's revision: all up to it has been told (etcd API guarantees, Bookmarkable)",
+    "lease-not-early": "a lease lives as long as it was granted for since it was last kept alive (etcd API, Lease)",
+    "lease-ends": "a lease that nobody keeps alive ends, by the entry that reaches its time; soon in peace",
+    "lease-atomic": "a lease's keys are deleted when it ends, all at one revision (etcd API, Lease; lessor.go, Revoke)",
+    "lease-told": "what is said of a lease, that it lives or does not, was so during the call (etcd PR 14177)",
+    "one-holder": "who is told that it holds a lock or leads is the first in the queue, by a lease that lives; what it "
+    "writes fenced follows what earlier holders wrote (Jepsen 3.4.3; etcd issue 11456)",
+}
+"""What the services of etcd's API must keep, whatever the protocol beneath: judged where clients call them."""
+
+LAWS: Final = SHARED | RAFT | MULTIPAXOS | API
 
 
 class MemberLaws:

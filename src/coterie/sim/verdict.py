@@ -62,6 +62,18 @@ class Figures(msgspec.Struct, kw_only=True):
     """States in which a process ended, and which a later one reached again from what it had left."""
     read_errors: int = 0
     """Processes that ended because their disk could not be read."""
+    calls: int = 0
+    """Calls of etcd's API that were answered."""
+    watched: int = 0
+    """Events that watchers were told of ..."""
+    bookmarks: int = 0
+    """... and how often they were told that they know all up to some revision ..."""
+    resumed: int = 0
+    """... and how often they had to go on elsewhere, or after a compaction."""
+    leases_ended: int = 0
+    """Leases that expired or were revoked."""
+    held: int = 0
+    """Locks and elections that were won."""
 
 
 class Result(msgspec.Struct, kw_only=True):

@@ -28,6 +28,9 @@ from coterie.engine.protocol import (
 )
 from coterie.runtime.handshake import RefusalCode
 from coterie.sim.ambush import Moment
+from coterie.sim.api.cast import callers
+from coterie.sim.api.judge import ApiHistory, ApiSubject, names_value
+from coterie.sim.api.wire import Calls, TellHost
 from coterie.sim.asking import Question
 from coterie.sim.chance import exponential, stream
 from coterie.sim.clients import Client, Closed, RawClient, Receive
@@ -40,7 +43,7 @@ from coterie.sim.laws import Laws
 from coterie.sim.network import Network, Sender
 from coterie.sim.node import Node
 from coterie.sim.operator import Operator
-from coterie.sim.options import Options
+from coterie.sim.options import ETCD, NATIVE, Options
 from coterie.sim.schedule import Schedule
 from coterie.sim.subject import Subject
 from coterie.sim.terrain import Terrain
@@ -89,9 +92,10 @@ class World:
         the members' `config`: where they are not to be drawn."""
         self.options = options
         self.terrain = terrain
-        self.subject = subject if subject is not None else KeyValueSubject()
-        self.witness = witness if witness is not None else Witness()
         self.schedule = Schedule()
+        self.subject = subject if subject is not None else self._own_subject()
+        self.api_calls = Calls(self.schedule, self, stream(options.seed, "calls")) if options.api != NATIVE else None
+        self.witness = witness if witness is not None else Witness()
         self._fired: Counter[str] = Counter()
         self.figures = self.subject.figures
         members = tuple(
@@ -116,7 +120,10 @@ class World:
         self._known = [*self.nodes]
         """Members that clients have heard of."""
         self.clients: list[Client] = []
-        self.add_clients(range(options.clients), self._known)
+        self.add_clients(range(options.clients if options.api != ETCD else 0), self._known)
+        if self.api_calls is not None and isinstance(history := self.subject.judge, ApiHistory):
+            self.laws.machines.unique = names_value
+            self.clients += callers(options, self._known, self.api_calls, history)
         self._victims: list[Victim] = [*self.nodes.values()]
         self.faults = Faults(
             options,
@@ -129,6 +136,9 @@ class World:
             self.subject.judge,
         )
         self.operators = [Operator(options, self, number) for number in range(OPERATORS)]
+
+    def _own_subject(self) -> Subject:
+        return KeyValueSubject() if self.options.api == NATIVE else ApiSubject(lambda: self.schedule.now, self.options)
 
     def _drawn_config(self) -> EngineConfig:
         options = self.options
@@ -217,6 +227,14 @@ class World:
         """See `operator.Site`."""
         return self.laws.configurations.chosen
 
+    def life_of(self, member: MemberId) -> int:
+        """See `api.wire.Members`."""
+        return self.nodes[member].life if self.nodes[member].up else 0
+
+    def tell_host(self, member: MemberId, life: int, tell: TellHost) -> None:
+        """See `api.wire.Members`."""
+        self.nodes[member].tell_api(life, tell)
+
     def serving(self) -> list[MemberId]:
         """See `asking.Cluster`."""
         return [node.id for node in self.nodes.values() if node.up]
@@ -303,6 +321,8 @@ class World:
                 connection.is_open = False
                 delay = self._far_from_client(connection)
                 self.schedule.after(delay, "closed", partial(self._closed, number, connection))
+        if self.api_calls is not None:
+            self.api_calls.member_died(member)
         for other in self.nodes:
             if other != member and self._hears_of_end(other, member) and self.network.linked(member, other):
                 refused = self.terrain is not None or self._rng.randrange(4) > 0

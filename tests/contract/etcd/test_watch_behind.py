@@ -385,3 +385,32 @@ def test_a_snapshot_that_knows_less_than_a_watcher_needs_cancels_it_with_the_fir
     resumed = cluster.watch(lost, b"a", start_revision=answer.compact_revision)
     cluster.run(100)
     assert resumed.events()[0] == past[-1]
+
+
+def test_who_does_not_read_is_not_sent_ever_more_notices_that_there_is_nothing() -> None:
+    interval_ms = 1000
+    limits = WatchLimits(stall_bytes=200, progress_interval=interval_ms * 1_000_000)
+    cluster, leader, _ = elected(limits=limits)
+    watches = cluster.watch(leader, b"a", progress_notify=True)
+    watches.call.reads = False
+    watches.call.most_unsent = 0
+    cluster.run(100 * interval_ms)
+    assert 200 < watches.call.most_unsent < 300
+
+
+def test_who_does_not_read_gets_one_answer_to_all_its_requests_for_progress() -> None:
+    cluster, leader, _ = elected(limits=WatchLimits(stall_bytes=200))
+    watches = cluster.watch(leader, b"a")
+    watches.call.reads = False
+    for _ in range(100):
+        watches.ask_progress()
+    assert 200 < watches.call.most_unsent < 300
+    assert watches.call.handler is not None
+    watches.call.reads = True
+    watches.call.read()
+    watches.call.handler.drained()
+    cluster.run(10)
+    told = len(watches.bookmarks())
+    assert told < 15
+    watches.ask_progress()
+    assert len(watches.bookmarks()) == told + 1
