@@ -163,8 +163,8 @@ PEACE_ROWS: Final = (
         [
             (
                 ENGINE,
-                "        return timer is not None and elapsed >= min(timer - self.host.time, self.config.time_interval)\n",
-                "        return False\n",
+                "return timer is not None and elapsed >= min(timer - self.host.time, self.config.time_interval)",
+                "return False",
             )
         ],
         frozenset({"lease-ends"}),
