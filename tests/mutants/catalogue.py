@@ -79,7 +79,7 @@ FIRST_ROWS: Final = (
         SAFETY,
         faults="delay,depose,crash,hold",
         nodes=3,
-        first=29,
+        first=44,
         by_command=True,
     ),
     planted(
@@ -118,7 +118,7 @@ FIRST_ROWS: Final = (
         SAFETY,
         faults="duplicate,partition,loss",
         nodes=5,
-        first=41,
+        first=52,
         by_command=True,
     ),
     planted(
@@ -134,7 +134,7 @@ FIRST_ROWS: Final = (
         SAFETY,
         faults="delay,depose,crash",
         nodes=5,
-        first=113,
+        first=165,
     ),
     planted(
         "R10",
@@ -234,7 +234,7 @@ FIRST_ROWS: Final = (
         SAFETY,
         faults="delay,depose,crash",
         nodes=5,
-        first=36,
+        first=43,
     ),
     planted(
         "L06",
@@ -259,7 +259,7 @@ FIRST_ROWS: Final = (
         "entries of a deposed leader are taken",
         [(PARTICIPANT, "        if m.epoch < state.epoch:\n", "        if False:\n")],
         SAFETY,
-        first=20,
+        first=27,
     ),
     planted(
         "L21",
@@ -352,7 +352,7 @@ FIRST_ROWS: Final = (
         ],
         frozenset({"log-kept", "epoch-monotonic"}),
         faults="sync-error,crash",
-        first=37,
+        first=58,
     ),
 )
 

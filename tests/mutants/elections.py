@@ -54,7 +54,7 @@ ELECTION_ROWS: Final = (
         ],
         LIVENESS,
         nodes=5,
-        first=33,
+        first=119,
     ),
     planted(
         "R14",
@@ -78,7 +78,7 @@ ELECTION_ROWS: Final = (
         LIVENESS,
         faults="absence,snapshot,crash",
         nodes=3,
-        first=133,
+        first=188,
     ),
     planted(
         "R15",
@@ -98,7 +98,7 @@ ELECTION_ROWS: Final = (
         LIVENESS,
         faults="transfer,ambush,absence,snapshot",
         nodes=3,
-        first=151,
+        first=192,
     ),
     planted(
         "R17",

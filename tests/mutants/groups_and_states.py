@@ -124,7 +124,7 @@ SNAPSHOT_ROWS: Final = (
         frozenset({"snapshot-held"}),
         faults="snapshot,slow-disk,absence,loss",
         nodes=3,
-        first=569,
+        first=884,
     ),
     planted(
         "N10",
@@ -170,7 +170,7 @@ SNAPSHOT_ROWS: Final = (
         ],
         STATES,
         faults="snapshot,crash",
-        first=58,
+        first=63,
     ),
     planted(
         "L15",
@@ -289,7 +289,7 @@ MEMBERSHIP_ROWS: Final = (
                     "        self._changing = entry.index\n"
                     "        if membership.outgoing:\n"
                     "            left = rules.leave(membership)\n"
-                    "            entry = self._append(EntryKind.MEMBERSHIP, rules.encode(membership, left))\n"
+                    "            entry = self._append(now, EntryKind.MEMBERSHIP, rules.encode(membership, left))\n"
                     "            self._changing = entry.index\n"
                 ),
             )
@@ -464,7 +464,7 @@ READ_ROWS: Final = (
         STALE,
         faults="lease,pause,depose,partition",
         nodes=3,
-        first=18,
+        first=58,
     ),
     planted(
         "Q12",

@@ -119,7 +119,7 @@ PAXOS_ROWS: Final = (
             (ACCEPTOR, "        assert may_accept(state.epoch, m.epoch)\n", ""),
         ],
         {"promise-kept", "acceptance-durable", "later-ballots-agree", "one-value", "alarm"},
-        first=23,
+        first=33,
     ),
     _row(
         "P11",
@@ -148,7 +148,7 @@ PAXOS_ROWS: Final = (
         ],
         {"slots-in-order", "chosen-stays", "acceptance-durable"},
         faults="loss,crash,partition,hold",
-        first=113,
+        first=142,
     ),
     _row(
         "P15",
