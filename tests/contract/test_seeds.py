@@ -8,7 +8,7 @@ from coterie.sim.campaign import Plan, idleness, run_seed
 from coterie.sim.options import SECOND
 
 SEEDS = 300
-CHUNK = 25
+CHUNK = 50
 
 
 @pytest.mark.slow
