@@ -21,10 +21,24 @@ from coterie.etcd.item_bytes import encoded_range
 from coterie.etcd.status import refused
 from coterie.etcd.wire import rpc
 from coterie.machine.interface import Rejected
-from coterie.machine.kv.protocol import Compact, DeleteReply, PutReply, Range, Reply, TxnReply, encoder
+from coterie.machine.kv.protocol import (
+    Compact,
+    DeleteReply,
+    Item,
+    PutReply,
+    Range,
+    RangeReply,
+    Reply,
+    TxnReply,
+    encoder,
+)
 from coterie.machine.kv.reading import read_range, refuse_range
 
 NO_BOUND = 1 << 62
+HOT_KEYS = 1024
+"""Keys whose encoded items are kept: what is read again and again is encoded once."""
+HOT_BYTES = 4096
+"""Of one of them; larger items are encoded each time."""
 _R = TypeVar("_R")
 
 
@@ -33,6 +47,7 @@ class KeyValueService:
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
+        self._hot: dict[bytes, tuple[Item, bytes]] = {}
 
     def put(self, stream: Stream, caller: Caller, request: rpc.PutRequest) -> None:
         """Set a key."""
@@ -72,10 +87,26 @@ class KeyValueService:
         if refusal is not None:
             raise refused(refusal.reason)
         revision = store.revision
+        if not (question.end or question.keys_only or question.count_only or question.selection):
+            return self._backend.headers.field(revision) + self._one(store.get(question.key, max(question.revision, 0)))
         reply = read_range(store, question, revision)
         if isinstance(reply, Rejected):
             raise refused(reply.reason)
         return self._backend.headers.field(revision) + encoded_range(reply)
+
+    def _one(self, item: Item | None) -> bytes:
+        """The answer with this item alone, without its header."""
+        if item is None:
+            return NOTHING
+        hot = self._hot.get(item.key)
+        if hot is not None and hot[0] == item:
+            return hot[1]
+        encoded = encoded_range(RangeReply(0, (item,), False, 1))
+        if len(encoded) <= HOT_BYTES:
+            if len(self._hot) >= HOT_KEYS:
+                self._hot.clear()
+            self._hot[item.key] = (item, encoded)
+        return encoded
 
 
 def _puts(txn: rpc.TxnRequest) -> bool:

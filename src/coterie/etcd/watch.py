@@ -8,6 +8,7 @@ from google.protobuf.message import DecodeError
 
 from coterie.core.types import Nanos
 from coterie.etcd.backend import Backend
+from coterie.etcd.backup.protobuf import varint
 from coterie.etcd.calls import Caller, Stream
 from coterie.etcd.status import Code, Refusal, refused
 from coterie.etcd.watching import LIMITS, Hub, Watcher, WatchLimits
@@ -24,6 +25,8 @@ _NAMES = {
 }
 ALL_WATCHES = -1
 """As a watch's id: for each of the stream's."""
+_WATCH_ID = b"\x10"
+"""Of a response's field 2, which is left out if it is 0."""
 
 
 class WatchService:
@@ -252,7 +255,7 @@ class WatchStream:
         if len(encoded) > FRAGMENT_BYTES and watcher.id in self._fragmented:
             self._tell_in_fragments(watcher, events, revision)
         else:
-            id = rpc.WatchResponse(watch_id=watcher.id).SerializeToString()
+            id = _WATCH_ID + varint(watcher.id) if watcher.id else b""
             self._stream.send(self._backend.headers.field(revision) + id + encoded)
         return True
 

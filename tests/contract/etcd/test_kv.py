@@ -9,6 +9,7 @@ from google.protobuf.message import Message
 from tests.contract.etcd.serving import COMPACT, DELETE, PUT, RANGE, TXN, Method, elected
 
 from coterie.etcd.calls import Caller
+from coterie.etcd.kv import HOT_BYTES, HOT_KEYS
 from coterie.etcd.status import Code
 from coterie.etcd.wire import rpc
 
@@ -61,6 +62,26 @@ def test_a_read_of_a_past_revision_gives_what_was_there_then() -> None:
     ahead = rpc.RangeRequest(key=b"k", revision=deleted + 1)
     text = "etcdserver: mvcc: required revision is a future revision"
     assert cluster.refusal(leader, RANGE, ahead) == (Code.OUT_OF_RANGE, text)
+
+
+def test_keys_that_are_read_again_and_again_are_answered_as_they_are_then() -> None:
+    cluster, leader, _ = elected()
+    keys = [b"%d" % number for number in range(HOT_KEYS + 10)]
+    for begin in range(0, len(keys), 100):
+        txn = rpc.TxnRequest(success=[put_op(key, key) for key in keys[begin : begin + 100]])
+        cluster.wait(cluster.call(leader, TXN, txn))
+    for _ in range(2):
+        assert all(cluster.get(leader, key) == {key: key} for key in keys)
+    before = cluster.put(leader, b"7", b"x" * (HOT_BYTES + 1))
+    assert cluster.get(leader, b"7") == {b"7": b"x" * (HOT_BYTES + 1)}
+    cluster.put(leader, b"7", b"")
+    assert cluster.get(leader, b"7") == {b"7": b""}
+    assert cluster.get(leader, b"7", revision=before - 1) == {b"7": b"7"}
+    cluster.delete(leader, b"7")
+    assert cluster.get(leader, b"7") == {}
+    call = cluster.call(leader, RANGE, rpc.RangeRequest(key=b"8", limit=1, sort_order=0))
+    cluster.wait(call)
+    assert (call.answer.count, call.answer.more, len(call.answer.kvs)) == (1, False, 1)
 
 
 def test_what_was_compacted_cannot_be_read_and_what_is_newer_can() -> None:
