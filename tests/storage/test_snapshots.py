@@ -319,6 +319,9 @@ def test_a_crash_at_any_call_leaves_a_whole_snapshot_or_none(
     assert indexes(directory) in ([3], [5, 3])
     assert directory.newest(4) in (None, newest)
     assert state(directory, old) == b"old" * 1000
+    # The log may begin after what this start found: so a power failure must not take it away.
+    files.crash(Random(seed + 1), power=True)
+    assert opened(frail).newest() == newest
 
 
 def test_an_unfinished_file_is_removed_at_the_next_start_and_never_used() -> None:
@@ -514,6 +517,22 @@ def test_one_that_is_being_installed_stays_while_newer_ones_come() -> None:
     directory.release(first.meta)
     directory.prune()
     assert indexes(directory) == [40, 30]
+
+
+def test_one_that_is_being_installed_stays_though_a_read_of_it_failed_once() -> None:
+    errors = DiskErrors()
+    directory = opened(SimulatedFiles(errors=errors))
+    first = take(directory, base(10), b"state")
+    directory.hold(first.meta)
+    errors.failing_reads = 1
+    with pytest.raises(LookupError, match="Input/output"):
+        directory.chunk(10, 0, 100)
+    for _ in range(2):
+        directory.prune()
+        assert state(directory, first) == b"state"
+    directory.release(first.meta)
+    directory.prune()
+    assert not directory.newest()
 
 
 def test_a_file_that_is_read_in_leaps_is_read_right() -> None:

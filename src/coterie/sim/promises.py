@@ -90,7 +90,8 @@ class Promises:
         if not unheard and durable.hard_state.epoch == message.epoch:
             self._check_report(member, durable, message)
         told = self._told.setdefault(message.epoch, {}).setdefault(member, _Told(message.first - 1))
-        if message.first <= told.through + 1:
+        # What lies before a question was no secret to its proposer: that was looked at when it asked.
+        if message.first <= told.through + 1 or (message.epoch, member, message.first) in self._claimed:
             told.through = max(told.through, message.through)
             told.complete = told.complete or told.through >= message.last
 

@@ -105,6 +105,9 @@ class SnapshotDirectory:
         unfinished = [name for name in files.list(path) if name.endswith((NEW_SUFFIX, PART_SUFFIX))]
         for name in unfinished:
             files.remove(f"{path}/{name}")
+        # A process that ended just after it named one may have left the name to the file system's memory alone. The log
+        # is to begin after what is found here, so it must be found again when the power has failed.
+        files.sync_directory(path)
         self.notices = tuple(f"removed {name}, which was left unfinished" for name in unfinished)
 
     # -- which there are ----------------------------------------------------------------------
@@ -327,11 +330,12 @@ class SnapshotDirectory:
                 sending.used = False
             for name in old:
                 self._close_sending(name)
-            damaged = sorted(self._damaged)
+            # One that is held may be whole for all that: a read failed, and does not fail now.
+            damaged = sorted(self._damaged - self._held)
             for name in damaged:  # while nobody can put a whole one in its place
                 if self._files.exists(self._where(name)):
                     self._files.remove(self._where(name))
-            self._damaged.clear()
+            self._damaged.difference_update(damaged)
         for name in old:
             self._files.remove(self._where(name))
         if old or damaged:
