@@ -79,7 +79,7 @@ def test_keys_that_are_read_again_and_again_are_answered_as_they_are_then() -> N
     assert cluster.get(leader, b"7", revision=before - 1) == {b"7": b"7"}
     cluster.delete(leader, b"7")
     assert cluster.get(leader, b"7") == {}
-    call = cluster.call(leader, RANGE, rpc.RangeRequest(key=b"8", limit=1, sort_order=0))
+    call = cluster.call(leader, RANGE, rpc.RangeRequest(key=b"8", limit=1))
     cluster.wait(call)
     assert (call.answer.count, call.answer.more, len(call.answer.kvs)) == (1, False, 1)
 
