@@ -7,7 +7,6 @@ is may go.
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from coterie.cli.cluster_file import (
 from coterie.cli.local_cluster import Wanted, check_empty, make_directory, plan
 from coterie.etcd.backup.restoring import Options, Restored, restore, restore_copy
 from coterie.runtime.configuration import MAX_MEMBERS
+from coterie.storage.disk import DiskFiles
 
 
 def restore_cluster(file: Path, directory: Path, wanted: Wanted, options: Options) -> tuple[LocalCluster, Restored]:
@@ -68,14 +68,14 @@ def _restore(file: Path, directory: Path, cluster: LocalCluster, options: Option
     try:
         _clear(directory)
         (directory / RESTORE_FILE).touch()
-        _sync(directory)
+        DiskFiles().sync_directory(str(directory))
         first, *others = (Path(node.data) for node in cluster.nodes)
         restored = restore(file, first, options)
         for other in others:
             if restore_copy(first, other).hex() != restored.state:
                 raise LocalClusterError(f"what {first} holds has changed meanwhile", advice="restore again")
         write_cluster(directory, cluster)
-        _sync(directory)
+        DiskFiles().sync_directory(str(directory))
         (directory / RESTORE_FILE).unlink()
     except OSError as error:
         raise LocalClusterError(f"cannot write in {directory}: {error.strerror}") from error
@@ -88,11 +88,3 @@ def _clear(directory: Path) -> None:
         shutil.rmtree(directory / f"n{number}", ignore_errors=True)
     for name in (CLUSTER_FILE, RESTORE_FILE):
         (directory / name).unlink(missing_ok=True)
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

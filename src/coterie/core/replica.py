@@ -388,4 +388,5 @@ class Replica(ABC):
 
     @abstractmethod
     def confirmed_elapsed(self) -> Nanos:
-        """Cluster time that a leader could add to the log now, beyond its last entry's; 0 if not leader."""
+        """Nanoseconds of cluster time that a quorum has confirmed and the log does not carry yet; 0 if not leader. (An
+        entry carries all time up to its own: see `Confirmation.take_time`.)"""

@@ -57,10 +57,3 @@ class Headers:
             raw = self._who + _REVISION + varint(revision) + self._when
             self._field = _TAG + bytes((len(raw),)) + raw  # always shorter than 128 bytes
         return self._field
-
-    def message(self, revision: int) -> ResponseHeader:
-        """The header as a message."""
-        position = self._position
-        return ResponseHeader(
-            cluster_id=position.cluster, member_id=position.member, revision=revision, raft_term=position.term
-        )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
-
 from coterie.engine.protocol import ReadMode
 from coterie.etcd.access import Principal
 from coterie.etcd.backend import NOTHING, Backend
@@ -34,12 +32,10 @@ from coterie.machine.kv.protocol import (
 )
 from coterie.machine.kv.reading import read_range, refuse_range
 
-NO_BOUND = 1 << 62
 HOT_KEYS = 1024
 """Keys whose encoded items are kept: what is read again and again is encoded once."""
 HOT_BYTES = 4096
 """Of one of them; larger items are encoded each time."""
-_R = TypeVar("_R")
 
 
 class KeyValueService:
