@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from coterie.core.types import Index
-from coterie.storage.log_index import NO_SEGMENT, POINT_EVERY_BYTES, LogIndex, Point
+from coterie.storage.log_index import MAX_REMEMBERED, NO_SEGMENT, POINT_EVERY_BYTES, LogIndex, Point
 
 SIZES = st.sampled_from([10, POINT_EVERY_BYTES // 3, POINT_EVERY_BYTES])
 
@@ -57,6 +57,14 @@ class IndexMachine(RuleBasedStateMachine):
         first = self.tape[-1].entry + 1
         for entry in range(first, first + count):
             self.write(entry, size)
+
+    @precondition(lambda self: self.last > self.base)
+    @rule(data=st.data())
+    def read(self, data: st.DataObject) -> None:
+        """Somebody reads up to an entry."""
+        entry = data.draw(st.integers(self.base + 1, self.last))
+        place = self.places[entry]
+        self.index.remember(Point(entry, self.tape[place].segment, place, 7))
 
     @rule()
     def begin_segment(self) -> None:
@@ -137,6 +145,28 @@ def test_overwriting_the_same_slots_for_ever_takes_no_more_memory() -> None:
     assert len(index) == 2
     index.compact(999)
     assert len(index) == 1
+
+
+def test_who_reads_on_begins_where_the_last_reader_got_to() -> None:
+    index = filled(600)
+    start, following = index.locate(300)
+    assert start.entry < 300
+    index.remember(Point(300, 1, 300, 0))
+    assert index.locate(301) == (Point(300, 1, 300, 0), following)
+    assert index.locate(299) == (start, following)
+    for entry in range(250, 290):
+        index.put(entry, 2, entry, 0, 10)
+    assert index.locate(300) == (Point(300, 1, 300, 0), following)
+    index.truncate(300)
+    index.put(300, 3, 0, 0, 10)
+    assert index.locate(300) == (Point(300, 3, 0, 0), None)
+
+
+def test_no_more_is_remembered_of_readers_than_the_limit_says() -> None:
+    index = filled(200_000)
+    for entry in range(1, 200_000, 600):
+        index.remember(Point(entry, 1, entry, 0))
+        assert len(index._read) <= MAX_REMEMBERED
 
 
 def test_a_log_that_begins_late_says_that_what_stood_before_is_nowhere() -> None:

@@ -413,6 +413,26 @@ def test_entries_without_a_payload_have_points_too() -> None:
     assert [each.index for each in store.entries(9_990, 20_000, ALL_BYTES)] == [*range(9_990, 10_000)]
 
 
+def test_a_reader_that_goes_on_little_by_little_passes_nothing_twice() -> None:
+    class Counting(DiskErrors):
+        reads = 0
+
+        def read_fails(self, path: str, offset: int, length: int) -> bool:
+            self.reads += 1
+            return super().read_fails(path, offset, length)
+
+    errors = Counting()
+    files = SimulatedFiles(errors=errors)
+    files.make_directory("data")
+    store = new_log(files)
+    for index in range(2, 302):
+        store.prepare([put(entry(index), mark=index)]).perform()
+    errors.reads = 0
+    for index in range(2, 302):
+        assert [each.index for each in store.entries(index, 301, 1)] == [index]
+    assert errors.reads <= 3 * 300  # its frame, the next one's, which no longer fits, and little more
+
+
 def test_truncated_entries_are_never_read_again() -> None:
     files, _ = new_disk()
     for segment_bytes in SEGMENT_SIZES:

@@ -8,6 +8,8 @@ from typing import NamedTuple
 from coterie.core.types import Index
 
 POINT_EVERY_BYTES = 64 * 1024
+MAX_REMEMBERED = 64
+"""Places of entries read lately."""
 NO_SEGMENT = 0
 """Number of no segment: entries that were written to one that is gone are said to stand there."""
 
@@ -50,6 +52,9 @@ class LogIndex:
         """The entry written last, if it was in the place of another: the next may go on behind it."""
         self._overwritten_bytes = 0
         """Written in others' places since the last point."""
+        self._read: dict[Point, Point] = {}
+        """By the point of a stretch, the record that was read last of it. No place is written twice, so none of
+        these ever says anything wrong."""
         if last > base:
             self._starts.append(base + 1)
             self._points.append(Point(base + 1, NO_SEGMENT, 0, 0))
@@ -129,7 +134,17 @@ class LogIndex:
         """
         position = self._stretch(index)
         following = self._starts[position + 1] if position + 1 < len(self._starts) else None
-        return self._points[position], following
+        point = self._points[position]
+        read = self._read.get(point)
+        return point if read is None or read.entry > index else read, following
+
+    def remember(self, read: Point) -> None:
+        """The record of an entry was read there: who wants that entry or the ones after it begins there, and need
+        not pass again what lies before it. A follower that catches up takes less at a time than lies between two
+        points."""
+        if len(self._read) >= MAX_REMEMBERED:
+            self._read.clear()
+        self._read[self._points[self._stretch(read.entry)]] = read
 
     def earliest(self, index: Index) -> Point:
         """Of the points that are needed for `index` and all entries after it, the one written first.

@@ -394,20 +394,23 @@ class LogStore:
         while wanted <= last:
             point, following = self._index.locate(wanted)
             end = last if following is None else min(last, following - 1)
-            for entry in self._walk(point):
+            for at, entry in self._walk(point):
                 if entry.index < wanted:
                     continue
                 size += len(entry.payload)
                 if found and size > limit_bytes:
+                    self._index.remember(at)
                     return found
                 found.append(entry)
                 wanted = entry.index + 1
                 if wanted > end:
+                    self._index.remember(at)
                     break
         return found
 
-    def _walk(self, point: Point) -> Iterator[Entry]:
-        """Entries in the order in which they were written, from a point on: each follows the one before."""
+    def _walk(self, point: Point) -> Iterator[tuple[Point, Entry]]:
+        """Entries in the order in which they were written, from a point on, and where each stands: each follows the
+        one before."""
         number, offset, position = point.segment, point.frame, point.position
         expected = point.entry
         while True:
@@ -415,13 +418,13 @@ class LogStore:
                 number, offset = number + 1, self._read_frame(number + 1, 0)[1]
             payload, following = self._read_frame(number, offset)
             try:
-                for _, record in decode_records(payload, position):
+                for at, record in decode_records(payload, position):
                     if type(record) is Entry:
                         if record.index != expected:
                             raise LogDamaged(
                                 segment_name(number), offset, f"entry {record.index} stands in the place of {expected}"
                             )
-                        yield record
+                        yield Point(expected, number, offset, at), record
                         expected += 1
             except Malformed as error:
                 raise LogDamaged(segment_name(number), offset, str(error)) from error
