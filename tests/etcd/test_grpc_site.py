@@ -11,7 +11,9 @@ from tests.runtime.test_node import configurations
 
 import coterie
 from coterie.etcd.api import EtcdApi
+from coterie.etcd.lease import MAX_UNANSWERED
 from coterie.etcd.wire import lock, rpc
+from coterie.http2.limits import STREAM_WINDOW_BYTES
 from coterie.runtime.api import Ground
 
 
@@ -59,5 +61,27 @@ def test_a_call_that_is_over_is_forgotten_whoever_ended_it_and_the_connection_wi
             await until(lambda: calls._handlers)
             quitter.cancel()
             await until(lambda: not calls._handlers)
+
+    run(work)
+
+
+def test_all_leases_of_a_client_are_kept_alive_on_one_stream_at_once(tmp_path: Path) -> None:
+    """More than are taken at a time, and more bytes than a stream's window: the caller is held up, and goes on."""
+    count = MAX_UNANSWERED * 8
+    request = rpc.LeaseKeepAliveRequest(ID=(1 << 62) + 1).SerializeToString()
+    assert count * len(request) > STREAM_WINDOW_BYTES
+
+    async def all_at_once() -> AsyncIterator[bytes]:
+        for _ in range(count):
+            yield request
+
+    async def work() -> None:
+        (config,) = configurations(tmp_path, 1)
+        async with coterie.Node(config, api=EtcdApi), grpc.aio.insecure_channel(config.client) as channel:
+            put = channel.unary_unary("/etcdserverpb.KV/Put")
+            await put(rpc.PutRequest(key=b"a").SerializeToString(), wait_for_ready=True)
+            stream = channel.stream_stream("/etcdserverpb.Lease/LeaseKeepAlive")(all_at_once())
+            answers = [rpc.LeaseKeepAliveResponse.FromString(answer) async for answer in stream]
+            assert [(answer.ID, answer.TTL) for answer in answers] == [((1 << 62) + 1, 0)] * count
 
     run(work)

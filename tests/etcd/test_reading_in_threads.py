@@ -40,6 +40,9 @@ class Ear:
     def finish(self, code: Code = Code.OK, text: str = "") -> None:
         self.status = (code, text)
 
+    def release(self) -> None:
+        raise AssertionError("nothing is held")
+
 
 class Running:
     """A node of one member in this loop, with its API in reach."""

@@ -133,7 +133,8 @@ class Engine:
         self._last_token: Token = identity.boot << 40
         self._held: deque[tuple[Mark, MemberId, Message]] = deque()
         self._stored_mark: Mark = 0
-        self._disk_full = False
+        self.disk_full = False
+        """Whether the log lacks the space for what it was given."""
         self._role: RoleChange | None = None
         self._elections: deque[str] = deque(maxlen=MAX_ELECTIONS_REMEMBERED)
         self._retry_reads_at: Nanos = NEVER
@@ -167,7 +168,7 @@ class Engine:
         """Store batches up to `mark` are durable: what waited for that leaves at once. Returns whether a flush is
         needed, as `receive` does."""
         self._stored_mark = max(self._stored_mark, mark)
-        self._disk_full = False
+        self.disk_full = False
         self.replica.stored(now, mark)
         self._release_held()
         return not self.replica.settled
@@ -181,7 +182,7 @@ class Engine:
 
     def store_failed(self, now: Nanos, mark: Mark) -> None:
         """No space for the batch; the shell keeps trying."""
-        self._disk_full = True
+        self.disk_full = True
         self.replica.store_failed(now, mark)
 
     def connection_closed(self, now: Nanos, peer: MemberId, refused: bool) -> None:
@@ -244,7 +245,7 @@ class Engine:
         self._intake.overloaded_until = self._proposals.overloaded_until
         if now >= self._look_at:
             # Whatever came since the last flush has a later deadline than this one's.
-            self._submissions.expire(now, f" (the disk of {self.identity.name} is full)" if self._disk_full else "")
+            self._submissions.expire(now, f" (the disk of {self.identity.name} is full)" if self.disk_full else "")
             self._queries.expire(now)
             self._administration.expire(now)
         self._ask_reads(now)

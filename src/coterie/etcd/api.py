@@ -226,6 +226,10 @@ class _Member:
         return self._ground.database_bytes_in_use
 
     @property
+    def disk_full(self) -> bool:
+        return self._ground.disk_full
+
+    @property
     def quota_bytes(self) -> int:
         return self._ground.quota_bytes
 

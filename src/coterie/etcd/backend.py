@@ -58,6 +58,11 @@ class Node(Protocol):
         ...
 
     @property
+    def disk_full(self) -> bool:
+        """Whether the member's log lacks the space for what it was given."""
+        ...
+
+    @property
     def quota_bytes(self) -> int:
         """What that may become."""
         ...

@@ -46,12 +46,17 @@ class Stream(Protocol):
         """No more answers."""
         ...
 
+    def release(self) -> None:
+        """The oldest message that was held (`Handler.received`) is done with."""
+        ...
+
 
 class Handler(Protocol):
     """What is told of a call as long as it lasts."""
 
-    def received(self, message: bytes) -> None:
-        """One more message of the caller's."""
+    def received(self, message: bytes) -> bool:
+        """One more message of the caller's, and whether it is done with. If not, it is held until `Stream.release` says
+        so, and the caller may send no more than a window of bytes meanwhile."""
         ...
 
     def ended(self) -> None:

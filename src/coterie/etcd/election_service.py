@@ -120,10 +120,13 @@ class Observer:
         """Key and revision of the last change that was told. (The next leader's may be older than this one's last.)"""
         self._stalled = False
 
-    def received(self, message: bytes) -> None:
+    def received(self, message: bytes) -> bool:
         """See `Handler`."""
-        if self._watcher is not None:
-            return
+        if self._watcher is None:
+            self._begin(message)
+        return True
+
+    def _begin(self, message: bytes) -> None:
         try:
             self._prefix = election.LeaderRequest.FromString(message).name + b"/"
         except DecodeError as error:

@@ -160,8 +160,9 @@ class Flow:
 
     # From the caller
 
-    def received(self, message: bytes) -> None:
+    def received(self, message: bytes) -> bool:
         """See `Handler`: there is one message only."""
+        return True
 
     def ended(self) -> None:
         """See `Handler`."""

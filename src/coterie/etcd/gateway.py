@@ -125,6 +125,9 @@ class _One:
         if not self.answer.done():
             self.answer.set_result((code, text))
 
+    def release(self) -> None:
+        """All messages are here: nobody is held up."""
+
 
 class _Many:
     """The way back to a call with many answers."""
@@ -156,6 +159,9 @@ class _Many:
             self.finished = True
             self._said.append((code, text))
             self._news.set()
+
+    def release(self) -> None:
+        """All messages are here: nobody is held up."""
 
     async def next(self) -> bytes | tuple[Code, str] | None:
         """What was said next; None: nothing more will be."""

@@ -49,6 +49,11 @@ class GrpcStream:
         self._http.finish(self._number, code, text)
         self._end()
 
+    def release(self) -> None:
+        """See `Stream`."""
+        self._http.read(self._number)
+        self._connection.touch()
+
     def _end(self) -> None:
         if not self.over:
             self.over = True
@@ -96,8 +101,7 @@ class GrpcCalls:
             handler = services.call(stream, event.path, caller, message)
         else:
             handler = services.open(stream, event.path, caller)
-            if handler is not None and message is not None:
-                handler.received(message)
+            if handler is not None and message is not None and handler.received(message):
                 connection.http.read(event.stream)
         if handler is not None and not stream.over:
             self._handlers.setdefault(connection, {})[event.stream] = handler
@@ -110,8 +114,8 @@ class GrpcCalls:
         if handlers is None or handler is None:
             return
         if isinstance(event, Received):
-            handler.received(event.message)
-            connection.http.read(event.stream)
+            if handler.received(event.message):
+                connection.http.read(event.stream)
         elif isinstance(event, Ended):
             handler.ended()
         elif isinstance(event, Drained):

@@ -65,14 +65,15 @@ class HealthWatch:
         self._service = service
         self._stream = stream
 
-    def received(self, message: bytes) -> None:
+    def received(self, message: bytes) -> bool:
         """See `Handler`."""
         try:
             request = health.HealthCheckRequest.FromString(message)
         except DecodeError as error:
             self._stream.finish(Code.INTERNAL, f"grpc: error unmarshalling request: {error}")
-            return
-        self._service.enter(self, request.service)
+        else:
+            self._service.enter(self, request.service)
+        return True
 
     def tell(self, message: bytes) -> None:
         """One more answer."""

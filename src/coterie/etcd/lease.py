@@ -3,6 +3,8 @@ member keeps a lease alive, a new leader ends none early, and none outlives what
 
 from __future__ import annotations
 
+from collections import deque
+
 from google.protobuf.message import DecodeError
 
 from coterie.engine.protocol import Answer, Failure
@@ -24,7 +26,8 @@ from coterie.machine.kv.protocol import (
 )
 
 MAX_UNANSWERED = 1024
-"""Keep-alives of one stream without an answer; one more ends it."""
+"""Keep-alives of one stream under way at a time; more wait for their turn, and hold the caller up. (Go's client has all
+its leases' on one stream, and sends them at once.)"""
 
 
 class LeaseService:
@@ -79,22 +82,25 @@ class KeepAliveStream:
         self._stream = stream
         self._caller = caller
         self._unanswered = 0
+        self._waiting: deque[bytes] = deque()
         self._ended = False
         self._over = False
 
-    def received(self, message: bytes) -> None:
+    def received(self, message: bytes) -> bool:
         """See `Handler`."""
+        if self._unanswered >= MAX_UNANSWERED and not self._over:
+            self._waiting.append(message)
+            return False
+        self._keep(message)
+        return True
+
+    def _keep(self, message: bytes) -> None:
+        if self._over:
+            return
         try:
             lease = rpc.LeaseKeepAliveRequest.FromString(message).ID
         except DecodeError as error:
             self._end(Code.INTERNAL, f"grpc: error unmarshalling request: {error}")
-            return
-        if self._over:
-            return
-        if self._unanswered >= MAX_UNANSWERED:
-            self._end(
-                Code.RESOURCE_EXHAUSTED, f"{MAX_UNANSWERED} keep-alives of this stream wait for an answer already"
-            )
             return
         self._unanswered += 1
         try:
@@ -114,6 +120,9 @@ class KeepAliveStream:
         assert isinstance(reply, LeaseReply)
         response = rpc.LeaseKeepAliveResponse(ID=reply.lease, TTL=reply.ttl)
         self._stream.send(self._backend.headers.field(reply.revision) + response.SerializeToString())
+        if self._waiting:
+            self._stream.release()
+            self._keep(self._waiting.popleft())
         if self._ended and not self._unanswered:
             self._end(Code.OK, "")
 
@@ -126,6 +135,7 @@ class KeepAliveStream:
     def cancelled(self) -> None:
         """See `Handler`."""
         self._over = True
+        self._waiting.clear()
 
     def drained(self) -> None:
         """See `Handler`."""
@@ -133,4 +143,5 @@ class KeepAliveStream:
     def _end(self, code: Code, text: str) -> None:
         if not self._over:
             self._over = True
+            self._waiting.clear()
             self._stream.finish(code, text)

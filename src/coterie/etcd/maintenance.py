@@ -38,6 +38,8 @@ class MaintenanceService:
         errors = self._problems()
         if status.leader == NOBODY:
             errors.insert(0, "etcdserver: no leader")
+        if backend.node.disk_full:
+            errors.append("the member's disk is full: what it is given waits until there is space")
         voters = {member.id for member in status.members if member.voter}
         response = rpc.StatusResponse(
             version=API_VERSION,

@@ -218,14 +218,15 @@ class _OneMessage:
         self._begun = False
         self._handler: Handler | None = None
 
-    def received(self, message: bytes) -> None:
+    def received(self, message: bytes) -> bool:
         """See `Handler`."""
         if self._begun:
             self._stream.finish(Code.INTERNAL, "a second message in a call that has one")
             self.cancelled()
-            return
-        self._begun = True
-        self._handler = self._services.call(self._stream, self._path, self._caller, message)
+        else:
+            self._begun = True
+            self._handler = self._services.call(self._stream, self._path, self._caller, message)
+        return True
 
     def ended(self) -> None:
         """See `Handler`."""

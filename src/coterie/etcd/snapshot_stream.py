@@ -30,17 +30,17 @@ class SnapshotStream:
         self._chunks: Iterator[Chunk] = iter(())
         self._begun = self._over = False
 
-    def received(self, message: bytes) -> None:
+    def received(self, message: bytes) -> bool:
         """See `Handler`: the one message begins it."""
-        if self._begun:
-            return
-        self._begun = True
-        try:
-            rpc.SnapshotRequest.FromString(message)
-        except DecodeError as error:
-            self._end(Code.INTERNAL, f"grpc: error unmarshalling request: {error}")
-            return
-        self._make(self._made)
+        if not self._begun:
+            self._begun = True
+            try:
+                rpc.SnapshotRequest.FromString(message)
+            except DecodeError as error:
+                self._end(Code.INTERNAL, f"grpc: error unmarshalling request: {error}")
+            else:
+                self._make(self._made)
+        return True
 
     def _made(self, saved: SavedSnapshot | str) -> None:
         if isinstance(saved, str):

@@ -107,10 +107,13 @@ class WatchStream:
 
     # From the caller
 
-    def received(self, message: bytes) -> None:
+    def received(self, message: bytes) -> bool:
         """See `Handler`."""
-        if self._over:
-            return
+        if not self._over:
+            self._ask(message)
+        return True
+
+    def _ask(self, message: bytes) -> None:
         try:
             request = rpc.WatchRequest.FromString(message)
         except DecodeError as error:

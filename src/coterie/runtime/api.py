@@ -59,6 +59,11 @@ class Ground(Protocol):
         ...
 
     @property
+    def disk_full(self) -> bool:
+        """Whether this member's log lacks the space for what it was given."""
+        ...
+
+    @property
     def quota_bytes(self) -> int:
         """What they may become, by the settings in force."""
         ...

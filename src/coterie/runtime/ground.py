@@ -66,6 +66,11 @@ class NodeGround:
         return self._engine.host.store_bytes_in_use
 
     @property
+    def disk_full(self) -> bool:
+        """See `Ground`."""
+        return self._engine.disk_full
+
+    @property
     def quota_bytes(self) -> int:
         """See `Ground`."""
         return self._engine.host.settings.quota_bytes

@@ -73,6 +73,10 @@ class Server:
         self.deadline: Nanos = cluster.now
 
     @property
+    def disk_full(self) -> bool:
+        return self._node.engine.disk_full
+
+    @property
     def term(self) -> int:
         return self._node.engine.replica.epoch.round
 
@@ -144,6 +148,8 @@ class Call(Generic[R]):
         self.reads = True
         """Whether the caller takes what comes."""
         self.most_unsent = 0
+        self.held = self.released = 0
+        """Messages that the services were not done with at once, and those of them that they are by now."""
         self.answers: list[R] = []
         self.status: tuple[Code, str] | None = None
 
@@ -169,6 +175,9 @@ class Call(Generic[R]):
             self.status = (code, text)
             self._server.calls.pop(self, None)
 
+    def release(self) -> None:
+        self.released += 1
+
     # The caller's end
 
     def _take(self) -> None:
@@ -187,7 +196,8 @@ class Call(Generic[R]):
         """More messages."""
         assert self.handler is not None
         for message in messages:
-            self.handler.received(message if isinstance(message, bytes) else message.SerializeToString())
+            data = message if isinstance(message, bytes) else message.SerializeToString()
+            self.held += not self.handler.received(data)
         self._flush()
 
     def half_close(self) -> None:

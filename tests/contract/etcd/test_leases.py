@@ -114,15 +114,31 @@ def test_a_half_closed_keep_alive_stream_ends_when_all_is_answered() -> None:
     assert (len(stream.answers), stream.status) == (3, (Code.OK, ""))
 
 
-def test_too_many_keep_alives_without_an_answer_end_the_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_keep_alives_beyond_the_limit_wait_for_their_turn_and_hold_the_caller_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(lease_service, "MAX_UNANSWERED", 3)
     cluster, _, (follower, _) = elected()
+    leases = [cluster.grant(follower, 60) for _ in range(10)]
     stream = keeper(cluster, follower)
-    stream.say(*keep(1, 1, 1, 1, 1))
+    stream.say(*keep(*leases))
+    assert (stream.held, stream.released) == (7, 0)
+    stream.half_close()
+    cluster.run(400)
+    assert [answer.ID for answer in stream.answers] == leases
+    assert (stream.released, stream.status) == (7, (Code.OK, ""))
+
+
+def test_a_stream_that_ends_forgets_the_keep_alives_that_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease_service, "MAX_UNANSWERED", 2)
+    cluster, _, (follower, _) = elected()
+    stream = keeper(cluster, follower)
+    stream.say(*keep(1, 1), b"\xff\xff", *keep(1, 1))
+    assert stream.held == 3
+    cluster.run(400)
     assert stream.status is not None
-    assert stream.status[0] is Code.RESOURCE_EXHAUSTED
-    cluster.run(100)
-    assert stream.answers == []
+    assert stream.status[0] is Code.INTERNAL
+    assert len(stream.answers) == 1
 
 
 def test_what_is_no_keep_alive_ends_the_stream() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import grpc
 import pytest
 from tests.contract.processes.cluster import PATIENT, Cluster, cluster, lines_with, make_leader, status_of
 from tests.contract.processes.disks import set_read_only, small_disks
@@ -14,6 +15,7 @@ from tests.runtime.cluster import FAST, put, until
 from coterie.client.blocking import connect
 from coterie.client.errors import RequestError
 from coterie.core.errors import Effect
+from coterie.etcd.wire import rpc
 from coterie.torture.disks import fill
 
 DISK_MIB = 64
@@ -105,6 +107,60 @@ def test_when_every_disk_is_full_clients_are_told_and_nothing_that_was_acknowled
         with connect(members.endpoints) as client:
             for key in ("before", "after", *acknowledged):
                 assert client.get(key) is not None, key
+
+
+def problems(address: str) -> list[str]:
+    """What a member says is wrong with it."""
+    with grpc.insecure_channel(address) as channel:
+        ask = channel.unary_unary(
+            "/etcdserverpb.Maintenance/Status", response_deserializer=rpc.StatusResponse.FromString
+        )
+        return list(ask(b"", timeout=5).errors)
+
+
+@pytest.mark.any_protocol
+@pytest.mark.slow
+def test_clients_of_etcds_api_are_told_of_full_disks_and_read_on_and_write_again_when_there_is_space(
+    tmp_path: Path,
+) -> None:
+    flags = ("--request-timeout-ms", str(REQUEST_TIMEOUT_MS), *PATIENT)
+    with small_disks(tmp_path, 3, DISK_MIB) as disks, cluster(tmp_path, flags=flags) as members:
+        on_own_disks(members, disks)
+        members.ready()
+        asked = members.nodes[1]
+        with grpc.insecure_channel(asked.client, [("grpc.max_receive_message_length", -1)]) as channel:
+            put_ = channel.unary_unary("/etcdserverpb.KV/Put", rpc.PutRequest.SerializeToString)
+            range_ = channel.unary_unary(
+                "/etcdserverpb.KV/Range", rpc.RangeRequest.SerializeToString, rpc.RangeResponse.FromString
+            )
+            put_(rpc.PutRequest(key=b"before", value=b"1"), timeout=10)
+            fillers = [fill(disk) for disk in disks]
+            acknowledged: list[bytes] = []
+            refusals: list[grpc.RpcError] = []
+            for number in range(MOST_WRITES):
+                try:
+                    put_(rpc.PutRequest(key=b"full-%d" % number, value=bytes(VALUE_BYTES)), timeout=8)
+                    acknowledged.append(b"full-%d" % number)
+                except grpc.RpcError as error:
+                    refusals.append(error)
+                if len(refusals) == 3:
+                    break
+            assert len(refusals) == 3, "the disks should be full by now"
+            assert {error.code() for error in refusals} <= {
+                grpc.StatusCode.RESOURCE_EXHAUSTED,
+                grpc.StatusCode.UNAVAILABLE,
+            }
+            until(lambda: any("disk is full" in each for node in members.nodes for each in problems(node.client)))
+            found = range_(rpc.RangeRequest(key=b"before", serializable=True), timeout=10)
+            assert [pair.value for pair in found.kvs] == [b"1"]
+            for filler in fillers:
+                filler.unlink()
+            until(
+                lambda: all(len(lines_with(n, "disk-full")) == len(lines_with(n, "space-again")) for n in members.nodes)
+            )
+            put_(rpc.PutRequest(key=b"after", value=b"2"), timeout=20)
+            for key in (b"before", b"after", *acknowledged):
+                assert range_(rpc.RangeRequest(key=key), timeout=10).count == 1, key
 
 
 @pytest.mark.any_protocol

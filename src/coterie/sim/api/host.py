@@ -97,6 +97,9 @@ class HostStream:
             self._status = (code, text)
             self._pump()
 
+    def release(self) -> None:
+        """See `Stream`: this way has no window for what comes."""
+
     def _pump(self) -> None:
         while self._waiting and self._window > 0:
             message = self._waiting.popleft()
@@ -139,6 +142,11 @@ class ApiHost:
         site.api_later(0, self._wake)
 
     # -- see `Node` ------------------------------------------------------------------------------
+
+    @property
+    def disk_full(self) -> bool:
+        """See `Node`."""
+        return self._site.engine.disk_full
 
     @property
     def term(self) -> int:

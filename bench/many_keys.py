@@ -1,0 +1,295 @@
+"""A million keys and ten thousand leases, beside etcd's: memory, restart, what a writer notices of a snapshot.
+
+    python bench/many_keys.py [--keys 1000000] [--leases 10000] [--protocol raft] [--only coterie|etcd] [--json]
+
+Three nodes each, fsync on, everything through etcd's API with grpcio. Of each system, one after the other:
+
+1. `load_s`: keys of 16 bytes with values of 256 are put, a hundred to a transaction; `memory_mb`: the resident memory
+   of the member that has most, and `own_memory_mb`, what of it no file is behind.
+2. `pause_ms_alone`, `pause_ms_snapshot`: one writer puts one key after another; the longest time between two answers,
+   by itself, and while `etcdctl snapshot save` reads the whole store from the leader (`snapshot_s`).
+3. `restart_s`: a follower is killed and started again; the time until it answers a linearizable read.
+4. `grant_s`: leases of `--ttl` seconds are granted, a key for each; then all are kept alive, once in a third of the
+   TTL, for twice the TTL. `keep_alive_s`: the longest time that one round of keep-alives took; `leases_kept`,
+   `keys_kept`: how many are there at the end of it; `ended_s`: how long after the last keep-alive began the last of the
+   keys is gone.
+5. `collector_ms`: the longest pause of the garbage collector in any member from 1. to 4. (ours alone).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from coterie.core.protocols import DEFAULT_PROTOCOL, PROTOCOLS
+from coterie.etcd.wire import rpc
+from coterie.torture.cluster import Cluster
+from coterie.torture.coterie_members import CoterieCluster
+from coterie.torture.etcd_members import EtcdCluster
+from coterie.torture.etcd_server import binary
+from coterie.torture.hosts import local_hosts, wait_until
+from measure import VALUE_BYTES, machine, scratch_directory
+from node_samples import resident_bytes
+
+NODES = 3
+PER_TXN = 100
+UNDER_WAY = 16
+WRITER_S = 8.0
+STREAMS = 4
+PREFIX = b"leased/"
+_KV, _LEASE = "/etcdserverpb.KV/", "/etcdserverpb.Lease/"
+PROBE = Path(__file__).parent / "collector"
+"""With a `sitecustomize.py`, which tells of the collector's pauses."""
+
+
+def key_of(number: int) -> bytes:
+    """The 16 bytes of a key."""
+    return b"many/%011d" % number
+
+
+class Caller:
+    """Calls to one member."""
+
+    def __init__(self, address: str) -> None:
+        self.channel = grpc.insecure_channel(address, [("grpc.max_receive_message_length", -1)])
+
+    def call(self, method: str, request: Any) -> Any:
+        """One call; raw bytes of the answer."""
+        return self.channel.unary_unary(method)(request.SerializeToString(), timeout=60, wait_for_ready=True)
+
+    def many(self, method: str, requests: Iterator[Any]) -> Iterator[bytes]:
+        """Calls, `UNDER_WAY` at a time, and their answers in the same order."""
+        callable_, waiting = self.channel.unary_unary(method), deque[Any]()
+        for request in requests:
+            if len(waiting) >= UNDER_WAY:
+                yield waiting.popleft().result()
+            waiting.append(callable_.future(request.SerializeToString(), timeout=60))
+        yield from (each.result() for each in waiting)
+
+
+def _transactions(keys: int) -> Iterator[Any]:
+    value = b"v" * VALUE_BYTES
+    for first in range(0, keys, PER_TXN):
+        puts = [rpc.PutRequest(key=key_of(each), value=value) for each in range(first, min(first + PER_TXN, keys))]
+        yield rpc.TxnRequest(success=[rpc.RequestOp(request_put=put) for put in puts])
+
+
+def _load(caller: Caller, keys: int) -> float:
+    began = told = time.monotonic()
+    for number, _ in enumerate(caller.many(_KV + "Txn", _transactions(keys))):
+        if time.monotonic() - told > 10:
+            told = time.monotonic()
+            print(f"  {number * PER_TXN:,} of {keys:,} keys", file=sys.stderr, flush=True)
+    return time.monotonic() - began
+
+
+class Writer:
+    """Puts one key after the other, and keeps the longest time between two answers."""
+
+    def __init__(self, address: str) -> None:
+        self.longest = 0.0
+        self.done = 0
+        self._put = Caller(address).channel.unary_unary(_KV + "Put")
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        request = rpc.PutRequest(key=b"written", value=b"v" * VALUE_BYTES).SerializeToString()
+        self._put(request, wait_for_ready=True)
+        last = time.monotonic()
+        while not self._stop.is_set():
+            self._put(request)
+            now = time.monotonic()
+            self.longest, last = max(self.longest, now - last), now
+            self.done += 1
+
+    def end(self) -> float:
+        """Stop; the longest pause in milliseconds."""
+        self._stop.set()
+        self._thread.join()
+        if self.done < 100:
+            raise RuntimeError(f"the writer wrote {self.done} times only: its pauses mean nothing")
+        return self.longest * 1000
+
+
+def _pauses(address: str, scratch: Path) -> dict[str, float]:
+    alone = Writer(address)
+    time.sleep(WRITER_S)
+    before = alone.end()
+    saved = scratch / "saved.db"
+    writer, began = Writer(address), time.monotonic()
+    command = [str(Path(binary()).with_name("etcdctl")), f"--endpoints={address}", "snapshot", "save", str(saved)]
+    subprocess.run(command, check=True, capture_output=True)
+    took = time.monotonic() - began
+    time.sleep(1.0)
+    during = writer.end()
+    size = saved.stat().st_size
+    saved.unlink()
+    return {"pause_ms_alone": before, "pause_ms_snapshot": during, "snapshot_s": took, "snapshot_mb": size / 1e6}
+
+
+def _restart(cluster: Cluster, follower: int, keys: int) -> float:
+    cluster.kill(follower)
+    began = time.monotonic()
+    cluster.restart(follower)
+    request = rpc.RangeRequest(key=key_of(keys - 1)).SerializeToString()
+
+    def answers() -> bool:
+        with grpc.insecure_channel(cluster.hosts[follower].client) as channel:
+            try:
+                found = channel.unary_unary(_KV + "Range")(request, timeout=2)
+            except grpc.RpcError:
+                return False
+        return bool(rpc.RangeResponse.FromString(found).count == 1)
+
+    wait_until(answers, 300, "the member that was started again answers")
+    return time.monotonic() - began
+
+
+class KeptAlive:
+    """Leases that are kept alive on some streams."""
+
+    def __init__(self, address: str, leases: list[int]) -> None:
+        self._shares = [leases[number::STREAMS] for number in range(STREAMS)]
+        self._queues: list[queue.SimpleQueue[bytes | None]] = [queue.SimpleQueue() for _ in self._shares]
+        self._answers = [
+            Caller(address).channel.stream_stream(_LEASE + "LeaseKeepAlive")(iter(each.get, None))
+            for each in self._queues
+        ]
+
+    def round(self) -> float:
+        """Keep each alive once; the seconds until all are answered. Raises `RuntimeError` if one has ended."""
+        began = time.monotonic()
+        for waiting, share in zip(self._queues, self._shares, strict=True):
+            for lease in share:
+                waiting.put(rpc.LeaseKeepAliveRequest(ID=lease).SerializeToString())
+        for answers, share in zip(self._answers, self._shares, strict=True):
+            for lease in share:
+                said = rpc.LeaseKeepAliveResponse.FromString(next(answers))
+                if lease != said.ID or said.TTL <= 0:
+                    raise RuntimeError(f"lease {lease:x} is told to have {said.TTL} s")
+        return time.monotonic() - began
+
+    def close(self) -> None:
+        for each in self._queues:
+            each.put(None)
+
+
+def _count(caller: Caller) -> int:
+    request = rpc.RangeRequest(key=PREFIX, range_end=PREFIX[:-1] + b"0", count_only=True)
+    return int(rpc.RangeResponse.FromString(caller.call(_KV + "Range", request)).count)
+
+
+def _leases(caller: Caller, address: str, count: int, ttl: int) -> dict[str, float]:
+    began = time.monotonic()
+    grants = (rpc.LeaseGrantRequest(TTL=ttl) for _ in range(count))
+    leases = [int(rpc.LeaseGrantResponse.FromString(each).ID) for each in caller.many(_LEASE + "LeaseGrant", grants)]
+    kept = KeptAlive(address, leases)
+    puts = (rpc.PutRequest(key=PREFIX + b"%d" % lease, value=b"held", lease=lease) for lease in leases)
+    for _ in caller.many(_KV + "Put", puts):
+        pass
+    granted, rounds = time.monotonic() - began, []
+    until, last = time.monotonic() + 2 * ttl, 0.0
+    while (last := time.monotonic()) < until:
+        rounds.append(kept.round())
+        time.sleep(max(0.0, last + ttl / 3 - time.monotonic()))
+    listed = rpc.LeaseLeasesResponse.FromString(caller.call(_LEASE + "LeaseLeases", rpc.LeaseLeasesRequest()))
+    keys = _count(caller)
+    last = time.monotonic()
+    rounds.append(kept.round())
+    kept.close()
+    wait_until(lambda: _count(caller) == 0, 4 * ttl, "the keys of leases that nobody keeps are gone")
+    ended = time.monotonic() - last
+    found = {"grant_s": granted, "keep_alive_s": max(rounds), "leases_kept": len(listed.leases), "keys_kept": keys}
+    return {**found, "ended_s": ended}
+
+
+@contextmanager
+def _collector_told(scratch: Path) -> Iterator[Callable[[], float | None]]:
+    """While this lasts, processes of Python that are started write down their collector's pauses."""
+    pauses = scratch / "pauses"
+    pauses.mkdir()
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(PROBE), *([before] if before else [])])
+    os.environ["COLLECTOR_PAUSES"] = str(pauses)
+
+    def longest() -> float | None:
+        found = [float(line) for each in pauses.iterdir() for line in each.read_text(encoding="ascii").split()]
+        return max(found, default=None)
+
+    try:
+        yield longest
+    finally:
+        del os.environ["COLLECTOR_PAUSES"]
+        if before is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = before
+
+
+def measure(cluster: Cluster, options: argparse.Namespace) -> dict[str, float | None]:
+    """All of it, of one system."""
+    with scratch_directory() as scratch, _collector_told(scratch) as longest:
+        try:
+            cluster.start(scratch, local_hosts(NODES))
+            leader = cluster.leader()
+            address = cluster.hosts[leader].client
+            caller = Caller(address)
+            found: dict[str, float | None] = {"load_s": _load(caller, options.keys)}
+            cluster.wait_whole()
+            memory = [resident_bytes(pid) for pid in cluster.pids]
+            found["memory_mb"] = max(resident for resident, _ in memory) / 1e6
+            found["own_memory_mb"] = max(own for _, own in memory) / 1e6
+            found.update(_pauses(address, scratch))
+            found["restart_s"] = _restart(cluster, next(i for i in range(NODES) if i != leader), options.keys)
+            cluster.wait_whole()
+            address = cluster.hosts[cluster.leader()].client
+            found.update(_leases(Caller(address), address, options.leases, options.ttl))
+            found["collector_ms"] = longest()
+        finally:
+            cluster.stop()
+    return found
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description="Many keys and leases, beside etcd's")
+    parser.add_argument("--keys", type=int, default=1_000_000)
+    parser.add_argument("--leases", type=int, default=10_000)
+    parser.add_argument("--ttl", type=int, default=30, help="of each lease, seconds")
+    parser.add_argument("--protocol", choices=PROTOCOLS, default=DEFAULT_PROTOCOL)
+    parser.add_argument("--only", choices=("coterie", "etcd"))
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    rows: dict[str, dict[str, float | None]] = {}
+    for cluster in (EtcdCluster(), CoterieCluster(options.protocol)):
+        if options.only in (None, cluster.name):
+            print(f"{cluster.name}", file=sys.stderr, flush=True)
+            rows[cluster.name] = measure(cluster, options)
+    if options.json:
+        print(json.dumps({"rows": rows, "keys": options.keys, "leases": options.leases, "machine": machine()}))
+        return
+    print(f"{options.keys:,} keys, {options.leases:,} leases, {options.protocol}, three nodes; {machine()}")
+    for field in next(iter(rows.values())):
+        values = "".join(
+            f"  {name} {'-' if row[field] is None else format(row[field], ',.2f'):>12}" for name, row in rows.items()
+        )
+        print(f"{field:>20}{values}")
+
+
+if __name__ == "__main__":
+    main()
