@@ -228,8 +228,8 @@ def _collector_told(scratch: Path) -> Iterator[Callable[[], float | None]]:
     os.environ["COLLECTOR_PAUSES"] = str(pauses)
 
     def longest() -> float | None:
-        found = [float(line) for each in pauses.iterdir() for line in each.read_text(encoding="ascii").split()]
-        return max(found, default=None)
+        lines = [line for each in pauses.iterdir() for line in each.read_text(encoding="ascii").splitlines()]
+        return max((float(line.split()[0]) for line in lines), default=None)
 
     try:
         yield longest

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -33,14 +35,19 @@ def settle(node: FirstStart) -> None:
         node.fixed(node.to_fix)
 
 
-def test_three_members_that_hear_each_other_start_with_one_set() -> None:
-    nodes = [start(1), start(2), start(3)]
+def introduce(nodes: Sequence[FirstStart]) -> None:
+    """Each hears all others, twice."""
     for _ in range(2):
         for node in nodes:
             for other in nodes:
                 if other is not node:
                     node.hear(other.introduction())
                     settle(node)
+
+
+def test_three_members_that_hear_each_other_start_with_one_set() -> None:
+    nodes = [start(1), start(2), start(3)]
+    introduce(nodes)
     assert all(node.ready for node in nodes)
     assert {node.members for node in nodes} == {(member(1), member(2), member(3))}
 
@@ -85,12 +92,7 @@ def test_members_that_begin_with_different_states_never_start_together() -> None
 
 def test_members_that_begin_with_the_same_state_start_with_one_set() -> None:
     nodes = [FirstStart(member(number), NAMES, None, b"a" * 32) for number in (1, 2, 3)]
-    for _ in range(2):
-        for node in nodes:
-            for other in nodes:
-                if other is not node:
-                    node.hear(other.introduction())
-                    settle(node)
+    introduce(nodes)
     assert all(node.ready for node in nodes)
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 from tests.mutants.groups_and_states import STATES
 from tests.mutants.planting import planted
 
-from coterie.sim.mutants import Mutant
 from coterie.sim.options import BOTH, ETCD
 
 CONFIRMATION = "core/leading/confirmation.py"
@@ -31,19 +31,7 @@ HOLDER: Final = frozenset({"one-holder"})
 WATCHED: Final = frozenset({"watch-complete"})
 EARLY: Final = frozenset({"lease-not-early"})
 
-
-def _row(
-    row: str,
-    name: str,
-    changes: list[tuple[str, str, str]],
-    killers: frozenset[str],
-    *,
-    faults: str = "",
-    first: int = 0,
-    protocol: str = "raft",
-) -> Mutant:
-    return planted(row, name, changes, killers, faults=faults, first=first, protocol=protocol, api=ETCD)
-
+_row = partial(planted, api=ETCD)
 
 LEASE_ROWS: Final = (
     _row(

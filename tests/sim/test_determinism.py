@@ -2,30 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
-import msgspec
 import pytest
+from tests.sim.processes import in_another_process
 
-import coterie
 from coterie.sim.campaign import Plan, run_seed
 from coterie.sim.options import SECOND
-from coterie.sim.verdict import Result
 from coterie.sim.worker import Order
-
-SOURCE = str(Path(coterie.__file__).parent.parent)
-
-
-def in_another_process(order: Order, hash_seed: str) -> list[Result]:
-    environment = {**os.environ, "PYTHONPATH": SOURCE, "PYTHONHASHSEED": hash_seed}
-    command = [sys.executable, "-m", "coterie.sim.worker"]
-    answer = subprocess.run(
-        command, input=msgspec.json.encode(order) + b"\n", env=environment, capture_output=True, check=True
-    )
-    return [msgspec.json.decode(line, type=Result) for line in answer.stdout.splitlines()]
 
 
 @pytest.mark.parametrize("hash_seed", ["0", "1", "4242"])

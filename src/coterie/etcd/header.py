@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from coterie.core.types import MemberId
-from coterie.etcd.backup.protobuf import varint
+from coterie.etcd.protobuf import varint
 from coterie.etcd.wire.rpc import ResponseHeader
 
 _TAG = b"\x0a"

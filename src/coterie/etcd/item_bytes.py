@@ -6,7 +6,7 @@ https://protobuf.dev/programming-guides/encoding.
 
 from __future__ import annotations
 
-from coterie.etcd.backup.protobuf import varint
+from coterie.etcd.protobuf import varint
 from coterie.machine.kv.protocol import Item, RangeReply
 
 

@@ -8,8 +8,8 @@ from google.protobuf.message import DecodeError
 
 from coterie.core.types import Nanos
 from coterie.etcd.backend import Backend
-from coterie.etcd.backup.protobuf import varint
 from coterie.etcd.calls import Caller, Stream
+from coterie.etcd.protobuf import varint
 from coterie.etcd.status import Code, Refusal, refused
 from coterie.etcd.watching import LIMITS, Hub, Watcher, WatchLimits
 from coterie.etcd.wire import kv, rpc

@@ -13,8 +13,8 @@ from coterie.etcd.backup import etcd_buckets as buckets
 from coterie.etcd.backup.bolt import BoltWriter
 from coterie.etcd.backup.errors import BadSnapshot
 from coterie.etcd.backup.loading import load
-from coterie.etcd.backup.protobuf import fields
 from coterie.etcd.backup.state import Lease, State
+from coterie.etcd.protobuf import fields
 from coterie.machine.kv.protocol import Item
 
 ITEMS = [Item(b"k%d" % i, b"v" * 200, 2 + i, 2 + i, 1) for i in range(100)]

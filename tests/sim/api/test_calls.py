@@ -39,7 +39,8 @@ class Reader:
     def tell_host(self, member: MemberId, life: int, tell: TellHost) -> None:
         self.told.append(tell)
 
-    def received(self, message: bytes) -> None: ...
+    def received(self, message: bytes) -> bool:
+        return True
 
     def ended(self) -> None: ...
 

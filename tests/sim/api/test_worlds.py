@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import msgspec
 import pytest
+from tests.sim.processes import in_another_process
 
-import coterie
 from coterie.sim.api.cast import KINDS
 from coterie.sim.campaign import Plan, run_seed
 from coterie.sim.options import APIS, BOTH, ETCD, NATIVE, SECOND
-from coterie.sim.verdict import Result
 from coterie.sim.worker import Order
 from coterie.sim.world import World
-
-SOURCE = str(Path(coterie.__file__).parent.parent)
 
 
 @pytest.mark.parametrize("api", [ETCD, BOTH])
@@ -38,15 +30,6 @@ def test_every_kind_of_caller_does_its_work(protocol: str) -> None:
     assert figures.resumed > 5
     assert figures.leases_ended > 5
     assert figures.held > 0
-
-
-def in_another_process(order: Order, hash_seed: str) -> list[Result]:
-    environment = {**os.environ, "PYTHONPATH": SOURCE, "PYTHONHASHSEED": hash_seed}
-    command = [sys.executable, "-m", "coterie.sim.worker"]
-    answer = subprocess.run(
-        command, input=msgspec.json.encode(order) + b"\n", env=environment, capture_output=True, check=True
-    )
-    return [msgspec.json.decode(line, type=Result) for line in answer.stdout.splitlines()]
 
 
 @pytest.mark.parametrize("api", [ETCD, BOTH])

@@ -24,9 +24,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from coterie.etcd.backup.protobuf import bytes_field, fields, integer_field, message_field, signed
 from coterie.etcd.backup.state import Lease, Member
 from coterie.etcd.item_bytes import encoded_item
+from coterie.etcd.protobuf import bytes_field, fields, integer_field, message_field, signed
 from coterie.machine.kv.auth.protocol import Permission, PermissionKind
 from coterie.machine.kv.auth.roles import Role, User
 from coterie.machine.kv.data import tombstone
