@@ -21,6 +21,8 @@ class Requests:
         self._next = 1
         self._waiting: dict[int, Then] = {}
         self._out: list[Request] = []
+        self._fenced: dict[tuple[ReadMode, int], list[Then]] = {}
+        """Who waits for each fence that was not sent yet."""
 
     def __len__(self) -> int:
         """Requests without an answer."""
@@ -34,10 +36,24 @@ class Requests:
         self._out.append(Submit(id, 0, 0, 0, command))
 
     def fence(self, then: Then, mode: ReadMode = ReadMode.LINEARIZABLE, at_least: int = 0) -> None:
-        """The answer comes when the machine's state is as fresh as this; it may be read then, and only then."""
+        """The answer comes when the machine's state is as fresh as this; it may be read then, and only then.
+
+        Whoever asks for the same before it is sent shares one: what a fence begins with is the commit index when the
+        engine takes it (Raft 6.4, step 1), which is after all of them asked.
+        """
+        sharing = self._fenced.get((mode, at_least))
+        if sharing is not None:
+            sharing.append(then)
+            return
+        sharing = self._fenced[mode, at_least] = [then]
+
+        def passed(answer: Answer | Failure) -> None:
+            for each in sharing:
+                each(answer)
+
         id = self._next
         self._next = id + 1
-        self._waiting[id] = then
+        self._waiting[id] = passed
         self._out.append(Fence(id, mode, at_least))
 
     def administer(self, make: Callable[[int], AdminRequest], then: Then) -> None:
@@ -51,6 +67,7 @@ class Requests:
         """Send what was asked since the last time, all at once."""
         if self._out:
             out, self._out = self._out, []
+            self._fenced.clear()
             self._send(out)
 
     def deliver(self, *responses: Response) -> None:
