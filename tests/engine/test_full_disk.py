@@ -107,7 +107,7 @@ def test_a_flush_that_found_no_space_is_tried_again_every_second() -> None:
     alone.engine.request(alone.now, "client", Submit(1, 0, 0, 0, encoder.encode(Put(b"k", b"v"))))
     alone.run(6 * SECOND)
     alone.full = True
-    assert alone.engine.flush_store(alone.now)
+    assert alone.engine.flush_store()
     alone.run(9 * SECOND)
     assert alone.flushing()
     assert 3 <= alone.tries <= 4

@@ -203,9 +203,9 @@ class Engine:
         if meta is not None:
             self._restored(now, meta)
 
-    def flush_store(self, now: Nanos) -> bool:
-        """At a graceful stop: begin to bring what the machine gathered in memory into its store; returns whether
-        that began. It is over when `flushing` is false."""
+    def flush_store(self) -> bool:
+        """Begin to bring what the machine gathered in memory into its store; returns whether that is under way. It is
+        over when `flushing` is false."""
         return self._snapshots.flush_store()
 
     @property

@@ -225,7 +225,7 @@ class Snapshots:
         return False
 
     def flush_store(self) -> bool:
-        """At a graceful stop: bring what the machine gathered into its store; returns whether that began."""
+        """See `Engine.flush_store`."""
         if self._flushing is None and not self.busy:
             self._begin_flush()
         return self._flushing is not None

@@ -236,6 +236,9 @@ class _Member:
     def status(self) -> NodeStatus:
         return self._ground.status()
 
+    def flush(self) -> None:
+        self._ground.flush()
+
     def url(self, address: str) -> str:
         return f"{'https' if self._ground.secure else 'http'}://{address}"
 

@@ -86,6 +86,10 @@ class Node(Protocol):
 
     def status(self) -> NodeStatus: ...
 
+    def flush(self) -> None:
+        """Have what the machine gathered in memory brought into its store, unless that is under way."""
+        ...
+
     def url(self, address: str) -> str:
         """How clients are told of a member's address."""
         ...
@@ -133,11 +137,19 @@ class Backend:
         self.requests.submit(command, then)
 
     def look_at_space(self) -> None:
-        """Now and then: whether the quota is reached."""
+        """Now and then: whether the quota is reached. What was compacted is freed by flushes, and where puts are
+        refused nothing else would bring one about."""
+        if self.machine.sweep_left:
+            self.node.flush()
+        self._look()
+
+    def _look(self) -> None:
         self._full = self.node.database_bytes_in_use >= self.node.quota_bytes
 
     def need_space(self) -> None:
         """Before what makes the data grow. Raises `Refusal`: there is no room, and the members are told so."""
+        if self._full:
+            self._look()  # or who cleared the alarm as soon as there was space would have it raised again
         if not self._full:
             return
         if not self._raising:

@@ -206,7 +206,7 @@ class HostState:
             return None
         assert self._flush is None, "one flush at a time"
         assert self._restoration is None, "no flush while a snapshot is being installed"
-        if self.applied == self.persisted and self._durable.unflushed_items < FLUSH_ITEMS:
+        if self.applied == self.persisted and not self._durable.unflushed_items:
             return None
         self._unflushed_bytes = 0
         machine_flush = self._durable.begin_flush()

@@ -75,6 +75,10 @@ class Ground(Protocol):
 
     def status(self) -> NodeStatus: ...
 
+    def flush(self) -> None:
+        """Have what the machine gathered in memory brought into its store, unless that is under way."""
+        ...
+
     @property
     def directory(self) -> Path:
         """The member's data directory: for files that are wanted for a while."""

@@ -79,6 +79,10 @@ class NodeGround:
         """See `Ground`."""
         return self._engine.status()
 
+    def flush(self) -> None:
+        """See `Ground`."""
+        self._shell.begin_flush()
+
     def take(self, client: object, requests: list[Request]) -> None:
         """See `Ground`."""
         self._shell.take(client, requests)

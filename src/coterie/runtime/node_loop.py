@@ -183,15 +183,20 @@ class NodeLoop:
                     future.set_result(host.snapshot_view())
                 except CoterieError as error:  # whoever asked is told; the node is as well as it was
                     future.set_exception(error)
-        if self._views and engine.flush_store(_now()):
+        if self._views and engine.flush_store():
             self._schedule_flush()
 
     async def flush_store(self) -> None:
         """Bring what the machine gathered in memory into its store. Whoever calls it bounds the wait."""
-        if not self._alive or not self.engine.flush_store(_now()):
-            return
+        if self.begin_flush():
+            await self.quiet()
+
+    def begin_flush(self) -> bool:
+        """Begin to bring what the machine gathered in memory into its store; returns whether there was something."""
+        if not self._alive or not self.engine.flush_store():
+            return False
         self._schedule_flush()
-        await self.quiet()
+        return True
 
     # Inputs. Each reads the clock after the input has arrived.
 

@@ -392,7 +392,7 @@ class Node:
         if members and self.whims.takes(Quirk.CLOSED_FOR_NOTHING):
             engine.connection_closed(now, self._habits.choice(members).id, False)
         if self.hardware.store is not None and happens(self._habits, FLUSH_PERMILLE):
-            engine.flush_store(now)
+            engine.flush_store()
         deadline = engine.flush(now)
         if self._process.api is not None:
             self._process.api.advance()

@@ -95,6 +95,9 @@ class Server:
     def status(self) -> NodeStatus:
         return self._node.engine.status()
 
+    def flush(self) -> None:
+        self._node.engine.flush_store()
+
     def url(self, address: str) -> str:
         return f"http://{address}"
 

@@ -366,8 +366,8 @@ class LayeredStore:
 
     @property
     def unflushed_items(self) -> int:
-        """Items in the active layer; as many as one flush sweeps, if that much is to be swept."""
-        items = len(self._active.log) + self._active.extra
+        """Items in the active layer; as many as one flush sweeps, if that much is to be swept, and one if any is."""
+        items = max(len(self._active.log) + self._active.extra, int(self.sweep_left))
         return max(items, SWEEP_ITEMS) if self.compacted - self._swept >= SWEEP_ITEMS else items
 
     @property

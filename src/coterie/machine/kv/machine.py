@@ -344,6 +344,11 @@ class KeyValue(DurableMachine):
         """See `DurableMachine`."""
         return self._on_store.unflushed_items + self.space.leases.unflushed + self.auth.unflushed
 
+    @property
+    def sweep_left(self) -> bool:
+        """Whether compaction left something on disk, which flushes free."""
+        return isinstance(self.store, LayeredStore) and self.store.sweep_left
+
     def stored_chunks(self, view: Reading) -> Iterator[bytes]:
         """See `DurableMachine`."""
         return pack(stored_records(view))

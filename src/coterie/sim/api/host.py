@@ -172,6 +172,10 @@ class ApiHost:
         """See `Node`."""
         return self._site.engine.status()
 
+    def flush(self) -> None:
+        """See `Node`."""
+        self._site.engine.flush_store()
+
     def url(self, address: str) -> str:
         """See `Node`."""
         return f"http://{address}"
