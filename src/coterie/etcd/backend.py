@@ -191,7 +191,12 @@ class Backend:
         self.submit(caller, command, then)
 
     def read(self, stream: Stream, mode: ReadMode, respond: Callable[[], bytes]) -> None:
-        """Answer the call with what `respond` finds, in a state that is as fresh as this. It may raise `Refusal`."""
+        """Answer the call with what `respond` finds in a state that is as fresh as this. Either may raise `Refusal`."""
+        if mode is ReadMode.STALE:
+            if self.node.restoring:
+                raise refused(RESTORING.reason)
+            stream.respond(respond())
+            return
 
         def then(answer: Answer | Failure) -> None:
             if isinstance(answer, Failure):

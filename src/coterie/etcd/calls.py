@@ -78,6 +78,8 @@ class Unary(msgspec.Struct, frozen=True):
     request: type[Message]
     run: Callable[[Stream, Caller, Message], Handler | None]
     """Answers by and by, or raises `Refusal`. A call that takes long gives who is to be told that it was cancelled."""
+    glance: Callable[[Stream, Caller, bytes], bool] | None = None
+    """Does the same for a message that is known by its bytes, without parsing it; False: it is not, do `run`."""
 
 
 class Streaming(msgspec.Struct, frozen=True):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Final
+
 from coterie.engine.protocol import ReadMode
 from coterie.etcd.access import Principal
 from coterie.etcd.backend import NOTHING, Backend
@@ -32,6 +35,11 @@ from coterie.machine.kv.protocol import (
 )
 from coterie.machine.kv.reading import read_range, refuse_range
 
+_KEY_TAG: Final = 0x0A
+"""Of a RangeRequest's field 1, `key`; its length follows, in one byte if it is below 128."""
+_SHORT_KEY_END: Final = 2 + 127
+_MODES: Final = {b"": ReadMode.LINEARIZABLE, b"\x38\x01": ReadMode.STALE}
+"""By what stands behind the key: nothing, or field 7, `serializable`."""
 HOT_KEYS = 1024
 """Keys whose encoded items are kept: what is read again and again is encoded once."""
 HOT_BYTES = 4096
@@ -73,6 +81,26 @@ class KeyValueService:
         principal = self._backend.principal(caller) if self._backend.access.auth.enabled else None
         mode = ReadMode.STALE if request.serializable else ReadMode.LINEARIZABLE
         self._backend.read(stream, mode, lambda: self._found(question, principal))
+
+    def glance(self, stream: Stream, caller: Caller, message: bytes) -> bool:
+        """A read of one key, and of nothing else, is the most frequent call of all: to parse it would take longer than
+        to answer it. Whether this is one. Raises `Refusal`."""
+        end = 2 + message[1] if len(message) > 2 and message[0] == _KEY_TAG else 2
+        if not 2 < end <= min(len(message), _SHORT_KEY_END):
+            return False
+        mode = _MODES.get(message[end:])
+        if mode is None:
+            return False
+        principal = self._backend.principal(caller) if self._backend.access.auth.enabled else None
+        self._backend.read(stream, mode, partial(self._found_key, message[2:end], principal))
+        return True
+
+    def _found_key(self, key: bytes, principal: Principal | None) -> bytes:
+        forbidden = self._backend.access.may_read(principal, key, b"")
+        if forbidden is not None:
+            raise refused(forbidden.reason)
+        store = self._backend.machine.store
+        return self._backend.headers.field(store.revision) + self._one(store.get(key, 0))
 
     def _found(self, question: Range, principal: Principal | None) -> bytes:
         forbidden = self._backend.access.may_read(principal, question.key, question.end)

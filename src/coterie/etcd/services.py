@@ -117,8 +117,9 @@ class Services:
                 "Watch": (None, self._health.watch),
             },
         }
+        glances = {"Range": kv.glance}
         self.methods: Final[dict[str, Method]] = {
-            f"/{service}/{method}": Streaming(run) if request is None else Unary(request, run)
+            f"/{service}/{method}": Streaming(run) if request is None else Unary(request, run, glances.get(method))
             for service, methods in table.items()
             for method, (request, run) in methods.items()
         }
@@ -138,6 +139,8 @@ class Services:
         try:
             if caller.require_leader and self._node.leader == NOBODY:
                 raise refused("no leader")
+            if method.glance is not None and method.glance(stream, caller, message):
+                return None
             return method.run(stream, caller, method.request.FromString(message))
         except DecodeError as error:
             stream.finish(Code.INTERNAL, f"grpc: error unmarshalling request: {error}")

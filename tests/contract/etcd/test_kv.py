@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 from google.protobuf.message import Message
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tests.contract.etcd.serving import COMPACT, DELETE, PUT, RANGE, TXN, Method, elected
 
 from coterie.etcd.calls import Caller
@@ -82,6 +84,53 @@ def test_keys_that_are_read_again_and_again_are_answered_as_they_are_then() -> N
     call = cluster.call(leader, RANGE, rpc.RangeRequest(key=b"8", limit=1))
     cluster.wait(call)
     assert (call.answer.count, call.answer.more, len(call.answer.kvs)) == (1, False, 1)
+
+
+FIELDS = st.fixed_dictionaries(
+    {},
+    optional={
+        "key": st.sampled_from([b"", b"k", b"nothing", b"x" * 127, b"x" * 128, b"\x38\x01", b"k\x00"]),
+        "range_end": st.sampled_from([b"l", b"\0"]),
+        "serializable": st.booleans(),
+        "limit": st.integers(0, 2),
+        "revision": st.integers(0, 9),
+        "count_only": st.booleans(),
+        "keys_only": st.booleans(),
+    },
+)
+UNKNOWN_FIELD = b"\xf8\x07\x01"
+"""Number 127, which RangeRequest does not have: parsers pass it over."""
+
+
+def test_a_read_that_is_known_by_its_bytes_is_answered_as_if_it_had_been_parsed() -> None:
+    cluster, leader, _ = elected()
+    for key in (b"k", b"x" * 127, b"x" * 128, b"\x38\x01", b"k\x00"):
+        cluster.put(leader, key, b"v")
+
+    def answered(message: bytes) -> tuple[object, object]:
+        call = cluster.call(leader, RANGE, message)
+        cluster.wait(call)
+        return call.answers, call.status
+
+    @settings(max_examples=200)
+    @given(FIELDS)
+    def same(fields: dict[str, Any]) -> None:
+        message = rpc.RangeRequest(**fields).SerializeToString()
+        assert answered(message) == answered(message + UNKNOWN_FIELD)
+
+    same()
+
+
+@pytest.mark.parametrize("cut", [b"\x0a", b"\x0a\x02k", b"\x0a\x01k\x38", b"\x0a\x81\x00k"])
+def test_half_a_read_is_no_read(cut: bytes) -> None:
+    cluster, leader, _ = elected()
+    call = cluster.call(leader, RANGE, cut)
+    if cut == b"\x0a\x81\x00k":  # a length of 1 in two bytes: odd, but right
+        cluster.wait(call)
+        assert call.answer.count == 0
+    else:
+        assert call.status is not None
+        assert call.status[0] is Code.INTERNAL
 
 
 def test_what_was_compacted_cannot_be_read_and_what_is_newer_can() -> None:
