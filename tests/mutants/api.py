@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Final
 
-from tests.mutants.groups_and_states import STATES
+from tests.mutants.groups_and_states import STALE, STATES
 from tests.mutants.planting import planted
 
 from coterie.sim.options import BOTH, ETCD
@@ -21,6 +21,7 @@ LEASE = "etcd/lease.py"
 LEASES = "machine/kv/leases.py"
 LOCK = "etcd/lock_service.py"
 MACHINE = "machine/kv/machine.py"
+REQUESTS = "etcd/requests.py"
 SERVICES = "etcd/services.py"
 STORE = "machine/kv/store.py"
 SWEEPING = "machine/kv/sweeping.py"
@@ -33,6 +34,22 @@ EARLY: Final = frozenset({"lease-not-early"})
 
 _row = partial(planted, api=ETCD)
 
+READ_ROWS: Final = (
+    _row(
+        "Q05-fence",
+        "a read joins the reads that wait for a fence, though that was sent before it was asked for",
+        [
+            (REQUESTS, "            self._fenced.clear()\n", ""),
+            (
+                REQUESTS,
+                "            for each in sharing:\n",
+                "            self._fenced.pop((mode, at_least), None)\n            for each in sharing:\n",
+            ),
+        ],
+        STALE,
+        first=5,
+    ),
+)
 LEASE_ROWS: Final = (
     _row(
         "E01",
@@ -320,13 +337,16 @@ WATCH_ROWS: Final = (
     ),
 )
 
-API_ROWS: Final = LEASE_ROWS + PEACE_ROWS + WATCH_ROWS
+API_ROWS: Final = READ_ROWS + LEASE_ROWS + PEACE_ROWS + WATCH_ROWS
 
 API_CONTROLS: Final = (
     planted(
         "K5",
         "a serializable read is confirmed by a quorum, too",
-        [(KV, "ReadMode.STALE if request.serializable else ReadMode.LINEARIZABLE", "ReadMode.LINEARIZABLE")],
+        [
+            (KV, "ReadMode.STALE if request.serializable else ReadMode.LINEARIZABLE", "ReadMode.LINEARIZABLE"),
+            (KV, 'b"\\x38\\x01": ReadMode.STALE', 'b"\\x38\\x01": ReadMode.LINEARIZABLE'),
+        ],
         frozenset(),
         api=BOTH,
     ),
