@@ -297,6 +297,12 @@ class State(ABC):
         self.repair = None
         self.save_hard_state()
 
+    @property
+    def all_disks_wait(self) -> bool:
+        """Whether no quorum has what this leader's disk lacks, either. Then most likely all are full: nobody could be
+        elected by members who can't write down their votes, and without this leader there would be no reads."""
+        return self.log.last_index > self.log.durable_index >= self.commit
+
     def disk_is_stuck(self, now: Nanos, limit: Nanos) -> bool:
         """Whether some store batch has waited for longer than `limit`."""
         since = self.outbox.unsynced_since

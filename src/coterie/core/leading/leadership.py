@@ -327,7 +327,7 @@ class Leadership(ABC):
         if now - self._answered_at > timeout:
             silent = (now - self._answered_at) // 1_000_000
             return f"no quorum has answered for {silent} ms"
-        if self._state.disk_is_stuck(now, timeout):
+        if self._state.disk_is_stuck(now, timeout) and not self._state.all_disks_wait:
             return f"its disk has not finished a write for over {timeout // 1_000_000} ms"
         if now >= self._next_heartbeat and self._state.config.whims.takes(Whim.LEADER_RESIGNS):
             return "a whim"
@@ -436,7 +436,7 @@ class Leadership(ABC):
         if self._commit_notice is not None:
             deadline = min(deadline, self._commit_notice)
         since = self._state.outbox.unsynced_since
-        if since is not None:
+        if since is not None and not self._state.all_disks_wait:
             deadline = min(deadline, since + timeout + 1)
         if self.snapshots.active:
             chunk = self.snapshots.deadline(now, self.roster.everyone(now))
