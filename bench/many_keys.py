@@ -6,14 +6,16 @@ Three nodes each, fsync on, everything through etcd's API with grpcio. Of each s
 
 1. `load_s`: keys of 16 bytes with values of 256 are put, a hundred to a transaction; `memory_mb`: the resident memory
    of the member that has most, and `own_memory_mb`, what of it no file is behind.
-2. `pause_ms_alone`, `pause_ms_snapshot`: one writer puts one key after another; the longest time between two answers,
+2. `gets_per_s`, `get_cpu_us`: linearizable reads of keys picked at random, 64 at a time, and the CPU that all members
+   took for one. (The load takes most of the processors: the rate says little.)
+3. `pause_ms_alone`, `pause_ms_snapshot`: one writer puts one key after another; the longest time between two answers,
    by itself, and while `etcdctl snapshot save` reads the whole store from the leader (`snapshot_s`).
-3. `restart_s`: a follower is killed and started again; the time until it answers a linearizable read.
-4. `grant_s`: leases of `--ttl` seconds are granted, a key for each; then all are kept alive, once in a third of the
+4. `restart_s`: a follower is killed and started again; the time until it answers a linearizable read.
+5. `grant_s`: leases of `--ttl` seconds are granted, a key for each; then all are kept alive, once in a third of the
    TTL, for twice the TTL. `keep_alive_s`: the longest time that one round of keep-alives took; `leases_kept`,
    `keys_kept`: how many are there at the end of it; `ended_s`: how long after the last keep-alive began the last of the
    keys is gone.
-5. `collector_ms`: the longest pause of the garbage collector in any member from 1. to 4. (ours alone).
+6. `collector_ms`: the longest pause of the garbage collector in any member from 1. to 5. (ours alone).
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ import argparse
 import json
 import os
 import queue
+import random
 import subprocess
 import sys
 import threading
@@ -41,12 +44,13 @@ from coterie.torture.coterie_members import CoterieCluster
 from coterie.torture.etcd_members import EtcdCluster
 from coterie.torture.etcd_server import binary
 from coterie.torture.hosts import local_hosts, wait_until
-from measure import VALUE_BYTES, machine, scratch_directory
+from measure import VALUE_BYTES, cpu_seconds, machine, scratch_directory
 from node_samples import resident_bytes
 
 NODES = 3
 PER_TXN = 100
 UNDER_WAY = 16
+GETS = 50_000
 WRITER_S = 8.0
 STREAMS = 4
 PREFIX = b"leased/"
@@ -70,11 +74,11 @@ class Caller:
         """One call; raw bytes of the answer."""
         return self.channel.unary_unary(method)(request.SerializeToString(), timeout=60, wait_for_ready=True)
 
-    def many(self, method: str, requests: Iterator[Any]) -> Iterator[bytes]:
-        """Calls, `UNDER_WAY` at a time, and their answers in the same order."""
+    def many(self, method: str, requests: Iterator[Any], under_way: int = UNDER_WAY) -> Iterator[bytes]:
+        """Calls, so many at a time, and their answers in the same order."""
         callable_, waiting = self.channel.unary_unary(method), deque[Any]()
         for request in requests:
-            if len(waiting) >= UNDER_WAY:
+            if len(waiting) >= under_way:
                 yield waiting.popleft().result()
             waiting.append(callable_.future(request.SerializeToString(), timeout=60))
         yield from (each.result() for each in waiting)
@@ -94,6 +98,17 @@ def _load(caller: Caller, keys: int) -> float:
             told = time.monotonic()
             print(f"  {number * PER_TXN:,} of {keys:,} keys", file=sys.stderr, flush=True)
     return time.monotonic() - began
+
+
+def _gets(caller: Caller, cluster: Cluster, keys: int) -> dict[str, float]:
+    rng = random.Random(1)
+    requests = (rpc.RangeRequest(key=key_of(rng.randrange(keys))) for _ in range(GETS))
+    used, began = cpu_seconds(cluster.pids), time.monotonic()
+    for answer in caller.many(_KV + "Range", requests, 64):
+        if len(answer) < VALUE_BYTES:
+            raise RuntimeError("an answer is too short to carry the value")
+    took, used = time.monotonic() - began, cpu_seconds(cluster.pids) - used
+    return {"gets_per_s": GETS / took, "get_cpu_us": used / GETS * 1e6}
 
 
 class Writer:
@@ -254,6 +269,7 @@ def measure(cluster: Cluster, options: argparse.Namespace) -> dict[str, float | 
             memory = [resident_bytes(pid) for pid in cluster.pids]
             found["memory_mb"] = max(resident for resident, _ in memory) / 1e6
             found["own_memory_mb"] = max(own for _, own in memory) / 1e6
+            found.update(_gets(caller, cluster, options.keys))
             found.update(_pauses(address, scratch))
             found["restart_s"] = _restart(cluster, next(i for i in range(NODES) if i != leader), options.keys)
             cluster.wait_whole()
