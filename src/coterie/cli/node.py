@@ -27,8 +27,9 @@ EXIT_USAGE = 2
 EXIT_NOT_STARTED = 3
 EXIT_FAILED = 70
 
-GC_THRESHOLD = 50_000
-"""Objects between collections of the young generation: requests in flight are no garbage yet."""
+GC_THRESHOLD = 10_000
+"""Objects between collections of the young generation: requests in flight are no garbage yet, and a collection looks at
+each of them. So many take milliseconds."""
 
 _HELP = {
     "name": "The member's name.",
