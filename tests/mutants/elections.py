@@ -143,10 +143,10 @@ ELECTION_ROWS: Final = (
                 "        if index > self.last_index or index < self.base_index:\n            return NO_EPOCH\n",
             )
         ],
-        SAFETY | {"commit-in-log", "ack-durable"},
+        SAFETY | {"commit-in-log", "ack-durable", "alarm"},
         faults="membership,snapshot,crash",
         by_command=True,
-        first=7,
+        first=16,
     ),
     planted(
         "M08",

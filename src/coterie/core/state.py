@@ -275,6 +275,11 @@ class State(ABC):
             return ()
         last = min(self.commit, self.handed_out + self.config.max_committed_entries)
         entries = self.log.entries(self.handed_out + 1, last, self.config.max_committed_bytes)
+        if not entries:
+            # Who knows that an entry is committed holds it (Raft 5.3): it was told by a leader whom its log matches.
+            raise SafetyViolation(
+                f"entry {self.handed_out + 1} is committed, but the log ends at {self.log.last_index}"
+            )
         self.handed_out = entries[-1].index
         return entries
 
