@@ -90,3 +90,8 @@ def test_with_the_windows_as_shipped_no_log_of_a_run_takes_longer_than_the_usual
     assert world.laws.log_of(1).last_index > 300
     assert time_to_copy(world, world.ending.core()) < BACKLOG // 4
     world.ending._expect_well("after healing")
+
+
+def test_seed_498_of_multi_paxos_lets_in_a_voter_that_had_not_heard_of_it() -> None:
+    result = run_seed(498, Plan(protocol="multipaxos"))
+    assert result.check == "", result.detail

@@ -147,7 +147,9 @@ class Administration:
             return
         if self._replica.role is not Role.LEADER:
             while self._queue:
-                self._not_leader(self._queue.popleft())
+                asked = self._queue.popleft()
+                if not self._claimed_already(asked):
+                    self._not_leader(asked)
         elif applied_epoch == self._replica.epoch:
             waiting, self._queue = self._queue, deque()
             for asked in waiting:
@@ -173,6 +175,17 @@ class Administration:
             self._answer(asked, encoder.encode(sizes_of(self._history.membership)))
         else:
             self._answer(asked, encoder.encode(self._replica.settings))
+
+    def _claimed_already(self, asked: _Asked) -> bool:
+        """Whether this asks for a claim that is agreed on, as far as this member has applied: then it is answered here.
+        Who was made a voter before it heard that may be one without whom no leader can be elected."""
+        if not isinstance(asked.request, ClaimMember):
+            return False
+        plan = plan_claim(self._history.membership, asked.request)
+        if not isinstance(plan, AlreadyDone):
+            return False
+        self._answer(asked, encoder.encode(plan.done))
+        return True
 
     def _change(self, now: Nanos, asked: _Asked, again: bool, plan: Plan) -> None:
         if isinstance(plan, BadChange):

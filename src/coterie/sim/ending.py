@@ -54,9 +54,12 @@ class Ending:
             sizes = range(1, len(order) + 1)
             enough = (order[:size] for size in sizes if all(decides(m, order[:size]) for m in memberships))
             self._survivors = sorted(next(enough, order))
-        # They count for nothing until the others have repaired them, which is looked for, too.
+        # They count for nothing until the others have repaired them, or let them in, which is looked for, too. Who was
+        # made a voter by force may not have heard yet that it was let in, and nothing is decided without it.
+        voters = {voter for membership in memberships for voter in (*membership.voters, *membership.outgoing)}
         nodes = self._world.nodes.values()
-        self._survivors = sorted([*self._survivors, *(node.id for node in nodes if node.repairing and not node.lost)])
+        coming = [n.id for n in nodes if (n.repairing or (n.joining and n.id in voters)) and not n.lost]
+        self._survivors = sorted({*self._survivors, *coming})
         nuisances = self._nuisances(memberships)
         for node in self._world.nodes.values():
             if node.id not in self._survivors and node.id not in nuisances:

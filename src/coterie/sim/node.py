@@ -123,6 +123,11 @@ class Node:
         return self.copied_at is None and not self.damaged and not self.ailing and self._claimed
 
     @property
+    def joining(self) -> bool:
+        """It was added, and has not heard yet that the others let it in."""
+        return not self._claimed and not self.gone
+
+    @property
     def ailing(self) -> bool:
         """Its log is being repaired, or may be damaged."""
         return self.directory.decayed or self.repairing

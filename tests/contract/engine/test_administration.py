@@ -380,3 +380,17 @@ def test_commands_go_on_while_members_change() -> None:
     office.cluster.run(2000, until=lambda: (ME, id) in office.cluster.answers)
     office.cluster.run(200)
     assert all(isinstance(office.cluster.only_answer("client", i), Answer) for i in (1, 2))
+
+
+def test_a_claim_that_is_agreed_on_is_known_by_any_member_and_needs_no_leader() -> None:
+    """Who was made a voter by force before it heard that may be one without whom nobody can be elected."""
+    office = Office()
+    (added,) = office.ask(ChangeMembers(0, add=(N4,)), MembersChanged).added
+    follower = office.others[0]
+    early = office.refused(ClaimMember(0, added.id, CLAIM, "n4:1"), follower)
+    assert early.code is FailureCode.NOT_LEADER
+    office.ask(ClaimMember(0, added.id, CLAIM, "n4:1"), MembersChanged)
+    office.cluster.run(1000)
+    office.ask(ClaimMember(0, added.id, CLAIM, "n4:1"), MembersChanged, follower)
+    stranger = office.refused(ClaimMember(0, added.id, CLAIM + 1, "n4:1"), follower)
+    assert stranger.code is FailureCode.NOT_LEADER
