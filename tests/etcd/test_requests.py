@@ -23,28 +23,22 @@ def by(name: str, told: list[tuple[str, Answer | Failure]]) -> Then:
     return lambda answer: told.append((name, answer))
 
 
-def test_reads_that_are_asked_for_before_the_flush_share_one_fence_of_their_kind() -> None:
+def test_reads_that_are_asked_for_before_the_flush_share_one_fence() -> None:
     requests, sent, told = asking()
     requests.fence(by("a", told))
     requests.submit(b"command", by("w", told))
     requests.fence(by("b", told))
-    requests.fence(by("old", told), ReadMode.STALE)
-    requests.fence(by("seen", told), ReadMode.LINEARIZABLE, 7)
     requests.fence(by("c", told))
     requests.flush()
     (batch,) = sent
-    assert [type(each) for each in batch] == [Fence, Submit, Fence, Fence]
-    assert [(each.mode, each.at_least) for each in fences(batch)] == [
-        (ReadMode.LINEARIZABLE, 0),
-        (ReadMode.STALE, 0),
-        (ReadMode.LINEARIZABLE, 7),
-    ]
+    assert [type(each) for each in batch] == [Fence, Submit]
+    assert [(each.mode, each.at_least) for each in fences(batch)] == [(ReadMode.LINEARIZABLE, 0)]
     answer = answer_to(fences(batch)[0])
     requests.deliver(answer)
     assert told == [("a", answer), ("b", answer), ("c", answer)]
     requests.deliver(answer)
     assert len(told) == 3
-    assert len(requests) == 3
+    assert len(requests) == 1
 
 
 def test_a_read_never_shares_a_fence_that_was_sent_before_it_was_asked_for() -> None:

@@ -39,11 +39,11 @@ READ_ROWS: Final = (
         "Q05-fence",
         "a read joins the reads that wait for a fence, though that was sent before it was asked for",
         [
-            (REQUESTS, "            self._fenced.clear()\n", ""),
+            (REQUESTS, "            self._fenced = []\n", ""),
             (
                 REQUESTS,
                 "            for each in sharing:\n",
-                "            self._fenced.pop((mode, at_least), None)\n            for each in sharing:\n",
+                "            self._fenced = []\n            for each in sharing:\n",
             ),
         ],
         STALE,

@@ -207,7 +207,7 @@ class Backend:
             except Refusal as refusal:
                 self.refuse(stream, refusal)
 
-        self.requests.fence(then, mode)
+        self.requests.fence(then)
 
     def question(self, stream: Stream, caller: Caller, question: Question, respond: Callable[[Reply], bytes]) -> None:
         """Ask for the caller, linearizably, and answer with what `respond` makes of the reply, a header before it.

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from coterie.core.types import Nanos
-from coterie.engine.protocol import Answer, Failure, ReadMode
+from coterie.engine.protocol import Answer, Failure
 from coterie.etcd.backend import Backend
 from coterie.etcd.calls import Caller, Stream
 from coterie.etcd.status import Code, Refusal, failed
@@ -109,7 +109,7 @@ class Flow:
                 self._go(None, refusal)
         elif isinstance(step, Ask):
             question = step.question
-            self._backend.requests.fence(lambda answer: self._may_ask(answer, question), ReadMode.LINEARIZABLE)
+            self._backend.requests.fence(lambda answer: self._may_ask(answer, question))
         elif isinstance(step, Keep):
             self.lease, self.keep_every = step.lease, step.ttl * SECOND // 3
             self._go(None)

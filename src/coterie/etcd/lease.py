@@ -82,25 +82,29 @@ class KeepAliveStream:
         self._stream = stream
         self._caller = caller
         self._unanswered = 0
-        self._waiting: deque[bytes] = deque()
+        self._waiting: deque[int | str] = deque()
+        """Leases, and what is wrong with a message that names none; never the messages, which may be large."""
         self._ended = False
         self._over = False
 
     def received(self, message: bytes) -> bool:
         """See `Handler`."""
-        if self._unanswered >= MAX_UNANSWERED and not self._over:
-            self._waiting.append(message)
-            return False
-        self._keep(message)
-        return True
-
-    def _keep(self, message: bytes) -> None:
         if self._over:
-            return
+            return True
+        lease: int | str
         try:
             lease = rpc.LeaseKeepAliveRequest.FromString(message).ID
         except DecodeError as error:
-            self._end(Code.INTERNAL, f"grpc: error unmarshalling request: {error}")
+            lease = f"grpc: error unmarshalling request: {error}"
+        if self._unanswered >= MAX_UNANSWERED:
+            self._waiting.append(lease)
+            return False
+        self._keep(lease)
+        return True
+
+    def _keep(self, lease: int | str) -> None:
+        if isinstance(lease, str):
+            self._end(Code.INTERNAL, lease)
             return
         self._unanswered += 1
         try:

@@ -21,8 +21,8 @@ class Requests:
         self._next = 1
         self._waiting: dict[int, Then] = {}
         self._out: list[Request] = []
-        self._fenced: dict[tuple[ReadMode, int], list[Then]] = {}
-        """Who waits for each fence that was not sent yet."""
+        self._fenced: list[Then] = []
+        """Who waits for the fence that was not sent yet."""
 
     def __len__(self) -> int:
         """Requests without an answer."""
@@ -35,17 +35,16 @@ class Requests:
         self._waiting[id] = then
         self._out.append(Submit(id, 0, 0, 0, command))
 
-    def fence(self, then: Then, mode: ReadMode = ReadMode.LINEARIZABLE, at_least: int = 0) -> None:
-        """The answer comes when the machine's state is as fresh as this; it may be read then, and only then.
+    def fence(self, then: Then) -> None:
+        """The answer comes when a linearizable read may be done, and may be done then only.
 
-        Whoever asks for the same before it is sent shares one: what a fence begins with is the commit index when the
-        engine takes it (Raft 6.4, step 1), which is after all of them asked.
+        Whoever asks before it is sent shares one: what a fence begins with is the commit index when the engine takes it
+        (Raft 6.4, step 1), which is after all of them asked. There are no more of them than calls that may be open.
         """
-        sharing = self._fenced.get((mode, at_least))
-        if sharing is not None:
-            sharing.append(then)
+        if self._fenced:
+            self._fenced.append(then)
             return
-        sharing = self._fenced[mode, at_least] = [then]
+        sharing = self._fenced = [then]
 
         def passed(answer: Answer | Failure) -> None:
             for each in sharing:
@@ -54,7 +53,7 @@ class Requests:
         id = self._next
         self._next = id + 1
         self._waiting[id] = passed
-        self._out.append(Fence(id, mode, at_least))
+        self._out.append(Fence(id, ReadMode.LINEARIZABLE))
 
     def administer(self, make: Callable[[int], AdminRequest], then: Then) -> None:
         """Ask for what administrators ask for; `make` gets the request's id."""
@@ -67,7 +66,7 @@ class Requests:
         """Send what was asked since the last time, all at once."""
         if self._out:
             out, self._out = self._out, []
-            self._fenced.clear()
+            self._fenced = []
             self._send(out)
 
     def deliver(self, *responses: Response) -> None:

@@ -129,6 +129,18 @@ def test_keep_alives_beyond_the_limit_wait_for_their_turn_and_hold_the_caller_up
     assert (stream.released, stream.status) == (7, (Code.OK, ""))
 
 
+def test_of_a_keep_alive_that_waits_its_lease_alone_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease_service, "MAX_UNANSWERED", 1)
+    cluster, _, (follower, _) = elected()
+    stream = keeper(cluster, follower)
+    large = rpc.LeaseKeepAliveRequest(ID=7).SerializeToString() + b"\x12\x80\x80\x40" + bytes(1 << 20)
+    stream.say(*keep(1), large)
+    assert isinstance(stream.handler, lease_service.KeepAliveStream)
+    assert list(stream.handler._waiting) == [7]
+    cluster.run(400)
+    assert [answer.ID for answer in stream.answers] == [1, 7]
+
+
 def test_a_stream_that_ends_forgets_the_keep_alives_that_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease_service, "MAX_UNANSWERED", 2)
     cluster, _, (follower, _) = elected()
