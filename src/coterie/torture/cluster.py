@@ -13,12 +13,14 @@ import subprocess
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
 import msgspec
 
 from coterie.core.errors import CoterieError, Effect
+from coterie.torture.administration import Administrator
 from coterie.torture.errors import ClusterFailed
 from coterie.torture.hosts import Host, wait_until
 
@@ -74,6 +76,10 @@ class Cluster(ABC):
         self.disks: Mapping[int, Path] = {}
         """File systems of hosts that have one of their own."""
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
+        self._directories: dict[int, str] = {}
+        """Of a member that joined later."""
+        self._joined = 0
+        """Members that joined later."""
 
     def name_of(self, i: int) -> str:
         """The name of the member on host `i`."""
@@ -81,7 +87,7 @@ class Cluster(ABC):
 
     def data(self, i: int) -> Path:
         """Where the member on host `i` keeps its data."""
-        return self.disks.get(i, self.scratch) / f"{self.name}{i + 1}"
+        return self.disks.get(i, self.scratch) / self._directories.get(i, f"{self.name}{i + 1}")
 
     @abstractmethod
     def command(self, i: int) -> list[str]:
@@ -102,6 +108,18 @@ class Cluster(ABC):
     @abstractmethod
     def read(self, first: bytes, end: bytes) -> dict[bytes, bytes]:
         """Every key in [first, end) and its value, linearizable."""
+
+    @abstractmethod
+    def administrator(self) -> AbstractContextManager[Administrator]:
+        """Who changes the members."""
+
+    def join(self, i: int, present: list[int]) -> None:
+        """The next start on host `i` is that of a new member, with a data directory of its own; `present` are the hosts
+        of the others. What runs there is ended: a member that was removed and has not ended yet."""
+        self.discard(i)
+        shutil.rmtree(self.data(i), ignore_errors=True)
+        self._joined += 1
+        self._directories[i] = f"{self.name}{i + 1}-{self._joined}"
 
     def start(self, scratch: Path, hosts: Sequence[Host], spare: int = 0) -> None:
         """Start a member on every host, but for the last `spare` ones, and wait until they are whole."""

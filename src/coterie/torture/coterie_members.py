@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
+from coterie.client.admin_calls import add_member, member_list, promote, remove
 from coterie.client.asynchronous import AsyncClient, connect_async
-from coterie.client.blocking import connect
+from coterie.client.blocking import Client, connect
 from coterie.client.config import ClientConfig
 from coterie.client.one_status import ask_status
 from coterie.core.config import MILLISECOND
 from coterie.core.errors import CoterieError
+from coterie.torture.administration import CALL_S, Administrator, Standing
 from coterie.torture.cluster import Cluster, View, WriteFailed, Writer
 
 PAGE = 1000
@@ -47,6 +48,29 @@ class _NativeWriter:
             await self._client.close()
 
 
+class _NativeAdministrator:
+    """See `membership.Administrator`."""
+
+    def __init__(self, client: Client, cluster: CoterieCluster) -> None:
+        self._client = client
+        self._cluster = cluster
+
+    def members(self) -> dict[int, Standing]:
+        found = {member.name: member for member in self._client.run(member_list(timeout=CALL_S)).members}
+        named = {i: found.get(self._cluster.name_of(i)) for i in range(len(self._cluster.hosts))}
+        return {i: Standing(member.voter, member.caught_up) for i, member in named.items() if member is not None}
+
+    def add(self, i: int) -> None:
+        host = self._cluster.hosts[i]
+        self._client.run(add_member(self._cluster.name_of(i), host.peer, host.client, timeout=CALL_S))
+
+    def promote(self, i: int) -> None:
+        self._client.run(promote(self._cluster.name_of(i), timeout=CALL_S))
+
+    def remove(self, i: int) -> None:
+        self._client.run(remove(self._cluster.name_of(i), timeout=CALL_S))
+
+
 class CoterieCluster(Cluster):
     """See `cluster.Cluster`."""
 
@@ -61,19 +85,15 @@ class CoterieCluster(Cluster):
         """Where members listen for each other, if their peer addresses are a relay's."""
         self._joins: dict[int, str] = {}
         """Of a member that joined later: by which endpoints."""
-        self._joined = 0
-        """Members that joined later."""
-        self._directories: dict[int, str] = {}
 
-    def data(self, i: int) -> Path:
-        return self.disks.get(i, self.scratch) / self._directories.get(i, self.name_of(i))
-
-    def join(self, i: int) -> None:
-        """The next start on host `i` is that of a new member, with a data directory of its own."""
-        shutil.rmtree(self.data(i), ignore_errors=True)
-        self._joined += 1
-        self._directories[i] = f"{self.name_of(i)}-{self._joined}"
+    def join(self, i: int, present: list[int]) -> None:
+        super().join(i, present)
         self._joins[i] = self.endpoints
+
+    @contextmanager
+    def administrator(self) -> Iterator[Administrator]:
+        with connect(self.endpoints, ClientConfig(name="torture administrator")) as client:
+            yield _NativeAdministrator(client, self)
 
     def command(self, i: int) -> list[str]:
         host = self.hosts[i]

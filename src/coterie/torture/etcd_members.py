@@ -6,8 +6,11 @@ import base64
 import http.client
 import json
 import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
+from coterie.torture.administration import CALL_S, Administrator, NotNow, Standing
 from coterie.torture.cluster import Cluster, View, WriteFailed, Writer
 from coterie.torture.errors import Missing
 from coterie.torture.etcd_server import binary, field, server_command
@@ -53,15 +56,66 @@ class _GrpcWriter:
         await self._channel.close()
 
 
+class _GatewayAdministrator:
+    """See `membership.Administrator`. The members are asked in turn."""
+
+    def __init__(self, cluster: EtcdCluster) -> None:
+        self._cluster = cluster
+        self._asked = 0
+        self._ids: dict[int, str] = {}
+
+    def _ask(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        members = self._cluster.members
+        host = self._cluster.hosts[members[self._asked % len(members)]]
+        try:
+            return ask(host, f"/v3/cluster/member/{path}", body, CALL_S)
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            self._asked += 1
+            raise NotNow(str(error)) from error
+
+    def members(self) -> dict[int, Standing]:
+        places = {f"http://{host.peer}": i for i, host in enumerate(self._cluster.hosts)}
+        found = {places[one["peerURLs"][0]]: one for one in self._ask("list", {"linearizable": True})["members"]}
+        self._ids = {i: one["ID"] for i, one in found.items()}
+        # Only its leader knows whether a learner has caught up; it refuses those that have not.
+        return {i: Standing(voter=not one.get("isLearner", False), caught_up=True) for i, one in found.items()}
+
+    def add(self, i: int) -> None:
+        self._ask("add", {"peerURLs": [f"http://{self._cluster.hosts[i].peer}"], "isLearner": True})
+
+    def promote(self, i: int) -> None:
+        self._ask("promote", {"ID": self._ids[i]})
+
+    def remove(self, i: int) -> None:
+        self._ask("remove", {"ID": self._ids[i]})
+
+
 class EtcdCluster(Cluster):
     """See `cluster.Cluster`."""
 
     name = "etcd"
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._joins: dict[int, str] = {}
+        """Of a member that joined later: with whom."""
+
+    def join(self, i: int, present: list[int]) -> None:
+        super().join(i, present)
+        self._joins[i] = self._listed([*present, i])
+
+    @contextmanager
+    def administrator(self) -> Iterator[Administrator]:
+        yield _GatewayAdministrator(self)
+
+    def _listed(self, hosts: list[int]) -> str:
+        return ",".join(f"{self.name_of(k)}=http://{self.hosts[k].peer}" for k in hosts)
+
     def command(self, i: int) -> list[str]:
-        initial = ",".join(f"n{k + 1}=http://{self.hosts[k].peer}" for k in self.initial)
         host = self.hosts[i]
-        return server_command(binary(), f"n{i + 1}", self.data(i), host.client, host.peer, initial)
+        initial = self._joins.get(i) or self._listed(self.initial)
+        command = server_command(binary(), self.name_of(i), self.data(i), host.client, host.peer, initial)
+        return [*command, "--initial-cluster-state", "existing" if i in self._joins else "new"]
 
     def view(self, i: int) -> View | None:
         try:
@@ -81,7 +135,7 @@ class EtcdCluster(Cluster):
         found: dict[bytes, bytes] = {}
         while True:
             question: dict[str, str | int] = {"key": text(first), "range_end": text(end), "limit": PAGE}
-            said = ask(self.hosts[0], "/v3/kv/range", question, READ_TIMEOUT_S)
+            said = ask(self.hosts[self.members[0]], "/v3/kv/range", question, READ_TIMEOUT_S)
             for item in said.get("kvs", ()):
                 first = base64.b64decode(item["key"])
                 found[first] = base64.b64decode(item["value"])
@@ -95,7 +149,7 @@ def text(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
-def ask(host: Host, path: str, body: dict[str, str | int], timeout: float) -> dict[str, Any]:
+def ask(host: Host, path: str, body: Mapping[str, Any], timeout: float) -> dict[str, Any]:
     """Ask etcd's JSON gateway. Raises `OSError`, `HTTPException`, `ValueError`."""
     link = http.client.HTTPConnection(host.address, host.client_port, timeout=timeout)
     try:

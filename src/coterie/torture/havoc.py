@@ -12,7 +12,6 @@ from typing import Final
 import msgspec
 
 from coterie.torture.cluster import Cluster
-from coterie.torture.coterie_members import CoterieCluster
 from coterie.torture.disks import FILLER, fill
 from coterie.torture.membership import replace_member
 from coterie.torture.network import Joint
@@ -151,7 +150,7 @@ class Havoc:
     def _change_members(self, strike: Strike, free: Sequence[int]) -> None:
         cluster = self._cluster
         hosts = [i for i in range(len(cluster.hosts)) if i not in cluster.members]
-        if not isinstance(cluster, CoterieCluster) or not hosts or not free or self._changing:
+        if not hosts or not free or self._changing:
             self.passed_over += 1
             return
         new, old = hosts[0], free[strike.draw % len(free)]

@@ -86,14 +86,13 @@ def torture(wanted: Wanted, show: Callable[[Progress], None]) -> Finished:
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="coterie-torture-")))
         cluster = _cluster(wanted)
-        spare = SPARE_HOSTS if wanted.system == "coterie" else 0
-        joined = stack.enter_context(joint(wanted.nodes + spare, relays=wanted.system == "coterie"))
+        joined = stack.enter_context(joint(wanted.nodes + SPARE_HOSTS, relays=wanted.system == "coterie"))
         if isinstance(cluster, CoterieCluster):
             cluster.relays = joined.relays
         skipped = _skipped(wanted, joined, cluster, scratch, stack)
         administrator = stack.enter_context(ThreadPoolExecutor(1, "torture administrator"))
         stack.callback(cluster.stop)
-        cluster.start(scratch, joined.hosts, spare)
+        cluster.start(scratch, joined.hosts, SPARE_HOSTS)
         return _run(wanted, cluster, joined, administrator, skipped, show)
 
 
@@ -108,8 +107,6 @@ def _cluster(wanted: Wanted) -> Cluster:
 def _skipped(wanted: Wanted, joined: Joint, cluster: Cluster, scratch: Path, stack: ExitStack) -> dict[str, str]:
     """The kinds of faults that cannot be had, and why. Gives the members small disks, if they are to be filled."""
     skipped = {kind: reason for kind, reason in joined.lacks.items() if kind in wanted.kinds}
-    if "membership" in wanted.kinds and wanted.system != "coterie":
-        skipped["membership"] = f"is driven for Coterie alone, not for {wanted.system}"
     if "disk-full" in wanted.kinds:
         try:
             disks = stack.enter_context(small_disks(scratch, len(joined.hosts), DISK_MIB))
@@ -187,7 +184,7 @@ def _connector(cluster: Cluster) -> Connect:
     async def connect(number: int) -> Store:
         if isinstance(cluster, CoterieCluster):
             return await CoterieStore.connect(cluster.endpoints, f"torture {number}")
-        return EtcdStore(cluster.hosts[number % len(cluster.hosts)])
+        return EtcdStore(cluster, number)
 
     return connect
 

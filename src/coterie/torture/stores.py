@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from coterie.client.asynchronous import AsyncClient, connect_async
 from coterie.client.config import ClientConfig
 from coterie.core.errors import CoterieError, Effect
-from coterie.torture.hosts import Host
+from coterie.torture.cluster import Cluster
 
 TIMEOUT_S = 5.0
 """Of one operation, over all attempts."""
@@ -96,16 +96,19 @@ def _outcome(error: CoterieError) -> Refused | Unsure:
 
 
 class EtcdStore:
-    """One member of etcd, asked through its JSON gateway. See `Store`."""
+    """One member of etcd (another, once that one is removed), asked through its JSON gateway. See `Store`."""
 
-    def __init__(self, host: Host) -> None:
-        self._host = host
+    def __init__(self, cluster: Cluster, number: int) -> None:
+        self._cluster = cluster
+        self._number = number
 
     async def _ask(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         from coterie.torture.etcd_members import ask  # needs grpcio, which is an extra
 
+        members = self._cluster.members
+        host = self._cluster.hosts[members[self._number % len(members)]]
         try:
-            return await asyncio.to_thread(ask, self._host, path, body, TIMEOUT_S)
+            return await asyncio.to_thread(ask, host, path, body, TIMEOUT_S)
         except ConnectionRefusedError as error:
             raise Refused(str(error)) from error
         except (OSError, http.client.HTTPException, ValueError) as error:
