@@ -14,7 +14,7 @@ PURE := tests/core tests/engine tests/datadriven tests/contract/engine
 # Experiments of the lab: as a whole too long for `make test`, which has a slice of the lab in what is left of it.
 EXPERIMENTS := tests/lab/flp tests/lab/claims tests/lab/compare tests/lab/pacelc tests/lab/references
 CHECKED := $(wildcard src tests bench examples)
-COTERIE := env -u COTERIE_ENDPOINTS -u COTERIE_CACERT -u COTERIE_CERT -u COTERIE_KEY $(BIN)/coterie
+COTERIE := env -u COTERIE_ENDPOINTS -u COTERIE_CACERT -u COTERIE_CERT -u COTERIE_KEY -u COTERIE_USER $(BIN)/coterie
 
 .PHONY: help messages up down install dev test test-thorough test-protocols mutants lint format pictures bench limit failover endurance catchup clean
 .DEFAULT_GOAL := help

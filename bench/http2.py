@@ -30,10 +30,11 @@ import hpack
 import msgspec
 
 from coterie.core.errors import CoterieError
-from coterie.engine.protocol import Request, View, Welcome
+from coterie.engine.protocol import LogIn, Request, View, Welcome
 from coterie.http2 import Called, Event, Limits
 from coterie.http2.header_blocks import BlockDecoder
-from coterie.runtime.client_port import ClientLimits, ClientPort
+from coterie.runtime.client_port import ClientPort
+from coterie.runtime.clients import ClientLimits, NativeClient
 from coterie.runtime.event_loop import new_event_loop
 from coterie.runtime.grpc.connection import GrpcConnection
 from coterie.runtime.http1.connection import HttpConnection, HttpReply, HttpRequest
@@ -67,6 +68,10 @@ class Echo:
     def requests_from(self, client: object, requests: list[Request]) -> None:
         """Nor are native clients."""
         raise AssertionError(requests)
+
+    def log_in(self, client: NativeClient, request: LogIn) -> None:
+        """Nor are native clients."""
+        raise AssertionError(request)
 
     def welcome(self) -> tuple[Welcome, View]:
         """Nor are native clients."""

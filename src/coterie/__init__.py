@@ -11,11 +11,13 @@ if TYPE_CHECKING:
     from coterie.client.blocking import Client as Client
     from coterie.client.blocking import connect as connect
     from coterie.client.config import ClientConfig as ClientConfig
+    from coterie.client.config import Credentials as Credentials
     from coterie.client.errors import ClientClosed as ClientClosed
     from coterie.client.errors import CommandRejected as CommandRejected
     from coterie.client.errors import ConnectionLost as ConnectionLost
     from coterie.client.errors import InvalidRequest as InvalidRequest
     from coterie.client.errors import NoSpace as NoSpace
+    from coterie.client.errors import NotLoggedIn as NotLoggedIn
     from coterie.client.errors import Overloaded as Overloaded
     from coterie.client.errors import ReplyForgotten as ReplyForgotten
     from coterie.client.errors import RequestError as RequestError
@@ -49,12 +51,14 @@ _HOMES = {
     "CommandRejected": "coterie.client.errors",
     "ConnectionLost": "coterie.client.errors",
     "CoterieError": "coterie.core.errors",
+    "Credentials": "coterie.client.config",
     "Effect": "coterie.core.errors",
     "InvalidRequest": "coterie.client.errors",
     "NoSpace": "coterie.client.errors",
     "Node": "coterie.runtime.node",
     "NodeConfiguration": "coterie.runtime.configuration",
     "NodeStopped": "coterie.runtime.errors",
+    "NotLoggedIn": "coterie.client.errors",
     "Overloaded": "coterie.client.errors",
     "ReadMode": "coterie.engine.protocol",
     "Rejected": "coterie.machine.interface",

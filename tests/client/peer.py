@@ -23,6 +23,7 @@ from coterie.engine.protocol import (
     Happened,
     Hello,
     KeepAlive,
+    LogIn,
     MemberStatus,
     NodeStatus,
     OpenSession,
@@ -142,7 +143,7 @@ class Peer(asyncio.Protocol):
             self.say(Answer(request.id, 0, 0, msgspec.msgpack.encode(cluster.status(member))))
         elif isinstance(request, CloseSession):
             cluster.sessions.pop(request.session, None)
-        elif not isinstance(request, KeepAlive):
+        elif not isinstance(request, KeepAlive | LogIn):
             if member.refusals and not isinstance(request, OpenSession):
                 self.say(Failure(request.id, *member.refusals.pop(0), "as the test says"))
                 return

@@ -18,6 +18,7 @@ from coterie.engine.protocol import (
     AskStatus,
     Failure,
     Hello,
+    LogIn,
     Request,
     Response,
     Submit,
@@ -28,7 +29,8 @@ from coterie.engine.protocol import (
 )
 from coterie.http2 import Limits
 from coterie.runtime.addresses import bound_address, listen, split_address
-from coterie.runtime.client_port import ClientConnection, ClientLimits, ClientPort
+from coterie.runtime.client_port import ClientConnection, ClientPort
+from coterie.runtime.clients import ClientLimits, NativeClient
 from coterie.runtime.frames import FrameSplitter, pack_length
 from coterie.runtime.grpc.connection import GrpcConnection
 from coterie.runtime.grpc.unknown import UnknownServices
@@ -62,6 +64,7 @@ class Desk:
 
     def __init__(self, limits: ClientLimits) -> None:
         self.taken: list[tuple[ClientConnection, Request]] = []
+        self.asked: list[tuple[NativeClient, LogIn]] = []
         self.answering = True
         self.size = 3
         self.port = ClientPort(
@@ -90,6 +93,9 @@ class Desk:
 
     def welcome(self) -> tuple[Welcome, View]:
         return WELCOME, VIEW
+
+    def log_in(self, client: NativeClient, request: LogIn) -> None:
+        self.asked.append((client, request))
 
     async def serve(self) -> None:
         (listener,) = listen("127.0.0.1:0", "test")
@@ -384,3 +390,60 @@ def test_log_lines_are_bounded_in_rate(lines: Callable[[], list[str]]) -> None:
     assert 20 <= len(noise) <= 40
     assert noise[0] == 'noise node=a problem="a \\"quoted\\"\\nproblem"'
     assert msgspec.json.decode(noise[0].partition("problem=")[2]) == 'a "quoted"\nproblem'
+
+
+def test_what_comes_behind_a_log_in_waits_until_it_is_known_who_that_is() -> None:
+    async def work(desk: Desk) -> None:
+        caller = await Caller(desk).dial(HELLO + frame(LogIn("ann", "hers")) + frame(Submit(1, 0, 0, 0, b"a")))
+        await caller.receive(2)
+        caller.writer.write(frame(Submit(2, 0, 0, 0, b"b")))
+        await until(lambda: bool(desk.asked))
+        (client, said), *others = desk.asked
+        assert (said.user, said.password, others, client.identity) == ("ann", "hers", [], None)
+        assert "hers" not in repr(said)
+        await asyncio.sleep(0)
+        assert not desk.taken
+        client.logged_in("ann it is")
+        answers = await caller.receive(2)
+        assert [answer.id for answer in answers if isinstance(answer, Answer)] == [1, 2]
+        assert client.identity == "ann it is"
+
+    with_desk(work)
+
+
+def test_a_client_that_is_turned_away_has_its_answer_first() -> None:
+    async def work(desk: Desk) -> None:
+        caller = await Caller(desk).dial(HELLO + frame(LogIn("ann", "hers")))
+        await caller.receive(2)
+        await until(lambda: bool(desk.asked))
+        desk.asked[0][0].turn_away(Answer(5, 1, 0, b"no"))
+        assert [answer.id for answer in await caller.receive(1) if isinstance(answer, Answer)] == [5]
+        assert await caller.end_of_stream() == b""
+
+    with_desk(work)
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        [Submit(1, 0, 0, 0, b"a"), LogIn("ann", "hers")],
+        [LogIn("ann", "hers"), LogIn("root", "his")],
+        [LogIn("ann", "hers"), Hello(PROTOCOL_VERSION, "again")],
+        [Hello(PROTOCOL_VERSION, "again")],
+    ],
+)
+def test_a_greeting_that_comes_late_or_twice_closes_the_connection(frames: list[Request]) -> None:
+    async def work(desk: Desk) -> None:
+        caller = await Caller(desk).dial(HELLO)
+        await caller.receive(2)
+        for each in frames:
+            caller.writer.write(frame(each))
+            await caller.writer.drain()
+        if isinstance(frames[0], LogIn):
+            await until(lambda: bool(desk.asked))
+            desk.asked[0][0].logged_in(None)
+        await caller.end_of_stream()
+        assert desk.port.connections == 0
+
+    desk = with_desk(work)
+    assert all(not isinstance(request, LogIn | Hello) for _, request in desk.taken)

@@ -8,9 +8,9 @@ from typing import Annotated, ClassVar
 import typer
 
 import coterie
+from coterie.cli.connection_options import CacertOption, CertOption, KeyOption, UserOption
 from coterie.cli.groups import LazyGroup
 from coterie.cli.outcome import EndpointsOption
-from coterie.cli.tls_options import CacertOption, CertOption, KeyOption
 
 COMMANDS = (
     "up",
@@ -70,12 +70,13 @@ def common(
     tls_cacert: CacertOption = None,
     tls_cert: CertOption = None,
     tls_key: KeyOption = None,
+    as_user: UserOption = None,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
     ] = False,
 ) -> None:
     """Consensus for Python: run a cluster, and use it."""
-    # `outcome.endpoints_of` and `tls_options.tls_of` read these from the context.
+    # `outcome.endpoints_of` and `connection_options` read these from the context.
 
 
 def run() -> None:

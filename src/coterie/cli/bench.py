@@ -10,10 +10,10 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from coterie.cli.connection_options import credentials_of, tls_of
 from coterie.cli.groups import group
 from coterie.cli.outcome import EndpointsOption, JsonOption, endpoints_of, fail, fail_usage, print_json
 from coterie.cli.survey import pid_here, survey
-from coterie.cli.tls_options import tls_of
 from coterie.client.config import ClientConfig
 from coterie.client.load import Load, LoadOptions, LoadResult
 from coterie.core.errors import ConfigurationError, CoterieError
@@ -90,7 +90,7 @@ def _bench(
             value_bytes=value,
             seconds=seconds,
             session=session,
-            config=ClientConfig(name="coterie-bench", give_up_unreachable=True),
+            config=ClientConfig(name="coterie-bench", give_up_unreachable=True, credentials=credentials_of(context)),
             tls=tls_of(context, where),
         )
         gc.freeze()

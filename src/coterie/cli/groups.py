@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import typer
 from typer.core import TyperGroup
 
-from coterie.cli.tls_options import add_options
+from coterie.cli.connection_options import add_options
 
 
 def group(help: str, example: str) -> typer.Typer:

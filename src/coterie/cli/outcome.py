@@ -13,7 +13,7 @@ import msgspec
 import typer
 
 from coterie.cli.cluster_file import STATE_DIRECTORY, read_cluster
-from coterie.cli.tls_options import tls_of
+from coterie.cli.connection_options import credentials_of, tls_of
 from coterie.client.blocking import Client, connect
 from coterie.client.config import ClientConfig
 from coterie.client.errors import Unavailable
@@ -67,14 +67,14 @@ def endpoints_of(context: typer.Context, given: str | None) -> str:
 
 
 def open_client(context: typer.Context, given: str | None) -> Client:
-    """A client that says at once when nothing listens. Ends the process with USAGE if an endpoint is malformed."""
+    """A client that says at once when nothing listens. Ends the process with USAGE if an endpoint is malformed, or a
+    password missing."""
     endpoints = endpoints_of(context, given)
     try:
-        return connect(
-            endpoints,
-            ClientConfig(name=f"coterie-cli/{os.getpid()}", give_up_unreachable=True),
-            tls=tls_of(context, endpoints),
+        config = ClientConfig(
+            name=f"coterie-cli/{os.getpid()}", give_up_unreachable=True, credentials=credentials_of(context)
         )
+        return connect(endpoints, config, tls=tls_of(context, endpoints))
     except ConfigurationError as error:
         fail_usage(str(error))
 

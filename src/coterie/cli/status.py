@@ -7,10 +7,10 @@ import sys
 
 import typer
 
+from coterie.cli.connection_options import tls_of
 from coterie.cli.outcome import TLS_OPTIONS, EndpointsOption, Exit, JsonOption, endpoints_of, fail_usage, print_json
 from coterie.cli.survey import Seen, Survey, pid_here, survey
 from coterie.cli.tables import plain_table, table_console
-from coterie.cli.tls_options import tls_of
 from coterie.core.errors import ConfigurationError
 
 ROLES = {

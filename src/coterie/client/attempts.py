@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import msgspec
 
+from coterie.client.config import Credentials
 from coterie.client.errors import RequestError, Unavailable
 from coterie.client.frames import frame
 from coterie.client.requests import Kind, Outcome, Request
@@ -16,6 +17,7 @@ from coterie.engine.protocol import (
     AskStatus,
     CloseSession,
     Hello,
+    LogIn,
     OpenSession,
     encoder,
     response_decoder,
@@ -25,9 +27,10 @@ encode = encoder.encode
 decode = response_decoder.decode
 
 
-def greeting(name: str) -> bytes:
+def greeting(name: str, credentials: Credentials | None) -> bytes:
     """The first bytes on a connection."""
-    return CLIENT_MAGIC + frame(Hello(PROTOCOL_VERSION, name))
+    hello = CLIENT_MAGIC + frame(Hello(PROTOCOL_VERSION, name))
+    return hello if credentials is None else hello + frame(LogIn(credentials.user, credentials.password))
 
 
 def farewell(session: int) -> bytes:

@@ -10,11 +10,36 @@ from coterie.core.types import Nanos
 
 DEFAULT_TIMEOUT_SECONDS = 10.0
 """A request's time in all, over every attempt: long enough for an election and a few retries."""
+MAX_CREDENTIAL_BYTES = 1024
+"""Of a name, and of a password."""
+
+
+class Credentials(msgspec.Struct, frozen=True):
+    """A user of the cluster's, where it has auth on (`etcdctl user add`). The password goes to the members as it is:
+    use TLS where others might listen."""
+
+    user: str
+    password: str
+
+    def __post_init__(self) -> None:
+        """Raises `ConfigurationError`: a name is missing, or the longest of both that a member takes is exceeded."""
+        if not self.user:
+            raise ConfigurationError("credentials: the user's name is empty")
+        for field, value in (("user", self.user), ("password", self.password)):
+            if len(value.encode()) > MAX_CREDENTIAL_BYTES:
+                raise ConfigurationError(
+                    f"credentials: {field} has {len(value.encode())} bytes, the limit is {MAX_CREDENTIAL_BYTES}"
+                )
+
+    def __repr__(self) -> str:
+        return f"Credentials({self.user!r})"
 
 
 class ClientConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Times in nanoseconds, sizes in bytes."""
 
+    credentials: Credentials | None = None
+    """Who the client is; None: nobody, or whom its certificate names."""
     name: str = "coterie-python"
     """Told to the members, for logs and people."""
     connect_timeout: Nanos = 1000 * MILLISECOND

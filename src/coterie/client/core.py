@@ -142,7 +142,7 @@ class ClientCore:
         found = self._routes.connections.get(connection)
         if found is not None and found.phase is Phase.DIALLING:
             found.phase = Phase.GREETING
-            self._write(found, greeting(self._config.name))
+            self._write(found, greeting(self._config.name, self._config.credentials))
 
     def closed(self, now: Nanos, connection: int, reason: str, ungreeted: str = "") -> None:
         """The dial failed, or the connection closed. `reason` is for people, `ungreeted` if it said nothing."""

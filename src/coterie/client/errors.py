@@ -93,6 +93,12 @@ class UnsafeChange(RequestError):
     )
 
 
+class NotLoggedIn(RequestError):
+    """Auth is on, and the client named no user, or one who does not exist, or a wrong password."""
+
+    advice = "say who you are (--user NAME:PASSWORD, or ClientConfig(credentials=...)), and connect anew"
+
+
 class ClientClosed(RequestError):
     """The client was closed."""
 
@@ -115,6 +121,7 @@ _CLASSES: dict[FailureCode, type[RequestError]] = {
     FailureCode.NOT_LEADER: Unavailable,
     FailureCode.NOT_NOW: NotNow,
     FailureCode.UNSAFE: UnsafeChange,
+    FailureCode.NOT_LOGGED_IN: NotLoggedIn,
 }
 
 

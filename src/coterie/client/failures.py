@@ -28,6 +28,7 @@ _FINAL = frozenset(
         FailureCode.REPLY_FORGOTTEN,
         FailureCode.NOT_NOW,
         FailureCode.UNSAFE,
+        FailureCode.NOT_LOGGED_IN,
     }
 )
 """Sending again soon would give the same answer."""

@@ -21,6 +21,7 @@ from coterie.engine.protocol import (
     Happened,
     Hello,
     KeepAlive,
+    LogIn,
     NodeStatus,
     OpenSession,
     Query,
@@ -118,8 +119,8 @@ class Intake:
         elif isinstance(request, AskStatus):
             body = encoder.encode(self._status())
             self._responses.append((client, Answer(request.id, 0, 0, body)))
-        elif isinstance(request, Hello):
-            self._refuse(client, 0, FailureCode.INVALID, "Hello is the first frame of a connection, and the only one")
+        elif isinstance(request, Hello | LogIn):
+            self._refuse(client, 0, FailureCode.INVALID, "Hello and LogIn open a connection, and come nowhere else")
         elif isinstance(request, ADMIN_REQUESTS):
             self._take_admin(now, client, request)
         elif self._may_enter(now, client, request.id):

@@ -42,6 +42,20 @@ class Hello(msgspec.Struct, frozen=True, array_like=True, tag=1):
     """For logs and people."""
 
 
+class LogIn(msgspec.Struct, frozen=True, array_like=True, tag=17):
+    """Who the client is, right behind its `Hello`: what comes after it waits until the member has made sure. If it is
+    not so, every request is refused with `NOT_LOGGED_IN`. Where the machine knows no users, or need not know who asks,
+    it changes nothing."""
+
+    user: str
+    password: str
+    token: str = ""
+    """Instead of both: one that a member was given for a user."""
+
+    def __repr__(self) -> str:
+        return f"LogIn({self.user!r})"
+
+
 class Submit(msgspec.Struct, frozen=True, array_like=True, tag=2, gc=False):
     """Run a command. With a session (not 0) it takes effect at most once, however often it is sent."""
 
@@ -102,7 +116,9 @@ class AskStatus(msgspec.Struct, frozen=True, array_like=True, tag=7):
     id: int
 
 
-Request: TypeAlias = Hello | Submit | Query | Fence | OpenSession | CloseSession | KeepAlive | AskStatus | AdminRequest
+Request: TypeAlias = (
+    Hello | LogIn | Submit | Query | Fence | OpenSession | CloseSession | KeepAlive | AskStatus | AdminRequest
+)
 
 
 class FailureCode(IntEnum):
@@ -134,6 +150,9 @@ class FailureCode(IntEnum):
     the message says which. Later it may be done."""
     UNSAFE = 15
     """A change that could leave the cluster without a quorum, or with two: the message says which rule."""
+    NOT_LOGGED_IN = 16
+    """The cluster wants to know who asks, and the client did not say so, or nobody is called that and knows that
+    password."""
 
 
 class Happened(IntEnum):

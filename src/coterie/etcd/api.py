@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from coterie.core.errors import ConfigurationError, CoterieError
 from coterie.core.types import MemberId, Nanos
 from coterie.engine.admin_requests import AdminRequest
-from coterie.engine.protocol import Answer, Failure, NodeStatus, Request
+from coterie.engine.protocol import Answer, Failure, LogIn, NodeStatus, Request
 from coterie.etcd.backup.machine_state import CLUSTER_VERSION, hash_view, origin_of, save_view
 from coterie.etcd.backup.saving import SavedSnapshot
 from coterie.etcd.backup.temporary import scratch_in
@@ -25,6 +25,7 @@ from coterie.machine.kv.machine import KeyValue
 from coterie.machine.kv.protocol import HashReply
 from coterie.machine.persistence import SnapshotView
 from coterie.runtime.api import Ground
+from coterie.runtime.clients import NativeClient
 from coterie.runtime.http1.connection import HttpReply, HttpRequest
 
 SECOND = 1_000_000_000
@@ -54,6 +55,7 @@ class EtcdApi:
         self._timer = self._loop.call_later(0, self._wake)
         self.events = self._calls.events
         self.deliver = self.services.deliver
+        self.admit = self.services.native.admit
 
     @property
     def versions(self) -> Mapping[str, str]:
@@ -63,6 +65,16 @@ class EtcdApi:
     async def answer(self, request: HttpRequest) -> HttpReply | None:
         """See `Api`."""
         return await self._gateway.answer(request)
+
+    @property
+    def guarded(self) -> bool:
+        """See `Api`."""
+        return self.services.backend.access.auth.enabled
+
+    def log_in(self, client: NativeClient, request: LogIn) -> None:
+        """See `Api`."""
+        self.services.native.log_in(client, request)
+        self._flush()
 
     def advance(self) -> None:
         """See `Api`."""
@@ -184,12 +196,21 @@ class EtcdApi:
         """See `Node`."""
 
         async def ask() -> None:
-            answer = await ground.administer(make(0))
+            answer = await ground.administer(make(0), await self._vouched(ground))
             if not self._ended:
                 then(answer)
                 self.services.flush()
 
         self._keep(ask())
+
+    async def _vouched(self, ground: Ground) -> str:
+        """A token of root's, for what this member asks of another that leads: whoever asked this one may do that."""
+        if not self.guarded or ground.leader == ground.member:
+            return ""
+        given: asyncio.Future[str] = self._loop.create_future()
+        self.services.native.vouch(given.set_result)
+        self._flush()
+        return await given
 
 
 def _forget(_: object) -> None:

@@ -18,6 +18,7 @@ from coterie.etcd.kv import KeyValueService
 from coterie.etcd.lease import LeaseService
 from coterie.etcd.lock_service import LockService
 from coterie.etcd.maintenance import MaintenanceService
+from coterie.etcd.native import NativeUsers
 from coterie.etcd.status import Code, Refusal, refused
 from coterie.etcd.watch import WatchService
 from coterie.etcd.watching import LIMITS, WatchLimits
@@ -36,6 +37,7 @@ class Services:
 
     def __init__(self, node: Node, machine: KeyValue, limits: WatchLimits = LIMITS) -> None:
         self.backend = backend = Backend(node, machine)
+        self.native = NativeUsers(backend)
         self._node = node
         self._watch = WatchService(backend, limits)
         hub = self._watch.hub

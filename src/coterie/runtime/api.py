@@ -8,10 +8,11 @@ from typing import Protocol, TypeAlias
 
 from coterie.core.types import MemberId, Nanos
 from coterie.engine.admin_requests import AdminRequest
-from coterie.engine.protocol import Answer, Failure, NodeStatus, Request
+from coterie.engine.protocol import Answer, Failure, LogIn, NodeStatus, Request
 from coterie.http2 import Event
 from coterie.machine.interface import StateMachine
 from coterie.machine.persistence import SnapshotView
+from coterie.runtime.clients import NativeClient
 from coterie.runtime.grpc.connection import GrpcConnection
 from coterie.runtime.http1.connection import HttpReply, HttpRequest
 
@@ -92,8 +93,9 @@ class Ground(Protocol):
         """Requests of a client within the process: its `deliver` gets the answers."""
         ...
 
-    def administer(self, request: AdminRequest) -> Awaitable[Answer | Failure]:
-        """Have the leader do what administrators ask for, whoever it is."""
+    def administer(self, request: AdminRequest, token: str = "") -> Awaitable[Answer | Failure]:
+        """Have the leader do what administrators ask for, whoever it is. `token`: of a user who may, if the leader
+        wants to know."""
         ...
 
 
@@ -111,6 +113,20 @@ class Api(Protocol):
 
     async def answer(self, request: HttpRequest) -> HttpReply | None:
         """The answer to an HTTP/1.1 request; None: it knows no such path."""
+        ...
+
+    @property
+    def guarded(self) -> bool:
+        """Whether clients of the native protocol must say who they are, at present."""
+        ...
+
+    def log_in(self, client: NativeClient, request: LogIn) -> None:
+        """Find out whether a client of the native protocol is who it says; then call its `logged_in`."""
+        ...
+
+    def admit(self, client: NativeClient, requests: list[Request]) -> list[Request]:
+        """While it is guarded: what the engine is to have of the requests, and as it is to have it; the others are
+        answered."""
         ...
 
     def advance(self) -> None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Protocol, cast
+from typing import cast
 
 import msgspec
 
@@ -18,13 +17,14 @@ from coterie.engine.protocol import (
     FailureCode,
     Happened,
     Hello,
+    LogIn,
     Request,
     Response,
     View,
-    Welcome,
     encoder,
     request_decoder,
 )
+from coterie.runtime.clients import ClientInput, ClientLimits, Drainable, Flushable
 from coterie.runtime.frames import FrameError, FrameSplitter, pack_length
 from coterie.runtime.log_lines import Lines
 from coterie.runtime.peer_link import tune_socket
@@ -41,63 +41,22 @@ _HTTP_METHODS = (b"GET ", b"POST", b"PUT ", b"HEAD", b"DELE", b"OPTI", b"PATC", 
 _HTTP_2 = b"PRI "
 """No method: how HTTP/2 begins, and nothing else may (RFC 9113, section 3.4)."""
 
+_GREETINGS = frozenset((Hello, LogIn))
+"""What opens a connection, and comes nowhere else."""
+
 _encode = encoder.encode
 _decode = request_decoder.decode
-
-
-class ClientLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """Limits of the clients' port."""
-
-    max_connections: int = 4096
-    max_in_flight: int = 8192
-    """Requests of one connection taken and not yet answered; from there on nothing is read from it."""
-    max_output_bytes: int = 64 * 1024 * 1024
-    """Unsent answers to one client; a client that lets more pile up is cut off."""
-    stall_timeout_s: float = 30.0
-    """A client that reads so little for so long that its answers pile up is cut off."""
-
-
-class ClientInput(Protocol):
-    """Where clients' requests go."""
-
-    def requests_from(self, client: object, requests: list[Request]) -> None:
-        """Requests of one connection, in order, just arrived."""
-        ...
-
-    def welcome(self) -> tuple[Welcome, View]:
-        """What to answer a client's `Hello`."""
-        ...
-
-
-class Flushable(Protocol):
-    """A connection with something to write."""
-
-    def flush(self) -> None:
-        """Hand it to the socket."""
-        ...
-
-
-class Drainable(asyncio.Protocol):
-    """A protocol that can say farewell."""
-
-    __slots__ = ()
-
-    @abstractmethod
-    def drain(self) -> None:
-        """Take no new calls; close when the present ones are answered."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """End the calls under way, and close."""
 
 
 class ClientConnection(asyncio.Protocol):
     """One client. The engine holds it as the handle to answer to."""
 
     __slots__ = (
+        "_began",
         "_from",
         "_held",
         "_in_flight",
+        "_logging_in",
         "_opening",
         "_other",
         "_out",
@@ -109,6 +68,7 @@ class ClientConnection(asyncio.Protocol):
         "_transport",
         "_welcomed",
         "certified",
+        "identity",
     )
 
     def __init__(self, port: ClientPort) -> None:
@@ -122,10 +82,15 @@ class ClientConnection(asyncio.Protocol):
         self._from = "?"
         self.certified: Certified | None = None
         """Who the client is by its verified certificate; None in plain text, or if it showed none."""
+        self.identity: object = None
+        """Who the client is by what it said, as whoever made sure of it calls that; None: it named nobody."""
         self._welcomed = False
+        self._began = False
+        """It has asked something: too late to say who it is."""
+        self._logging_in = False
         self._in_flight = 0
         self._held: deque[bytes] = deque()
-        """Frames above the in-flight limit, at most one read's."""
+        """Frames above the in-flight limit, or while it is found out who the client is; at most one read's."""
         self._out: list[bytes] = []
         self._paused_by_client = False
         self._reading = True
@@ -221,6 +186,18 @@ class ClientConnection(asyncio.Protocol):
         elif self._held or not self._reading:
             self._may_read()
 
+    def logged_in(self, identity: object) -> None:
+        """It has been found out who the client is, or why that is not known: what it asked meanwhile is taken up."""
+        self.identity = identity
+        self._logging_in = False
+        asyncio.get_running_loop().call_soon(self._may_read)  # the engine may be in the middle of something
+
+    def turn_away(self, *answers: Response) -> None:
+        """Answer requests, one answer for each, and close."""
+        self.deliver(*answers)
+        self._port.flush()
+        self.close()
+
     def drain(self) -> None:
         """Ask the client, if its protocol can, to go elsewhere with what it has not sent yet."""
         if isinstance(self._other, Drainable):
@@ -306,7 +283,7 @@ class ClientConnection(asyncio.Protocol):
         raise FrameError("the stream does not open as a Coterie client's does")
 
     def _requests(self, frames: list[bytes]) -> None:
-        if self._held:
+        if self._held or self._logging_in:
             self._held.extend(frames)
             return
         room = self._port.limits.max_in_flight - self._in_flight
@@ -314,26 +291,39 @@ class ClientConnection(asyncio.Protocol):
             self._held.extend(frames[room:])
             del frames[room:]
         requests = [_decode(frame) for frame in frames]
-        if Hello in map(type, requests):
-            raise FrameError("a second Hello")
+        if not _GREETINGS.isdisjoint(map(type, requests)):
+            self._log_in(requests, frames)
+            return
         self._in_flight += len(requests)
         if requests:
+            self._began = True
             self._port.input.requests_from(self, requests)
         if self._in_flight >= self._port.limits.max_in_flight:
             self._may_read()
+
+    def _log_in(self, requests: list[Request], frames: list[bytes]) -> None:
+        """The client says who it is: what comes behind that waits until the member has made sure."""
+        first = requests[0]
+        if self._began or not isinstance(first, LogIn):
+            raise FrameError("Hello, and LogIn right behind it, open a connection, and come nowhere else")
+        self._began = self._logging_in = True
+        self._held.extend(frames[1:])
+        self._may_read()
+        self._port.input.log_in(self, first)
 
     def _may_read(self) -> None:
         """Read on, or stop reading, as the limits allow."""
         transport = self._transport
         if transport is None or transport.is_closing():
             return
-        full = self._in_flight > self._port.limits.max_in_flight // 2
+        full = self._logging_in or self._in_flight > self._port.limits.max_in_flight // 2
         if self._held and not full and not self._paused_by_client:
             frames = list(self._held)
             self._held.clear()
             self._take_up(frames)
             return
-        may = not self._paused_by_client and not self._held and self._in_flight < self._port.limits.max_in_flight
+        free = not self._held and not self._logging_in
+        may = not self._paused_by_client and free and self._in_flight < self._port.limits.max_in_flight
         if may and not self._reading:
             self._reading = True
             transport.resume_reading()

@@ -19,7 +19,7 @@ from coterie.engine.member_changes import MAX_MEMBERS as MAX_MEMBERS
 from coterie.engine.member_names import NAME_RULE, legal_name
 from coterie.http2 import Limits
 from coterie.runtime.addresses import AddressError, split_address
-from coterie.runtime.client_port import ClientLimits
+from coterie.runtime.clients import ClientLimits
 from coterie.runtime.peer_link import LinkLimits
 from coterie.runtime.tls.files import DEFAULT_MIN_VERSION, MIN_VERSIONS
 
@@ -30,7 +30,14 @@ MAX_CONFIGURATION_BYTES = 1 * MIB
 MAX_GRPC_LIMIT = 1 << 30
 """Half of what numbers in HTTP/2 can be."""
 
-_SHARED_VARIABLES = {"COTERIE_ENDPOINTS", "COTERIE_CACERT", "COTERIE_CERT", "COTERIE_KEY"}
+_SHARED_VARIABLES = {
+    "COTERIE_ENDPOINTS",
+    "COTERIE_CACERT",
+    "COTERIE_CERT",
+    "COTERIE_KEY",
+    "COTERIE_USER",
+    "COTERIE_PASSWORD",
+}
 """Variables with our prefix that other commands read."""
 
 

@@ -91,7 +91,7 @@ class NodeGround:
         """See `Ground`."""
         return self._shell.stored_state()
 
-    async def administer(self, request: AdminRequest) -> Answer | Failure:
+    async def administer(self, request: AdminRequest, token: str = "") -> Answer | Failure:
         """See `Ground`: asked of this member's engine first, and if it does not lead, of the one that does."""
         answer = await self._local.administer(request)
         if isinstance(answer, Answer) or answer.code is not FailureCode.NOT_LEADER or answer.leader == NOBODY:
@@ -102,7 +102,7 @@ class NodeGround:
             return answer
         try:
             async with asyncio.timeout(ASK_TIMEOUT_S):
-                told = await ask_member(address, request, self._engine.identity.name, self._tls)
+                told = await ask_member(address, request, self._engine.identity.name, self._tls, token)
         except PROBLEMS as error:
             text = f"the leader at {address} did not answer: {str(error) or 'no answer in time'}"
             return Failure(0, FailureCode.TIMEOUT, Happened.UNKNOWN, text)

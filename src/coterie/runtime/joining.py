@@ -30,6 +30,7 @@ from coterie.engine.protocol import (
     Failure,
     FailureCode,
     Hello,
+    LogIn,
     Response,
     View,
     Welcome,
@@ -72,15 +73,18 @@ class _Told(msgspec.Struct):
         return next((client for id, _, client in self.view.members if id == leader), "")
 
 
-async def ask_member(address: str, request: AdminRequest, name: str, tls: TlsSide | None) -> _Told:
-    """One question to one member. Raises one of `PROBLEMS`."""
+async def ask_member(address: str, request: AdminRequest, name: str, tls: TlsSide | None, token: str = "") -> _Told:
+    """One question to one member, as the user whom it gave the token, if any. Raises one of `PROBLEMS`."""
     host, port = split_address(address)
     try:
         reader, writer = await asyncio.open_connection(host, port, ssl=tls.client if tls is not None else None)
     except (ssl.SSLError, ConnectionResetError, ConnectionAbortedError) as error:
         raise error if tls is None else ConnectionResetError(dialled(error)) from error
     try:
-        writer.write(CLIENT_MAGIC + _framed(Hello(PROTOCOL_VERSION, f"{name} (joining)")) + _framed(request))
+        greeting = CLIENT_MAGIC + _framed(Hello(PROTOCOL_VERSION, f"{name} (joining)"))
+        if token:
+            greeting += _framed(LogIn("", "", token))
+        writer.write(greeting + _framed(request))
         welcome: Welcome | None = None
         view: View | None = None
         while True:
@@ -110,7 +114,7 @@ def _closed(welcome: Welcome | None, tls: TlsSide | None) -> str:
     return hung_up(tls=tls is not None, shown=tls is not None)
 
 
-def _framed(request: Hello | AdminRequest) -> bytes:
+def _framed(request: Hello | LogIn | AdminRequest) -> bytes:
     body = encoder.encode(request)
     return pack_length(len(body)) + body
 

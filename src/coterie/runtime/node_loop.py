@@ -14,23 +14,13 @@ from coterie.core.records import StoreBatch
 from coterie.core.types import NOBODY, Index, Mark, Member, MemberId, Nanos
 from coterie.engine.engine import Engine
 from coterie.engine.ports import Event
-from coterie.engine.protocol import (
-    Failure,
-    FailureCode,
-    Happened,
-    Hello,
-    Query,
-    Request,
-    Response,
-    Submit,
-    View,
-    Welcome,
-)
+from coterie.engine.protocol import LogIn, Request, Response, View, Welcome
 from coterie.engine.work import Job
-from coterie.machine.interface import StateMachine
 from coterie.machine.persistence import SnapshotView
 from coterie.runtime.api import Api
 from coterie.runtime.client_port import ClientPort
+from coterie.runtime.clients import NativeClient
+from coterie.runtime.door import Door
 from coterie.runtime.log_lines import Lines
 from coterie.runtime.peer_port import PeerPort
 from coterie.runtime.register import Register
@@ -71,7 +61,7 @@ class NodeLoop:
         self._register = Register()
         self._work: WorkThreads | None = None
         self._welcome: Welcome | None = None
-        self._for_members_alone: Callable[[bytes], bool] | None = None
+        self._door: Door | None = None
         self.api: Api | None = None
         """What is served beside the native protocol."""
         self._views: list[tuple[Index, asyncio.Future[SnapshotView]]] = []
@@ -108,9 +98,7 @@ class NodeLoop:
         self._sync = sync
         self._clients = clients
         self._welcome = welcome
-        machine = engine.host.machine
-        if type(machine).for_members_alone is not StateMachine.for_members_alone:
-            self._for_members_alone = machine.for_members_alone
+        self._door = Door(engine.host.machine)
         self._alive = True
         self._members_due = True
         self._schedule_flush()
@@ -217,30 +205,20 @@ class NodeLoop:
             # At once, not at the turn's end: hardly ever has another member something to say in the same turn.
             self._flush()
 
-    def requests_from(self, client: object, requests: list[Request]) -> None:
-        """Requests of one client, as they came by the network: what only members may ask is refused."""
-        for_members_alone = self._for_members_alone
-        if for_members_alone is not None:
-            for request in requests:
-                body = (
-                    request.command if type(request) is Submit else request.question if type(request) is Query else None
-                )
-                if body is not None and for_members_alone(body):
-                    self._refuse_as_member(client, requests)
-                    return
-        self.take(client, requests)
+    def requests_from(self, client: NativeClient, requests: list[Request]) -> None:
+        """Requests of one client, as they came by the network."""
+        if self._door is None:
+            return
+        admitted = self._door.admit(client, requests, self.api)
+        if admitted:
+            self.take(client, admitted)
+        if admitted is not requests:
+            self._schedule_flush()
 
-    def _refuse_as_member(self, client: Any, requests: list[Request]) -> None:
-        """One of the requests says what only members may say: whoever sends that is refused the others, too."""
-        text = "only members of the cluster may ask this: it says of itself on whose behalf it comes"
-        client.deliver(
-            *(
-                Failure(request.id, FailureCode.INVALID, Happened.NO, text)
-                for request in requests
-                if not isinstance(request, Hello)
-            )
-        )
-        self._schedule_flush()
+    def log_in(self, client: NativeClient, request: LogIn) -> None:
+        """See `ClientInput`."""
+        if self._door is not None:
+            self._door.log_in(client, request, self.api)
 
     def take(self, client: object, requests: list[Request]) -> None:
         """Requests of somebody in this process."""

@@ -8,10 +8,11 @@ from typing import TypeVar
 import grpc
 from tests.runtime.conftest import run, until
 
-from coterie.engine.protocol import Request, View, Welcome
+from coterie.engine.protocol import LogIn, Request, View, Welcome
 from coterie.http2 import Called, Cancelled, Drained, Ended, Event, Limits, Received, Status
 from coterie.runtime.addresses import bound_address, listen
-from coterie.runtime.client_port import ClientLimits, ClientPort
+from coterie.runtime.client_port import ClientPort
+from coterie.runtime.clients import ClientLimits, NativeClient
 from coterie.runtime.grpc.connection import GrpcConnection
 from coterie.runtime.http1.connection import HttpConnection, HttpReply, HttpRequest
 from coterie.runtime.log_lines import Lines
@@ -106,6 +107,9 @@ class Desk:
 
     def requests_from(self, client: object, requests: list[Request]) -> None:
         raise AssertionError(requests)
+
+    def log_in(self, client: NativeClient, request: LogIn) -> None:
+        raise AssertionError(request)
 
     def welcome(self) -> tuple[Welcome, View]:
         raise AssertionError("nobody speaks the native protocol here")

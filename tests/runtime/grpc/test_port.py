@@ -21,7 +21,7 @@ from tests.runtime.grpc.desk import Desk, at_desk
 from coterie.http2 import PREFACE, Limits
 from coterie.http2.frames import ACK, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, SETTINGS, frame
 from coterie.runtime.addresses import listen, split_address
-from coterie.runtime.client_port import ClientLimits
+from coterie.runtime.clients import ClientLimits
 from coterie.runtime.log_lines import Lines
 from coterie.runtime.tls.alpn import CLIENT_PORT, HTTP_1, HTTP_2
 from coterie.runtime.tls.reloading import TlsSide

@@ -7,7 +7,7 @@ import time
 from typing import Final, Protocol, cast
 
 from coterie.http2 import Connection, ErrorCode, Event, Limits, Status
-from coterie.runtime.client_port import ClientLimits, Drainable, Flushable
+from coterie.runtime.clients import ClientLimits, Drainable, Flushable
 from coterie.runtime.log_lines import Lines
 from coterie.runtime.tls.names import Certified
 

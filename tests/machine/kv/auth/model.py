@@ -64,7 +64,7 @@ class Model:
             user = self.users.get(command.user)
             if not self.enabled:
                 return "authentication is not enabled"
-            if user is None or user.password is None:
+            if user is None:
                 return "authentication failed, invalid user ID or password"
             if command.auth_revision < self.revision:
                 return "revision of auth store is old"

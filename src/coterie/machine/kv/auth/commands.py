@@ -239,7 +239,7 @@ def _revoke_permission(auth: AuthStore, command: RoleRevokePermission) -> Reject
 def _issue(auth: AuthStore, command: IssueToken, now: Nanos) -> Rejected | None:
     if not auth.enabled:
         return AUTH_NOT_ENABLED
-    if auth.password_hash(command.user) is None:
+    if command.user not in auth.users:
         return AUTH_FAILED
     if command.auth_revision < auth.revision:
         return OLD_REVISION  # the password that was checked may be another one now

@@ -107,8 +107,8 @@ class RoleRevokePermission(msgspec.Struct, frozen=True, array_like=True, forbid_
 class IssueToken(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=41):
     """Whoever shows `token` is `user` from now on, until it has not been used for `tokens.TOKEN_NS` of cluster time.
 
-    `auth_revision`: of auth, when the member looked up the hash that it checked the password against. If auth has
-    changed since, the command is refused, for the password may have.
+    `auth_revision`: of auth, when the member looked up the hash that it checked the password against, or made sure of
+    the user otherwise. If auth has changed since, the command is refused, for that may have.
     """
 
     user: str
