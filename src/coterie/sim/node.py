@@ -57,6 +57,8 @@ class Node:
     ) -> None:
         """`first`: what an initial member's log begins with; empty for one that joins."""
         self.id = member.id
+        self._labels: dict[str, str] = {}
+        """Of events, as the schedule has them."""
         self.member = member
         self.whims = world.whims_of(member.id)
         self.config = self.whims.limit(config)
@@ -370,7 +372,10 @@ class Node:
                     raise
                 self._end_unreadable()  # what the runtime does
 
-        self.world.schedule.after(delay, f"{label} {self.id}", run)
+        text = self._labels.get(label)
+        if text is None:
+            text = self._labels[label] = f"{label} {self.id}"
+        self.world.schedule.after(delay, text, run)
 
     def _schedule_step(self) -> None:
         if not self._stepping:

@@ -10,7 +10,7 @@ import sys
 
 import msgspec
 
-from coterie.sim.campaign import Plan, run_seed
+from coterie.sim.campaign import Plan, collect_seldom, run_seed
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -23,6 +23,7 @@ class Order(msgspec.Struct, frozen=True):
 
 def work() -> None:
     """Take the order, and answer."""
+    collect_seldom()
     order = msgspec.json.decode(sys.stdin.readline(), type=Order)
     for seed in range(order.first, order.end):
         sys.stdout.write(msgspec.json.encode(run_seed(seed, order.plan)).decode() + "\n")

@@ -200,8 +200,7 @@ class World:
 
     def run_until(self, when: Nanos) -> None:
         """Let events happen until this time."""
-        while self.schedule.now < when and self.schedule.step():
-            pass
+        self.schedule.run_until(when)
 
     def whims_of(self, member: MemberId) -> MemberWhims:
         """See `process.Surroundings`."""

@@ -79,8 +79,7 @@ class ReferenceStage(Scene):
         """See `Scene`."""
         # Often nothing happens for long, and the next event is not to come before its time.
         self.schedule.at(when, "until", lambda: None)
-        while self.schedule.now < when and self.schedule.step():
-            pass
+        self.schedule.run_until(when)
 
     def leader(self) -> MemberId:
         """See `Scene`."""
