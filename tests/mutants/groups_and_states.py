@@ -124,7 +124,7 @@ SNAPSHOT_ROWS: Final = (
         frozenset({"snapshot-held"}),
         faults="snapshot,slow-disk,absence,loss",
         nodes=3,
-        first=1171,
+        first=1241,
     ),
     planted(
         "N10",

@@ -13,6 +13,8 @@ from tests.runtime.cluster import free_ports
 
 from coterie import ClientConfig, CommandRejected, Credentials, NotLoggedIn, connect
 
+pytestmark = [pytest.mark.slow, pytest.mark.any_protocol]
+
 ROOT, ANN = ("--user", "root:secret"), ("--user", "ann:hers")
 NOBODY_NAMED = "auth is on, and the client did not say who it is"
 
