@@ -500,4 +500,34 @@ READ_ROWS: Final = (
     ),
 )
 
-ROWS: Final = SNAPSHOT_ROWS + MEMBERSHIP_ROWS + READ_ROWS
+WISH_ROWS: Final = (
+    planted(
+        "V11",
+        "a transfer is forgotten as soon as it is asked for",
+        [
+            (TRANSFER, "        self.current = Transfer(token, to,", "        _ = Transfer(token, to,"),
+        ],
+        frozenset({"administered"}),
+    ),
+    planted(
+        "V12",
+        "the successor is never told to stand",
+        [(TRANSFER, "        state.outbox.post(transfer.to, TimeoutNow(state.epoch))\n", "")],
+        frozenset({"administered"}),
+    ),
+    planted(
+        "V13",
+        "a change of the members is always said to be under way",
+        [
+            (
+                CHANGES,
+                "        if rejection is None and leadership.change_under_way:\n",
+                "        if rejection is None:\n",
+            )
+        ],
+        frozenset({"administered"}),
+    ),
+)
+"""Not of the catalogue: what an administrator asks for, and never gets."""
+
+ROWS: Final = SNAPSHOT_ROWS + MEMBERSHIP_ROWS + READ_ROWS + WISH_ROWS
