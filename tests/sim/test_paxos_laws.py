@@ -29,6 +29,7 @@ from coterie.core.types import (
     Role,
     SnapshotMeta,
 )
+from coterie.sim.acceptances import Acceptances
 from coterie.sim.judges import judge
 from coterie.sim.shadow import ShadowLog, slot_of
 from coterie.sim.statute import API, LAWS, MULTIPAXOS, RAFT, SHARED
@@ -833,3 +834,22 @@ def test_each_crime_is_named(law: str, crime: Callable[[Scene], None]) -> None:
 def test_every_law_of_the_protocol_has_a_crime() -> None:
     assert {law for law, _ in CRIMES} >= set(MULTIPAXOS)
     assert len(LAWS) == len(SHARED) + len(RAFT) + len(MULTIPAXOS) + len(API)
+
+
+def test_what_an_old_ballots_few_accepted_was_not_chosen_because_they_are_all_of_the_group_now() -> None:
+    """Seed 1068: the group shrank to member 1, which alone had the value in an old ballot; another came between."""
+    acceptances, everyone, alone = Acceptances(), group(1, 2, 3), group(1)
+    old, between, new = (slot_of(entry(1, *each)) for each in ((ONE, b"x"), (THREE, b"y"), (FOUR, b"x")))
+    acceptances.counts(ONE, everyone)
+    acceptances.proposed(1, 1, old)
+    acceptances.stored(1, 1, old)
+    acceptances.proposed(3, 1, between)
+    acceptances.counts(FOUR, everyone)
+    acceptances.proposed(1, 1, new)
+    acceptances.stored(1, 1, new)
+    with pytest.raises(Violation, match="commit-quorum"):
+        acceptances.check_quorum(1, new, [everyone])
+    acceptances.stored(3, 1, new)
+    acceptances.check_quorum(1, new, [alone])
+    with pytest.raises(Violation, match="later-ballots-agree"):
+        acceptances.proposed(2, 1, slot_of(entry(1, Epoch(5, 2), b"y")))

@@ -105,10 +105,11 @@ class Acceptances:
                 raise _disagreement(index, choice, later, proposal.value)
 
     def check_quorum(self, index: Index, slot: Slot, in_force: Iterable[Membership]) -> None:
-        """Somebody commits this: some ballot must have chosen it, by one of these memberships."""
+        """Somebody commits this: some ballot must have chosen it, by one of these memberships. The newest that did is
+        taken for the one: by a membership of now, an older ballot's few may be a quorum that they were not then."""
         memberships = list(in_force)
         holders: dict[str, list[MemberId]] = {}
-        for ballot, proposal in sorted(self._slots.get(index, {}).items()):
+        for ballot, proposal in sorted(self._slots.get(index, {}).items(), reverse=True):
             if proposal.value == slot.digest:
                 if any(commits(membership, proposal.holders) for membership in memberships):
                     self._choose(index, ballot, slot.digest)
