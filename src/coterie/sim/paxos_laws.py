@@ -148,16 +148,16 @@ class PaxosLaws(Laws):
 
     def _said(self, member: MemberId, laws: MemberLaws, to: MemberId, message: Message) -> None:
         match message:
+            case Accepted(accepted=True):
+                self._acknowledge(member, laws, message)
+            case Accept():
+                self._accept(member, laws, message)
             case Canvass():
                 self.configurations.check_candidate(member, laws.campaigns_by())
             case Prepare():
                 self._prepare(member, laws, to, message)
             case Promise():
                 self._promise(member, laws, to, message)
-            case Accept():
-                self._accept(member, laws, message)
-            case Accepted(accepted=True):
-                self._acknowledge(member, laws, message)
             case InstallSnapshot():
                 if message.epoch != NO_EPOCH:  # else it is lent, by no leader
                     self._owns(member, message.epoch)
