@@ -41,6 +41,7 @@ class EtcdApi:
         """Raises `ConfigurationError` if the node runs another machine."""
         if not isinstance(ground.machine, KeyValue):
             raise ConfigurationError("the etcd API needs the key-value machine, coterie.machine.kv:KeyValue")
+        self._machine = ground.machine
         self._loop = asyncio.get_running_loop()
         self._under_way: set[asyncio.Task[None]] = set()
         self.services = Services(_Member(self, ground), ground.machine)
@@ -69,7 +70,7 @@ class EtcdApi:
     @property
     def guarded(self) -> bool:
         """See `Api`."""
-        return self.services.backend.access.auth.enabled
+        return self._machine.auth.enabled
 
     def log_in(self, client: NativeClient, request: LogIn) -> None:
         """See `Api`."""
