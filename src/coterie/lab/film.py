@@ -71,6 +71,8 @@ class Camera(Witness):
         self._order = 0
         self._talks = 0
         self._up: set[MemberId] = set()
+        self._known: set[MemberId] = set()
+        """Who has started."""
         self._roles: dict[MemberId, str] = {}
         self._commits: dict[MemberId, Index] = {}
         self._memberships: dict[MemberId, Membership] = {}
@@ -78,8 +80,8 @@ class Camera(Witness):
     # -- see `Witness` -------------------------------------------------------------------------
 
     def sent(self, at: Nanos, number: int, source: MemberId, to: MemberId, message: Message) -> None:
-        """See `Witness`. Digests of states are beside the point of a drawing."""
-        if isinstance(message, StateDigest):
+        """See `Witness`. Digests of states are beside the point of a drawing, and so is who has never started."""
+        if isinstance(message, StateDigest) or to not in self._known:
             return
         event = Event(
             at_ms=_ms(at),
@@ -118,6 +120,7 @@ class Camera(Witness):
     def started(self, at: Nanos, member: MemberId) -> None:
         """See `Witness`."""
         self._up.add(member)
+        self._known.add(member)
         self._mark(at, Kind.RESTART, member, "starts")
 
     def ended(self, at: Nanos, member: MemberId) -> None:

@@ -29,35 +29,54 @@ def wakes(node: Process) -> int:
     return sum(int(line.split()[1]) for line in lines if line.startswith("voluntary_ctxt_switches"))
 
 
-def bare_wake_seconds(gap_s: float, count: int = 60) -> float:
-    """Processor time that a thread which does nothing takes for waking up after so long: 0.05 ms on a machine that is
-    well, 0.2 to 0.8 where idle processors fall asleep deeply, or neighbours empty their caches."""
-    began = time.thread_time()
+def slower_after_sleep(gap_s: float = 0.1, count: int = 30) -> float:
+    """How many times as long a little work takes after so long a sleep as in a loop: 2 or 3 on a machine that is well,
+    8 to 40 where idle processors fall asleep deeply, or neighbours take their caches."""
+
+    def work() -> float:
+        began = time.thread_time()
+        sum(range(2000))
+        return time.thread_time() - began
+
+    cold = 0.0
     for _ in range(count):
         time.sleep(gap_s)
-    return (time.thread_time() - began) / count
+        cold += work()
+    return cold / count / min(work() for _ in range(200))
 
 
 @pytest.mark.any_protocol
 @pytest.mark.slow
+def test_three_idle_nodes_together_wake_up_less_than_fifty_times_a_second(tmp_path: Path) -> None:
+    """With the default times: 34 were measured. What a wake costs depends on the machine, how many there are not."""
+    with cluster(tmp_path, flags=()) as members:
+        members.ready()
+        rates: list[float] = []
+        while not rates or (min(rates) >= 50 and len(rates) < 3):
+            before, began = sum(map(wakes, members.nodes)), time.monotonic_ns()
+            until(functools.partial(passed, began + 4_000_000_000), 10)
+            rates.append((sum(map(wakes, members.nodes)) - before) * 1e9 / (time.monotonic_ns() - began))
+        assert min(rates) < 50, rates
+        assert members.agreed(members.nodes)
+
+
+@pytest.mark.any_protocol
+@pytest.mark.slow
+@pytest.mark.thorough
 def test_three_idle_nodes_together_use_less_than_one_percent_of_a_core(tmp_path: Path) -> None:
-    """With the default times. Others may disturb one measurement by waking the machine; not each of four. Where the
-    machine takes more than that for as many wakes of a thread that does nothing, nothing can be shown."""
+    """On a machine with nothing else to do; with the default times. Others may disturb one measurement by waking the
+    machine; not each of four. Where any work takes many times as long after a sleep, nothing can be shown."""
     with cluster(tmp_path, flags=()) as members:
         members.ready()
         shares: list[float] = []
-        woken, since = sum(map(wakes, members.nodes)), time.monotonic()
         while not shares or (min(shares) >= 0.01 and len(shares) < 4):
             before, began = sum(cpu_nanos(node) for node in members.nodes), time.monotonic_ns()
             until(functools.partial(passed, began + 5_000_000_000), 10)
             used = sum(cpu_nanos(node) for node in members.nodes) - before
             shares.append(used / (time.monotonic_ns() - began))
         print("share of a core, idle:", shares)
-        if min(shares) >= 0.01:
-            rate = (sum(map(wakes, members.nodes)) - woken) / (time.monotonic() - since)
-            bare = rate * bare_wake_seconds(len(members.nodes) / rate)
-            if bare >= 0.01:
-                pytest.skip(f"{rate:.0f} wakes a second take {bare:.1%} of a core here without doing anything")
+        if min(shares) >= 0.01 and (slower := slower_after_sleep()) > 5:
+            pytest.skip(f"work takes {slower:.0f} times as long here after a sleep of 0.1 s")
         assert min(shares) < 0.01, shares
         assert members.agreed(members.nodes)
 

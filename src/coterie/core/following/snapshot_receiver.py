@@ -181,7 +181,10 @@ class SnapshotReceiver:
             # The log does not go on where it ends: nobody can be brought up to date by it (catalogue N09).
             return False
         starting = state.outbox.last_mark == 0
-        if state.log.epoch_at(meta.index) != meta.epoch:
+        # What was chosen may stand in the log in another ballot than the machine met it in: accepted again since, or
+        # because the log begins after a snapshot of another member's.
+        same = (not starting or meta.index == state.log.base_index) and state.holds(meta)
+        if state.log.epoch_at(meta.index) != meta.epoch and not same:
             if not starting or meta.index == state.log.base_index:
                 raise ValueError(
                     f"a snapshot at {meta.index} of epoch {meta.epoch}, but the log has epoch "
@@ -190,7 +193,7 @@ class SnapshotReceiver:
             self._reset(meta)
         elif meta.index > state.commit and not starting:
             raise ValueError(f"a snapshot at {meta.index}, but no more than {state.commit} is committed")
-        elif meta != state.meta_at(meta.index):
+        elif meta != msgspec.structs.replace(state.meta_at(meta.index), epoch=meta.epoch):
             raise ValueError(f"a snapshot at {meta.index} whose membership or settings are not those in force there")
         state.commit = max(state.commit, meta.index)
         self._remember(snapshot)
