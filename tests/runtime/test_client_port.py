@@ -29,7 +29,7 @@ from coterie.engine.protocol import (
 )
 from coterie.http2 import Limits
 from coterie.runtime.addresses import bound_address, listen, split_address
-from coterie.runtime.client_port import ClientConnection, ClientPort
+from coterie.runtime.client_port import MAX_HELLO_BYTES, ClientConnection, ClientPort
 from coterie.runtime.clients import ClientLimits, NativeClient
 from coterie.runtime.frames import FrameSplitter, pack_length
 from coterie.runtime.grpc.connection import GrpcConnection
@@ -430,16 +430,17 @@ def test_a_client_that_is_turned_away_has_its_answer_first() -> None:
         [LogIn("ann", "hers"), LogIn("root", "his")],
         [LogIn("ann", "hers"), Hello(PROTOCOL_VERSION, "again")],
         [Hello(PROTOCOL_VERSION, "again")],
+        [LogIn("ann", "x" * MAX_HELLO_BYTES)],
     ],
 )
-def test_a_greeting_that_comes_late_or_twice_closes_the_connection(frames: list[Request]) -> None:
+def test_a_greeting_that_comes_late_or_twice_or_is_too_long_closes_the_connection(frames: list[Request]) -> None:
     async def work(desk: Desk) -> None:
         caller = await Caller(desk).dial(HELLO)
         await caller.receive(2)
         for each in frames:
             caller.writer.write(frame(each))
             await caller.writer.drain()
-        if isinstance(frames[0], LogIn):
+        if isinstance(frames[0], LogIn) and len(frames) > 1:
             await until(lambda: bool(desk.asked))
             desk.asked[0][0].logged_in(None)
         await caller.end_of_stream()

@@ -22,7 +22,7 @@ class Credentials(msgspec.Struct, frozen=True):
     password: str
 
     def __post_init__(self) -> None:
-        """Raises `ConfigurationError`: a name is missing, or the longest of both that a member takes is exceeded."""
+        """Raises `ConfigurationError`: the name is empty, or one of the two is longer than may be."""
         if not self.user:
             raise ConfigurationError("credentials: the user's name is empty")
         for field, value in (("user", self.user), ("password", self.password)):

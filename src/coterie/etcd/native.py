@@ -41,8 +41,11 @@ OPEN: Final = (AskStatus, AskMembers, ClaimMember)
 """What nobody needs to be known for."""
 NOBODY_NAMED: Final = "auth is on, and the client did not say who it is"
 CHANGED: Final = "what makes sure of the user has changed: it is to be shown once more"
-_SAFE_TRIES: Final = 4
-"""Of vouching, while others change auth."""
+MAX_CHECKS: Final = 256
+"""Passwords that wait to be compared, for tens of milliseconds each; one more is refused. Who hangs up leaves its own
+behind, so the number of connections does not bound them."""
+_VOUCHING_TRIES: Final = 4
+"""While others change auth."""
 
 
 class ByPassword(msgspec.Struct, frozen=True):
@@ -71,6 +74,7 @@ class NativeUsers:
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
+        self._checks = 0
 
     # Who it is
 
@@ -93,7 +97,14 @@ class NativeUsers:
             client.logged_in(self._failed())
             return
 
+        if self._checks >= MAX_CHECKS:
+            text = f"{MAX_CHECKS} passwords wait to be checked at this member, its limit: try again later"
+            client.logged_in(Unknown(FailureCode.OVERLOADED, text))
+            return
+        self._checks += 1
+
         def checked(right: bool) -> None:
+            self._checks -= 1
             client.logged_in(ByPassword(request.user, hash) if right else self._failed())
 
         self._backend.node.check_password(request.password, hash, checked)
@@ -103,7 +114,7 @@ class NativeUsers:
             return Unknown(FailureCode.NOT_LOGGED_IN, AUTH_FAILED.reason)
         return Unknown(FailureCode.STOPPING, CHANGED)  # which matters only once auth is on
 
-    def vouch(self, then: Callable[[str], None], tries: int = _SAFE_TRIES) -> None:
+    def vouch(self, then: Callable[[str], None], tries: int = _VOUCHING_TRIES) -> None:
         """A token of root's, or "" if it cannot be had: for what a member asks another for."""
         token = self._backend.node.token()
 

@@ -31,7 +31,7 @@ from coterie.runtime.peer_link import tune_socket
 from coterie.runtime.tls.names import Certified, certified
 
 MAX_HELLO_BYTES = 4096
-"""Body of a client's first frame."""
+"""Body of a client's first frame, and of the one that says who it is."""
 HELLO_TIMEOUT_S = 10.0
 """From connecting to a whole `Hello`."""
 HIGH_WATER_BYTES = 256 * 1024
@@ -306,6 +306,8 @@ class ClientConnection(asyncio.Protocol):
         first = requests[0]
         if self._began or not isinstance(first, LogIn):
             raise FrameError("Hello, and LogIn right behind it, open a connection, and come nowhere else")
+        if len(frames[0]) > MAX_HELLO_BYTES:
+            raise FrameError(f"a client's LogIn has at most {MAX_HELLO_BYTES} bytes, not {len(frames[0])}")
         self._began = self._logging_in = True
         self._held.extend(frames[1:])
         self._may_read()

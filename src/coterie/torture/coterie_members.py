@@ -49,7 +49,7 @@ class _NativeWriter:
 
 
 class _NativeAdministrator:
-    """See `membership.Administrator`."""
+    """See `administration.Administrator`."""
 
     def __init__(self, client: Client, cluster: CoterieCluster) -> None:
         self._client = client

@@ -57,7 +57,7 @@ class _GrpcWriter:
 
 
 class _GatewayAdministrator:
-    """See `membership.Administrator`. The members are asked in turn."""
+    """See `administration.Administrator`. The members are asked in turn."""
 
     def __init__(self, cluster: EtcdCluster) -> None:
         self._cluster = cluster

@@ -13,10 +13,10 @@ LIMIT_S: Final = 60.0
 _POLL_S: Final = 0.1
 
 
-def replace_member(cluster: Cluster, new: int, old: int, limit_s: float = LIMIT_S) -> bool:
-    """Give host `new` a member, and take that of host `old` away; whether that was done within `limit_s` seconds. Other
-    faults may strike meanwhile, so it looks at what is, and does what is next, until all is done."""
-    deadline = time.monotonic() + limit_s
+def replace_member(cluster: Cluster, new: int, old: int) -> bool:
+    """Give host `new` a member, and take that of host `old` away; whether that was done in time. Other faults may
+    strike meanwhile, so it looks at what is, and does what is next, until all is done."""
+    deadline = time.monotonic() + LIMIT_S
     with cluster.administrator() as administrator:
         change = _Change(cluster, administrator, new, old)
         while time.monotonic() < deadline:

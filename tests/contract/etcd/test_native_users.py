@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
-from tests.contract.etcd.serving import ServedCluster
+from tests.contract.etcd.serving import Method, ServedCluster
+from tests.contract.etcd.test_auth import ROOT
 from tests.contract.etcd.test_auth import guarded as guarded
 
 from coterie.core.types import MemberId
@@ -20,6 +23,8 @@ from coterie.engine.protocol import (
     Response,
     Submit,
 )
+from coterie.etcd.native import MAX_CHECKS
+from coterie.etcd.wire import rpc
 from coterie.machine.kv.auth.protocol import Authorised, AuthorisedQuestion
 from coterie.machine.kv.protocol import command_decoder, question_decoder
 from coterie.runtime.tls.names import Certified
@@ -116,3 +121,30 @@ def test_a_token_that_a_member_gave_root_is_good_at_another(guarded: tuple[Serve
         cluster.flush_services(elsewhere)
         cluster.until(lambda: client.settled)  # noqa: B023 - it is done with in this turn
         assert elsewhere.services.native.admit(client, ROOTS) == admitted
+
+
+def test_only_so_many_passwords_wait_to_be_checked_and_the_next_client_comes_again_later(
+    guarded: tuple[ServedCluster, MemberId],
+) -> None:
+    cluster, leader = guarded
+    server = cluster.servers[leader]
+    services, waiting = server.services, list[Callable[[bool], None]]()
+    server.check_password = lambda password, hash, then: waiting.append(then)  # type: ignore[method-assign]
+    adding = rpc.AuthUserAddRequest(name="dora", hashedPassword="aGFzaA==")
+    added = cluster.call(leader, Method("/etcdserverpb.Auth/UserAdd", rpc.AuthUserAddResponse), adding, ROOT)
+    cluster.wait(added)
+    clients = [Connection() for _ in range(MAX_CHECKS + 1)]
+    for client in clients:
+        services.native.log_in(client, LogIn("dora", "hers"))
+    cluster.flush_services(server)
+    cluster.until(lambda: clients[-1].settled)
+    assert (len(waiting), [client.settled for client in clients].count(True)) == (MAX_CHECKS, 1)
+    assert services.native.admit(clients[-1], DATA) == []
+    assert (clients[-1].away, {*clients[-1].refused().values()}) == (True, {FailureCode.OVERLOADED})
+    for then in waiting:
+        then(True)
+    assert len(services.native.admit(clients[0], DATA)) == len(DATA)
+    services.native.log_in(again := Connection(), LogIn("dora", "hers"))
+    cluster.flush_services(server)
+    cluster.until(lambda: len(waiting) == MAX_CHECKS + 1)
+    assert not again.settled
