@@ -1,7 +1,7 @@
 """Coterie beside a peer, on this machine, in one run, with equal durability.
 
     python bench/compare.py --peer etcd|pysyncobj --work put|get [--protocol raft] [--json]
-    python bench/compare.py --peer etcd --api grpc --work put|get|serializable [--protocol raft] [--json]
+    python bench/compare.py --peer etcd --api grpc --work put|get|serializable [--keys N] [--protocol raft] [--json]
     python bench/compare.py --peer raft --protocol multipaxos --work put|get [--json]
 
 Each round starts one cluster, warms it, measures it at every number in flight, stops it, and goes on to the next:
@@ -67,9 +67,9 @@ def in_turn(subjects: Sequence[Subject], number: int) -> Sequence[Subject]:
     return subjects if number % 2 == 0 else (ours, peer, *limit)
 
 
-def make_peer(name: str) -> Subject:
+def make_peer(name: str, keys: int = 1) -> Subject:
     """The system, or Coterie with the protocol, of this name."""
-    others: dict[str, Callable[[], Subject]] = {"etcd": Etcd, "pysyncobj": PySyncObj}
+    others: dict[str, Callable[[], Subject]] = {"etcd": lambda: Etcd(keys), "pysyncobj": PySyncObj}
     return others[name]() if name in others else Coterie(name, name=name)
 
 
@@ -159,6 +159,7 @@ def main() -> None:
     parser.add_argument("--work", choices=["put", "get", "serializable", "failover"], required=True)
     parser.add_argument("--protocol", choices=PROTOCOLS, default=DEFAULT_PROTOCOL, help="ours")
     parser.add_argument("--api", choices=["native", "grpc"], default="native", help="how ours is loaded")
+    parser.add_argument("--keys", type=int, default=1, help="--api grpc: how many keys calls are spread over (10^n)")
     parser.add_argument("--level", type=int, action="append", help="requests in flight; repeatable")
     parser.add_argument("--rounds", type=int, help=f"{ROUNDS}; {ROUNDS_OF_PROTOCOLS} beside a protocol of ours")
     parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement")
@@ -173,6 +174,10 @@ def main() -> None:
         parser.error("--api grpc has one peer: etcd")
     if options.work == "serializable" and not grpc:
         parser.error("--work serializable goes with --api grpc")
+    if options.keys != 1 and not grpc:
+        parser.error("--keys goes with --api grpc")
+    if options.keys < 1 or str(options.keys).strip("0") != "1":
+        parser.error(f"--keys is {options.keys}: it must be 1, 10, 100, ...")
     if options.trials < 1:
         parser.error(f"--trials is {options.trials}: it must be at least 1")
     signal.signal(signal.SIGTERM, _interrupted)
@@ -182,8 +187,8 @@ def main() -> None:
         _fail_over(options)
         return
     ours_too = options.peer in PROTOCOLS
-    ours = CoterieGrpc(options.protocol) if grpc else Coterie(options.protocol)
-    subjects: list[Subject] = [make_peer(options.peer), ours, *([] if grpc else [Limit()])]
+    ours = CoterieGrpc(options.protocol, options.keys) if grpc else Coterie(options.protocol)
+    subjects: list[Subject] = [make_peer(options.peer, options.keys), ours, *([] if grpc else [Limit()])]
     levels = tuple(options.level or (GRPC_IN_FLIGHT if grpc else IN_FLIGHT[options.peer]))
     rounds = options.rounds or (ROUNDS_OF_PROTOCOLS if ours_too else ROUNDS)
     results: Results = {}
@@ -197,7 +202,7 @@ def main() -> None:
         raise SystemExit(f"compare: {error}") from error
     rows = [row(options.peer, options.work, in_flight, results, paired=ours_too) for in_flight in levels]
     if options.json:
-        about = {"machine": machine(), "rounds": rounds, "seconds": options.seconds}
+        about = {"machine": machine(), "keys": options.keys, "rounds": rounds, "seconds": options.seconds}
         print(json.dumps({"rows": rows, **about, "took_s": round(time.monotonic() - began, 1)}))
     else:
         print(f"{options.work}, {options.protocol} beside {options.peer}, three nodes, fsync on; {machine()}")

@@ -1,9 +1,12 @@
-"""Three nodes that serve etcd's API, loaded by `h2load` on their leader: a generator that neither side wrote."""
+"""Three nodes that serve etcd's API, loaded by `h2load` on their leader: a generator that neither side wrote.
+
+It sends the same request again and again; where keys are to be spread, `spread_keys.c` is loaded into it.
+"""
 
 from __future__ import annotations
 
-import base64
 import json
+import os
 import re
 import shutil
 import statistics
@@ -14,10 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from coterie.torture.etcd_server import field
+from grpc_calls import Caller, key_of, load
 from measure import KEY_BYTES, VALUE_BYTES, Missing, Sample, connections, cpu_seconds, wait_until
 
 NODES = 3
-_KEY = b"k" * KEY_BYTES
+_KEY = key_of(0)
+_KEY_AT = 5 + 2
+"""Where it begins in a request: behind gRPC's prefix, the field's tag and its length."""
+_SHIM = Path(__file__).parent / "spread_keys.c"
 
 
 def _grpc(message: bytes) -> bytes:
@@ -34,22 +41,41 @@ _REQUESTS = {
 WORKS = tuple(_REQUESTS)
 
 
+def compiled(scratch: Path) -> Path:
+    """What makes h2load spread keys. Raises `Missing`."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        raise Missing("a C compiler is missing, without which h2load sends one key only: apt-get install gcc libc6-dev")
+    library = scratch / "spread_keys.so"
+    subprocess.run([compiler, "-shared", "-fPIC", "-O2", "-o", str(library), str(_SHIM), "-ldl"], check=True)
+    return library
+
+
 class GrpcNodes:
     """The nodes' side of it. Whoever starts them calls `await_leader`."""
 
-    def __init__(self, scratch: Path, clients: Sequence[int], pids: Sequence[int]) -> None:
-        """`clients`: their client ports. Raises `Missing`."""
+    def __init__(self, scratch: Path, clients: Sequence[int], pids: Sequence[int], keys: int = 1) -> None:
+        """`clients`: their client ports. `keys`: over how many the calls are spread at random, a power of ten. Raises
+        `Missing`, `ValueError`."""
         if shutil.which("h2load") is None:
             raise Missing("h2load is missing: apt-get install nghttp2-client")
+        digits = len(str(keys)) - 1
+        if keys != 10**digits or digits >= KEY_BYTES:
+            raise ValueError(f"keys is {keys}: it must be a power of ten, for it is digits that change")
         self._scratch = scratch
+        self._keys = keys
+        self._environment = dict(os.environ)
+        if digits:
+            self._environment["LD_PRELOAD"] = str(compiled(scratch))
+            self._environment["SPREAD_AT"] = str(_KEY_AT + KEY_BYTES - digits)
+            self._environment["SPREAD_DIGITS"] = str(digits)
         self._clients = list(clients)
         self.pids = list(pids)
 
     def await_leader(self) -> None:
-        """Wait for a leader, and write the key."""
+        """Wait for a leader, and write the keys."""
         wait_until(lambda: self.leader() is not None, 20, "the cluster has a leader")
-        key, value = base64.b64encode(_KEY).decode(), base64.b64encode(b"v" * VALUE_BYTES).decode()
-        self._ask(self._clients[0], "/v3/kv/put", {"key": key, "value": value})
+        load(Caller(f"127.0.0.1:{self._clients[0]}"), self._keys)
 
     def _ask(self, port: int, path: str, body: dict[str, str]) -> dict[str, Any]:
         request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", json.dumps(body).encode())
@@ -90,6 +116,7 @@ class GrpcNodes:
             capture_output=True,
             text=True,
             check=True,
+            env=self._environment,
         )
         used = cpu_seconds(self.pids) - before
         counts = re.search(r"requests: (\d+) total.* (\d+) succeeded, (\d+) failed", run.stdout)

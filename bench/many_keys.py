@@ -31,11 +31,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import grpc
 
@@ -46,68 +44,25 @@ from coterie.torture.coterie_members import CoterieCluster
 from coterie.torture.etcd_members import EtcdCluster
 from coterie.torture.etcd_server import binary
 from coterie.torture.hosts import local_hosts, wait_until
+from grpc_calls import KV, LEASE, Caller, key_of, load
 from measure import VALUE_BYTES, cpu_seconds, machine, scratch_directory
 from node_samples import resident_bytes
 
 NODES = 3
-PER_TXN = 100
-UNDER_WAY = 16
 GETS = 50_000
 WRITER_S = 8.0
 STREAMS = 4
 PREFIX = b"leased/"
 MEMORY = Path("/dev/shm")
-_KV, _LEASE = "/etcdserverpb.KV/", "/etcdserverpb.Lease/"
 PROBE = Path(__file__).parent / "collector"
 """With a `sitecustomize.py`, which tells of the collector's pauses."""
-
-
-def key_of(number: int) -> bytes:
-    """The 16 bytes of a key."""
-    return b"many/%011d" % number
-
-
-class Caller:
-    """Calls to one member."""
-
-    def __init__(self, address: str) -> None:
-        self.channel = grpc.insecure_channel(address, [("grpc.max_receive_message_length", -1)])
-
-    def call(self, method: str, request: Any) -> Any:
-        """One call; raw bytes of the answer."""
-        return self.channel.unary_unary(method)(request.SerializeToString(), timeout=60, wait_for_ready=True)
-
-    def many(self, method: str, requests: Iterator[Any], under_way: int = UNDER_WAY) -> Iterator[bytes]:
-        """Calls, so many at a time, and their answers in the same order."""
-        callable_, waiting = self.channel.unary_unary(method), deque[Any]()
-        for request in requests:
-            if len(waiting) >= under_way:
-                yield waiting.popleft().result()
-            waiting.append(callable_.future(request.SerializeToString(), timeout=60))
-        yield from (each.result() for each in waiting)
-
-
-def _transactions(keys: int) -> Iterator[Any]:
-    value = b"v" * VALUE_BYTES
-    for first in range(0, keys, PER_TXN):
-        puts = [rpc.PutRequest(key=key_of(each), value=value) for each in range(first, min(first + PER_TXN, keys))]
-        yield rpc.TxnRequest(success=[rpc.RequestOp(request_put=put) for put in puts])
-
-
-def _load(caller: Caller, keys: int) -> float:
-    began = told = time.monotonic()
-    for number, _ in enumerate(caller.many(_KV + "Txn", _transactions(keys))):
-        if time.monotonic() - told > 10:
-            told = time.monotonic()
-            print(f"  {number * PER_TXN:,} of {keys:,} keys", file=sys.stderr, flush=True)
-    return time.monotonic() - began
 
 
 def _gets(caller: Caller, cluster: Cluster, keys: int) -> dict[str, float]:
     rng = random.Random(1)
     requests = (rpc.RangeRequest(key=key_of(rng.randrange(keys))) for _ in range(GETS))
     used, began = cpu_seconds(cluster.pids), time.monotonic()
-    for answer in caller.many(_KV + "Range", requests, 64):
+    for answer in caller.many(KV + "Range", requests, 64):
         if len(answer) < VALUE_BYTES:
             raise RuntimeError("an answer is too short to carry the value")
     took, used = time.monotonic() - began, cpu_seconds(cluster.pids) - used
@@ -120,7 +75,7 @@ class Writer:
     def __init__(self, address: str) -> None:
         self.longest = 0.0
         self.done = 0
-        self._put = Caller(address).channel.unary_unary(_KV + "Put")
+        self._put = Caller(address).channel.unary_unary(KV + "Put")
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -169,7 +124,7 @@ def _restart(cluster: Cluster, follower: int, keys: int) -> float:
     def answers() -> bool:
         with grpc.insecure_channel(cluster.hosts[follower].client) as channel:
             try:
-                found = channel.unary_unary(_KV + "Range")(request, timeout=2)
+                found = channel.unary_unary(KV + "Range")(request, timeout=2)
             except grpc.RpcError:
                 return False
         return bool(rpc.RangeResponse.FromString(found).count == 1)
@@ -185,7 +140,7 @@ class KeptAlive:
         self._shares = [leases[number::STREAMS] for number in range(STREAMS)]
         self._queues: list[queue.SimpleQueue[bytes | None]] = [queue.SimpleQueue() for _ in self._shares]
         self._answers = [
-            Caller(address).channel.stream_stream(_LEASE + "LeaseKeepAlive")(iter(each.get, None))
+            Caller(address).channel.stream_stream(LEASE + "LeaseKeepAlive")(iter(each.get, None))
             for each in self._queues
         ]
 
@@ -209,23 +164,23 @@ class KeptAlive:
 
 def _count(caller: Caller) -> int:
     request = rpc.RangeRequest(key=PREFIX, range_end=PREFIX[:-1] + b"0", count_only=True)
-    return int(rpc.RangeResponse.FromString(caller.call(_KV + "Range", request)).count)
+    return int(rpc.RangeResponse.FromString(caller.call(KV + "Range", request)).count)
 
 
 def _leases(caller: Caller, address: str, count: int, ttl: int) -> dict[str, float]:
     began = time.monotonic()
     grants = (rpc.LeaseGrantRequest(TTL=ttl) for _ in range(count))
-    leases = [int(rpc.LeaseGrantResponse.FromString(each).ID) for each in caller.many(_LEASE + "LeaseGrant", grants)]
+    leases = [int(rpc.LeaseGrantResponse.FromString(each).ID) for each in caller.many(LEASE + "LeaseGrant", grants)]
     kept = KeptAlive(address, leases)
     puts = (rpc.PutRequest(key=PREFIX + b"%d" % lease, value=b"held", lease=lease) for lease in leases)
-    for _ in caller.many(_KV + "Put", puts):
+    for _ in caller.many(KV + "Put", puts):
         pass
     granted, rounds = time.monotonic() - began, []
     until, last = time.monotonic() + 2 * ttl, 0.0
     while (last := time.monotonic()) < until:
         rounds.append(kept.round())
         time.sleep(max(0.0, last + ttl / 3 - time.monotonic()))
-    listed = rpc.LeaseLeasesResponse.FromString(caller.call(_LEASE + "LeaseLeases", rpc.LeaseLeasesRequest()))
+    listed = rpc.LeaseLeasesResponse.FromString(caller.call(LEASE + "LeaseLeases", rpc.LeaseLeasesRequest()))
     keys = _count(caller)
     last = time.monotonic()
     rounds.append(kept.round())
@@ -267,7 +222,7 @@ def measure(cluster: Cluster, options: argparse.Namespace) -> dict[str, float | 
             leader = cluster.leader()
             address = cluster.hosts[leader].client
             caller = Caller(address)
-            found: dict[str, float | None] = {"load_s": _load(caller, options.keys)}
+            found: dict[str, float | None] = {"load_s": load(caller, options.keys)}
             cluster.wait_whole()
             memory = [resident_bytes(pid) for pid in cluster.pids]
             found["memory_mb"] = max(resident for resident, _ in memory) / 1e6

@@ -83,6 +83,11 @@ class Coterie:
 class CoterieGrpc(Coterie):
     """The same cluster, loaded through etcd's API as etcd is."""
 
+    def __init__(self, protocol: str, keys: int = 1) -> None:
+        """`keys`: over how many the calls are spread."""
+        super().__init__(protocol)
+        self._keys = keys
+
     def start(self, scratch: Path) -> None:
         """`coterie up`, and wait for a leader."""
         super().start(scratch)
@@ -90,7 +95,7 @@ class CoterieGrpc(Coterie):
         assert cluster is not None
         pids = [node.pid for node in cluster.nodes]
         clients = [int(endpoint.rpartition(":")[2]) for endpoint in self.endpoints.split(",")]
-        self.nodes = GrpcNodes(scratch, clients, pids)
+        self.nodes = GrpcNodes(scratch, clients, pids, self._keys)
         self.nodes.await_leader()
 
     def measure(self, work: str, in_flight: int, seconds: float) -> Sample:

@@ -15,7 +15,9 @@ class Etcd:
 
     name = "etcd"
 
-    def __init__(self) -> None:
+    def __init__(self, keys: int = 1) -> None:
+        """`keys`: over how many the calls are spread."""
+        self._keys = keys
         self._processes: list[subprocess.Popen[bytes]] = []
         self._nodes: GrpcNodes | None = None
 
@@ -37,7 +39,7 @@ class Etcd:
             self._processes.append(
                 subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=scratch)
             )
-        self._nodes = GrpcNodes(scratch, clients, [process.pid for process in self._processes])
+        self._nodes = GrpcNodes(scratch, clients, [process.pid for process in self._processes], self._keys)
         self._nodes.await_leader()
 
     def measure(self, work: str, in_flight: int, seconds: float) -> Sample:

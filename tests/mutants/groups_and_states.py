@@ -6,6 +6,7 @@ from typing import Final
 
 from tests.mutants.planting import SAFETY, planted
 
+CATCH_UP = "core/leading/catch_up.py"
 CHANGES = "core/leading/changes.py"
 COMPACTION = "core/leading/compaction.py"
 LEADING = "core/leading/leadership.py"
@@ -14,6 +15,7 @@ LEASE = "core/leading/lease.py"
 QUORUM = "core/quorum.py"
 READS = "core/leading/reads.py"
 RECEIVER = "core/following/snapshot_receiver.py"
+MEMBERSHIP = "core/leading/membership.py"
 TRANSFER = "core/leading/transfer.py"
 ADMINISTRATION = "engine/administration.py"
 MEMBER_CHANGES = "engine/member_changes.py"
@@ -526,6 +528,31 @@ WISH_ROWS: Final = (
             )
         ],
         frozenset({"administered"}),
+    ),
+    planted(
+        "V14",
+        "a learner's being near begins anew with each heartbeat",
+        [
+            (
+                CATCH_UP,
+                "                self._near_since.setdefault(member, now)\n",
+                "                self._near_since[member] = now\n",
+            )
+        ],
+        frozenset({"administered"}),
+        faults="membership,crash,partition",
+    ),
+    planted(
+        "V15",
+        "of the quorum sizes that are asked for, that for phase 1 is forgotten when the joint configuration is left",
+        [
+            (
+                MEMBERSHIP,
+                "joint.learners, joint.phase_1, joint.phase_2)",
+                "joint.learners, joint.outgoing_phase_1, joint.phase_2)",
+            )
+        ],
+        frozenset({"administered", "quorums-meet"}),
     ),
 )
 """Not of the catalogue: what an administrator asks for, and never gets."""

@@ -5,14 +5,10 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Final
 
-import msgspec
-
 from coterie.core.config import MILLISECOND
 from coterie.core.types import Epoch, MemberId, Membership, Role
-from coterie.engine.admin_requests import AdminChange, ChangeMembers, ChangeSetting, NewMember, TransferLeadership
-from coterie.engine.protocol import Answer, Failure
+from coterie.sim.administration import Administration
 from coterie.sim.api.rest import let_leases_end
-from coterie.sim.asking import Question
 from coterie.sim.backlog import time_to_copy
 from coterie.sim.chance import stream
 from coterie.sim.configurations import commits, decides, elects
@@ -25,10 +21,6 @@ BOUND_TIMEOUTS: Final = 20
 """After healing, everything must be well within so many election timeouts, and on top ..."""
 BACKLOG: Final = 4000 * MILLISECOND
 """... in this time; or in what it takes at least to copy what members lack, where that is more (`time_to_copy`)."""
-ASKED_TIMEOUTS: Final = 12
-"""How many election timeouts an administrator goes on asking for one thing."""
-LATE: Final = "late"
-"""The name of a member that is added at the very end."""
 CALM_TIMEOUTS: Final = 3
 """How long the leader must then stay the same, and again while another member does not hear it."""
 
@@ -138,34 +130,10 @@ class Ending:
         self._expect_well("after the leader's death")
 
     def _administer(self) -> None:
-        """What administrators ask for in peace is done: settings, members, another leader (3.10; 4). Who joins here
-        never starts; nothing waits for a learner."""
-        world = self._world
-        self._ask_for("a setting", ChangeSetting(1, "quota_bytes", "2000000000"))
-        self._ask_for("a learner", ChangeMembers(1, add=(NewMember(LATE, f"{LATE}:1", f"{LATE}:2"),)))
-        self._ask_for("its removal", ChangeMembers(1, remove=(LATE,)))
-        membership, leader = world.membership(), world.leader()
-        others = [
-            m.name for m in membership.members if m.id != leader and m.id in {*membership.voters} & {*self.core()}
-        ]
-        if others:
-            target = stream(world.options.seed, "hand over").choice(others)
-            self._ask_for(f"{target} for {leader} as its leader", TransferLeadership(1, target))
+        administration = Administration(self._world, self.core())
+        administration.ask()
         self._expect_well("after administrators had their will")
-
-    def _ask_for(self, what: str, request: ChangeSetting | ChangeMembers | TransferLeadership) -> None:
-        world, timeout = self._world, self._world.options.election_timeout
-        rng, answers = stream(world.options.seed, f"administrator {what}"), list[Answer | Failure | None]()
-
-        def make(again: bool) -> AdminChange:
-            return msgspec.structs.replace(request, again=again) if isinstance(request, ChangeMembers) else request
-
-        Question(world, rng, 3 * timeout, ASKED_TIMEOUTS * timeout, make, answers.append)
-        deadline = world.schedule.now + (ASKED_TIMEOUTS + 4) * timeout
-        while not answers and world.schedule.now < deadline:
-            world.run_until(world.schedule.now + 10 * MILLISECOND)
-        if not (answers and isinstance(answers[0], Answer)):
-            raise Violation("administered", f"{what} was asked for in peace, and is not to be had: {answers}")
+        administration.check()
 
     def _stay_calm(self) -> None:
         if (lost := self._lost_leader()) is not None:

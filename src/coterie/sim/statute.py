@@ -53,7 +53,7 @@ SHARED: Final = {
     "applied-committed": "a member applies only what is committed",
     "liveness": "once all is healed, or a quorum, every request completes, one leader stands, and replicas agree",
     "leader-kept": "a leader that a quorum hears stays, though another member hears it no more (6.2; 4.2.3)",
-    "administered": "in peace, what administrators ask for is done: settings, members, another leader (3.10; 4)",
+    "administered": "in peace, what administrators ask for is done: settings, members, quorums, a leader (3.10; 4)",
     "unrecoverable": "damage leaves what was chosen on the disks of those that go on: else liveness proves nothing",
 }
 """What every protocol must keep."""
