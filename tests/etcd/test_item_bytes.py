@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coterie.etcd.conversion import range_response
-from coterie.etcd.item_bytes import encoded_range
+from coterie.etcd.item_bytes import encoded_only, encoded_range
 from coterie.machine.kv.protocol import Item, RangeReply
 
 NUMBERS = st.one_of(
@@ -20,6 +20,11 @@ ITEMS = st.builds(Item, st.binary(min_size=1, max_size=200), st.binary(max_size=
 def test_a_range_is_encoded_as_protobuf_encodes_it(items: list[Item], more: bool, count: int) -> None:
     reply = RangeReply(5, tuple(items), more, count)
     assert encoded_range(reply) == range_response(reply).SerializeToString(deterministic=True)
+
+
+@given(item=ITEMS)
+def test_the_answer_with_one_key_is_that_of_a_range_with_one_key(item: Item) -> None:
+    assert encoded_only(item) == encoded_range(RangeReply(5, (item,), False, 1))
 
 
 def test_a_value_of_two_mebibytes_is_encoded_whole() -> None:

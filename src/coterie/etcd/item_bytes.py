@@ -25,6 +25,23 @@ def encoded_item(item: Item) -> bytes:
     return encoded + b"0" + varint(lease) if lease else encoded
 
 
+def encoded_only(item: Item) -> bytes:
+    """etcdserverpb.RangeResponse of a key that was asked for alone and is there, all but its header."""
+    key, value = item.key, item.value
+    if not value or item.lease:
+        return encoded_range(RangeReply(0, (item,), False, 1))
+    create, mod = varint(item.create), varint(item.mod)
+    head = b"\n%b%b\x10%b\x18%b\x20%b*%b" % (
+        varint(len(key)),
+        key,
+        create,
+        mod,
+        varint(item.version),
+        varint(len(value)),
+    )
+    return b"\x12%b%b%b\x20\x01" % (varint(len(head) + len(value)), head, value)
+
+
 def encoded_range(reply: RangeReply) -> bytes:
     """etcdserverpb.RangeResponse, all but its header."""
     parts: list[bytes] = []

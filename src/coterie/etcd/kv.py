@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Final
+from typing import Final, TypeAlias
 
-from coterie.engine.protocol import ReadMode
+from coterie.engine.protocol import Answer, Failure, ReadMode
 from coterie.etcd.access import Principal
 from coterie.etcd.backend import NOTHING, Backend
 from coterie.etcd.calls import Caller, Stream
@@ -18,8 +18,8 @@ from coterie.etcd.conversion import (
     txn_of,
     txn_response,
 )
-from coterie.etcd.item_bytes import encoded_range
-from coterie.etcd.status import refused
+from coterie.etcd.item_bytes import encoded_only, encoded_range
+from coterie.etcd.status import failed, refused
 from coterie.etcd.wire import rpc
 from coterie.machine.interface import Rejected
 from coterie.machine.kv.protocol import (
@@ -28,7 +28,6 @@ from coterie.machine.kv.protocol import (
     Item,
     PutReply,
     Range,
-    RangeReply,
     Reply,
     TxnReply,
     encoder,
@@ -42,8 +41,13 @@ _MODES: Final = {b"": ReadMode.LINEARIZABLE, b"\x38\x01": ReadMode.STALE}
 """By what stands behind the key: nothing, or field 7, `serializable`."""
 HOT_KEYS = 1024
 """Keys whose encoded items are kept: what is read again and again is encoded once."""
+KEPT_MISSES = 8
+"""Of so many items that had to be encoded, one is kept."""
 HOT_BYTES = 4096
 """Of one of them; larger items are encoded each time."""
+
+_Glance: TypeAlias = tuple[Stream, bytes, Principal | None]
+"""A call that reads one key."""
 
 
 class KeyValueService:
@@ -52,6 +56,10 @@ class KeyValueService:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self._hot: dict[bytes, tuple[Item, bytes]] = {}
+        self._missed = 0
+        self._glances: list[_Glance] = []
+        """Reads of one key each that wait for the fence with the id `_fence`."""
+        self._fence = 0
 
     def put(self, stream: Stream, caller: Caller, request: rpc.PutRequest) -> None:
         """Set a key."""
@@ -92,8 +100,35 @@ class KeyValueService:
         if mode is None:
             return False
         principal = self._backend.principal(caller) if self._backend.access.auth.enabled else None
-        self._backend.read(stream, mode, partial(self._found_key, message[2:end], principal))
+        key = message[2:end]
+        if mode is ReadMode.STALE:
+            self._backend.read(stream, mode, partial(self._found_key, key, principal))
+            return True
+        requests = self._backend.requests
+        if not requests.open_fence or requests.open_fence != self._fence:
+            self._glances = []
+            self._fence = requests.fence(partial(self._answer, self._glances))
+        self._glances.append((stream, key, principal))
         return True
+
+    def _answer(self, glances: list[_Glance], answer: Answer | Failure) -> None:
+        """Reads of one key each that share a fence: what they have in common is found once."""
+        backend = self._backend
+        if isinstance(answer, Failure):
+            refusal = failed(answer)
+            for stream, _, _ in glances:
+                backend.refuse(stream, refusal)
+            return
+        store, access = backend.machine.store, backend.access
+        guarded = access.auth.enabled
+        header = backend.headers.field(store.revision)
+        get, encoded = store.get, self._one
+        for stream, key, principal in glances:
+            forbidden = access.may_read(principal, key, b"") if guarded else None
+            if forbidden is None:
+                stream.respond(header + encoded(get(key)))
+            else:
+                backend.refuse(stream, refused(forbidden.reason))
 
     def _found_key(self, key: bytes, principal: Principal | None) -> bytes:
         forbidden = self._backend.access.may_read(principal, key, b"")
@@ -122,14 +157,17 @@ class KeyValueService:
         """The answer with this item alone, without its header."""
         if item is None:
             return NOTHING
-        hot = self._hot.get(item.key)
+        key = item.key
+        hot = self._hot.get(key)
         if hot is not None and hot[0] == item:
             return hot[1]
-        encoded = encoded_range(RangeReply(0, (item,), False, 1))
-        if len(encoded) <= HOT_BYTES:
+        encoded = encoded_only(item)
+        self._missed += 1
+        # Where keys are read all over the place, to keep each would cost more than it saves; what is hot is met soon.
+        if not self._missed % KEPT_MISSES and len(encoded) <= HOT_BYTES:
             if len(self._hot) >= HOT_KEYS:
                 self._hot.clear()
-            self._hot[item.key] = (item, encoded)
+            self._hot[key] = (item, encoded)
         return encoded
 
 

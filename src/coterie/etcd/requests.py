@@ -23,6 +23,8 @@ class Requests:
         self._out: list[Request] = []
         self._fenced: list[Then] = []
         """Who waits for the fence that was not sent yet."""
+        self.open_fence = 0
+        """Its id; 0: there is none."""
 
     def __len__(self) -> int:
         """Requests without an answer."""
@@ -35,15 +37,15 @@ class Requests:
         self._waiting[id] = then
         self._out.append(Submit(id, 0, 0, 0, command))
 
-    def fence(self, then: Then) -> None:
-        """The answer comes when a linearizable read may be done, and may be done then only.
+    def fence(self, then: Then) -> int:
+        """The answer comes when a linearizable read may be done, and may be done then only. Returns the fence's id.
 
         Whoever asks before it is sent shares one: what a fence begins with is the commit index when the engine takes it
         (Raft 6.4, step 1), which is after all of them asked. There are no more of them than calls that may be open.
         """
         if self._fenced:
             self._fenced.append(then)
-            return
+            return self.open_fence
         sharing = self._fenced = [then]
 
         def passed(answer: Answer | Failure) -> None:
@@ -54,6 +56,8 @@ class Requests:
         self._next = id + 1
         self._waiting[id] = passed
         self._out.append(Fence(id, ReadMode.LINEARIZABLE))
+        self.open_fence = id
+        return id
 
     def administer(self, make: Callable[[int], AdminRequest], then: Then) -> None:
         """Ask for what administrators ask for; `make` gets the request's id."""
@@ -66,7 +70,7 @@ class Requests:
         """Send what was asked since the last time, all at once."""
         if self._out:
             out, self._out = self._out, []
-            self._fenced = []
+            self._fenced, self.open_fence = [], 0
             self._send(out)
 
     def deliver(self, *responses: Response) -> None:

@@ -62,7 +62,7 @@ def test_every_item_and_every_event_is_found_however_revisions_lie_in_blocks(
         revision = event[0].mod
         assert reader.events(revision) == event
         position = data.draw(st.integers(0, len(event) - 1))
-        assert reader.item(Place(b"k%d" % position, revision, position, revision, 1)) == event[position]
+        assert reader.item(b"k%d" % position, revision, position) == event[position]
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(1, 3), st.sampled_from([0, 0, 0, 5])), min_size=1, max_size=200))

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator, Sequence
 import msgspec
 
 from coterie.machine.kv.protocol import Item, encoder
-from coterie.machine.kv.records import Place
 from coterie.machine.stores.interface import Pair, Reading, StoreFailed
 
 EVENTS = b"me"
@@ -112,19 +111,22 @@ class Blocks:
         self._first = 0
         """Revision of the first one."""
 
-    def item(self, place: Place) -> Item:
-        """The item at the place. Raises `StoreFailed` if it is not there: the store is damaged."""
-        item = self._guess(place.mod)
-        if item is None or item.key != place.key:
-            self._load(place.mod, place.position)
-            item = self._guess(place.mod)
-        if item is not None and item.key == place.key:
-            return item
+    def item(self, key: bytes, mod: int, position: int) -> Item:
+        """The key's item of this place. Raises `StoreFailed` if it is not there: the store is damaged."""
+        at = mod - self._first
+        if not 0 <= at < len(self._raws):
+            self._load(mod, position)
+            at = mod - self._first
+        if 0 <= at < len(self._raws):  # where it stands in a block of revisions that wrote one item each
+            item = _item_decoder.decode(self._raws[at])
+            if item.mod == mod and item.key == key:
+                return item
+        self._load(mod, position)
         for raw in self._raws:
             item = _item_decoder.decode(raw)
-            if item.mod == place.mod and item.key == place.key:
+            if item.mod == mod and item.key == key:
                 return item
-        raise StoreFailed(f"the machine's store is damaged: revision {place.mod} of {place.key!r} is missing")
+        raise StoreFailed(f"the machine's store is damaged: revision {mod} of {key!r} is missing")
 
     def events(self, revision: int) -> list[Item]:
         """What the revision changed, as far as it is still there."""
@@ -146,7 +148,8 @@ class Blocks:
         return events
 
     def _load(self, revision: int, position: int) -> None:
-        self._begin, raw = block_at(self._view, revision, position) or (b"", b"\x90")
+        found = self._view.last(EVENTS, _event_key.pack(EVENTS, revision, position + 1))
+        self._begin, raw = found or (b"", b"\x90")
         self._raws = _raws_decoder.decode(raw)
         self._first = _item_decoder.decode(self._raws[0]).mod if self._raws else 0
 

@@ -32,6 +32,7 @@ from coterie.machine.kv.records import (
     index_pair,
     index_rows,
     living_keys,
+    newest_run,
     places,
     puts_pair,
     read_state,
@@ -180,10 +181,13 @@ class LayeredStore:
         item = self._in_layers(key, revision) if revision else self._in_memory(key)
         if item is not None:
             return item if item.version else None
+        if values and not revision:  # nearly every call
+            run = newest_run(self._view, key)
+            return self._blocks.item(key, run[3], run[2]) if run is not None and run[0] else None
         place = find(self._view, key, revision) if revision else find_newest(self._view, key)
         if place is None or not place.version:
             return None
-        return self._blocks.item(place) if values else without_value(place)
+        return self._blocks.item(place.key, place.mod, place.position) if values else without_value(place)
 
     def range(self, key: bytes, end: bytes, revision: int = 0, *, values: bool = True) -> Iterator[Item]:
         """See `Data`."""
@@ -216,7 +220,7 @@ class LayeredStore:
             place = next(stored, None)
 
     def _item(self, place: Place, values: bool) -> Item:
-        return self._blocks.item(place) if values else without_value(place)
+        return self._blocks.item(place.key, place.mod, place.position) if values else without_value(place)
 
     def _keys(self, start: bytes, end: bytes | None) -> Iterator[bytes]:
         """The layers' keys in order, each once."""

@@ -76,7 +76,7 @@ class Place(NamedTuple):
 
 def index_prefix(key: bytes) -> bytes:
     """What the index has of this key, and of it alone, begins with this."""
-    return b"%s%s\0" % (INDEX, key.replace(b"\0", b"\0\xff"))
+    return INDEX + (key.replace(b"\0", b"\0\xff") if b"\0" in key else key) + b"\0"
 
 
 def index_key(key: bytes, revision: int) -> bytes:
@@ -162,12 +162,15 @@ def find(view: Reading, key: bytes, revision: int) -> Place | None:
 
 def find_newest(view: Reading, key: bytes) -> Place | None:
     """The key's last place, a tombstone's perhaps."""
+    run = newest_run(view, key)
+    return None if run is None else Place(key, run[3], run[2], run[1], run[0])
+
+
+def newest_run(view: Reading, key: bytes) -> Run | None:
+    """The run that begins with the key's last place."""
     prefix = index_prefix(key)
     found = view.first(prefix, prefix + _OLDEST)
-    if found is None:
-        return None
-    run = _row_decoder.decode(found[1])[0]
-    return Place(key, run[3], run[2], run[1], run[0])
+    return None if found is None else _row_decoder.decode(found[1])[0]
 
 
 def places(view: Reading, start: bytes, end: bytes | None, revision: int) -> Iterator[Place]:
