@@ -6,8 +6,11 @@ https://protobuf.dev/programming-guides/encoding.
 
 from __future__ import annotations
 
-from coterie.etcd.protobuf import varint
+from coterie.etcd.protobuf import SHORT, SHORTS, varint
 from coterie.machine.kv.protocol import Item, RangeReply
+
+_SHORT_BYTES = SHORTS - 64
+"""Of a key and its value together: with them an item's length is a short number, whatever its revisions are."""
 
 
 def encoded_item(item: Item) -> bytes:
@@ -27,19 +30,12 @@ def encoded_item(item: Item) -> bytes:
 
 def encoded_only(item: Item) -> bytes:
     """etcdserverpb.RangeResponse of a key that was asked for alone and is there, all but its header."""
-    key, value = item.key, item.value
-    if not value or item.lease:
+    key, value, version = item.key, item.value, item.version
+    if not value or item.lease or len(key) + len(value) > _SHORT_BYTES or version >= SHORTS:
         return encoded_range(RangeReply(0, (item,), False, 1))
-    create, mod = varint(item.create), varint(item.mod)
-    head = b"\n%b%b\x10%b\x18%b\x20%b*%b" % (
-        varint(len(key)),
-        key,
-        create,
-        mod,
-        varint(item.version),
-        varint(len(value)),
-    )
-    return b"\x12%b%b%b\x20\x01" % (varint(len(head) + len(value)), head, value)
+    short, create, mod = SHORT, varint(item.create), varint(item.mod)
+    head = b"\n%b%b\x10%b\x18%b\x20%b*%b" % (short[len(key)], key, create, mod, short[version], short[len(value)])
+    return b"\x12%b%b%b\x20\x01" % (short[len(head) + len(value)], head, value)
 
 
 def encoded_range(reply: RangeReply) -> bytes:

@@ -159,7 +159,7 @@ class KeyValueService:
             return NOTHING
         key = item.key
         hot = self._hot.get(key)
-        if hot is not None and hot[0] == item:
+        if hot is not None and (hot[0] is item or hot[0] == item):
             return hot[1]
         encoded = encoded_only(item)
         self._missed += 1

@@ -22,11 +22,10 @@ Field: TypeAlias = tuple[int, int | bytes]
 
 def varint(number: int) -> bytes:
     """The integer, of 64 bits; a negative one in two's complement."""
-    if 0 <= number < _SHORTS:
-        return _SHORT[number]
-    if 0 < number < _SHORTS * _SHORTS:  # as most revisions are
-        low = number & (_SHORTS - 1)
-        return bytes((low & 0x7F | 0x80, low >> 7 | 0x80)) + _SHORT[number >> 14]
+    if 0 <= number < SHORTS:
+        return SHORT[number]
+    if 0 < number < SHORTS * SHORTS:  # as most revisions are
+        return _CONTINUED[number & (SHORTS - 1)] + SHORT[number >> 14]
     return _varint_of(number)
 
 
@@ -40,9 +39,11 @@ def _varint_of(number: int) -> bytes:
     return bytes(encoded)
 
 
-_SHORTS = 1 << 14
-_SHORT = [_varint_of(number) for number in range(_SHORTS)]
-"""Of one byte or two: tags and most lengths are among them."""
+SHORTS = 1 << 14
+SHORT = [_varint_of(number) for number in range(SHORTS)]
+"""By number, varints of one byte or two: tags and most lengths are among them."""
+_CONTINUED = [bytes((number & 0x7F | 0x80, number >> 7 | 0x80)) for number in range(SHORTS)]
+"""The lowest 14 bits of those with more."""
 
 
 def integer_field(field: int, number: int) -> bytes:

@@ -15,8 +15,8 @@ from coterie.machine.kv.records import (
     Place,
     decode_row,
     find,
-    find_newest,
     index_rows,
+    newest_run,
     puts_pair,
     superseded,
 )
@@ -88,7 +88,9 @@ def test_the_index_has_the_right_place_for_every_revision(steps: list[tuple[bool
     rows = [decode_row(b"a", row) for _, row in view.range(INDEX, INDEX_END)]
     assert [place for row in rows for place in row] == places[::-1]
     assert all(len(row) <= ROW_PLACES for row in rows)
-    assert find_newest(view, b"a") == places[-1]
+    last, run = places[-1], newest_run(view, b"a")
+    assert run is not None
+    assert run[:4] == [last.version, last.create, last.position, last.mod]
     for at in range(1, revision + 1):
         assert find(view, b"a", at) == next((place for place in reversed(places) if place.mod <= at), None)
 

@@ -14,7 +14,19 @@ from tests.machine.kv.model import SECOND, LeaseCommand, Model, Writing, inside
 
 from coterie.machine.durable import MachineFlush
 from coterie.machine.interface import Batch, Rejected
-from coterie.machine.kv import KeyValue, blocks, counts, keyspace, layer, layered, records, snapshots, store, sweeping
+from coterie.machine.kv import (
+    KeyValue,
+    blocks,
+    counts,
+    keyspace,
+    layer,
+    layered,
+    layered_flush,
+    records,
+    snapshots,
+    store,
+    sweeping,
+)
 from coterie.machine.kv.protocol import (
     AlarmKind,
     AlarmReply,
@@ -415,9 +427,10 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(layer, "MAX_MERGED_RUN", 4)
     monkeypatch.setattr(blocks, "BLOCK_BYTES", 70)
     monkeypatch.setattr(records, "ROW_PLACES", 3)
-    monkeypatch.setattr(layered, "ROW_PLACES", 3)
+    monkeypatch.setattr(layered_flush, "ROW_PLACES", 3)
     monkeypatch.setattr(layered, "CROWD", 2)
-    monkeypatch.setattr(layered, "PIECE_REVISIONS", 4)
+    monkeypatch.setattr(layered, "KEPT_ITEMS", 2)
+    monkeypatch.setattr(layered_flush, "PIECE_REVISIONS", 4)
     monkeypatch.setattr(sweeping, "GROUP_REVISIONS", 2)
     monkeypatch.setattr(sweeping, "SWEEP_ITEMS", 3)
     monkeypatch.setattr(keyspace, "MAX_ENDED", 2)

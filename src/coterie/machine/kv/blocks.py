@@ -117,8 +117,9 @@ class Blocks:
         if not 0 <= at < len(self._raws):
             self._load(mod, position)
             at = mod - self._first
-        if 0 <= at < len(self._raws):  # where it stands in a block of revisions that wrote one item each
-            item = _item_decoder.decode(self._raws[at])
+        raws = self._raws
+        if 0 <= at < len(raws):  # where it stands in a block of revisions that wrote one item each
+            item = _item_decoder.decode(raws[at])
             if item.mod == mod and item.key == key:
                 return item
         self._load(mod, position)

@@ -3,114 +3,47 @@
 Writes go to the `_active` layer. A flush freezes it (`_frozen`) and begins a new one; when the frozen one is
 in the store, it is no longer needed to read right, but its newest items stay one flush longer (`_recent`): who
 wrote a key lately writes it again. What is found in none of these is read from the store, through one view
-that is renewed when a flush ends.
+that is renewed when a flush ends; and kept until the key is written or another takes its slot (`_kept`).
 
-Memory: the layers, which flushes bound, and the `Counts`; nothing for each key.
+Memory: the layers, which flushes bound, the `Counts`, and at most `KEPT_ITEMS` short items; nothing for each key.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from heapq import merge
-from typing import cast
 
-from coterie.machine.kv.blocks import Blocks, blocks, blocks_of
+from coterie.machine.kv.blocks import Blocks
 from coterie.machine.kv.counts import Counts
 from coterie.machine.kv.data import FIRST_REVISION, NEVER, TO_THE_LAST, tombstone
 from coterie.machine.kv.filling import fill
 from coterie.machine.kv.hashing import stored_items
 from coterie.machine.kv.layer import Layer
-from coterie.machine.kv.protocol import Item, Put, encoder
+from coterie.machine.kv.layered_flush import LayeredFlush
+from coterie.machine.kv.protocol import Item, Put
 from coterie.machine.kv.records import (
     FORMAT,
-    ROW_PLACES,
-    STATE_KEY,
     Place,
     State,
     find,
-    find_newest,
-    index_pair,
-    index_rows,
     living_keys,
     newest_run,
     places,
-    puts_pair,
     read_state,
     without_value,
 )
 from coterie.machine.kv.sweeping import SWEEP_ITEMS, Sweep
-from coterie.machine.stores.interface import Change, OrderedStore, Pair, Reading
+from coterie.machine.stores.interface import OrderedStore, Reading
 
 NEWEST = 1 << 62
 """As a revision: whatever is the last."""
+KEPT_ITEMS = 1 << 16
+"""Slots for items that were read from the store, by the key's hash, a power of two: some 35 MB with values of 256
+bytes."""
+KEPT_VALUE_BYTES = 512
+"""Longer values are not kept."""
 CROWD = 64
 """One block of keys is cut after each batch, and one more for so many that wait: a cut visits hundreds of keys."""
-PIECE_REVISIONS = 1024
-"""Revisions that a flush makes blocks of at a time; faster where each wrote one item, as most do."""
-
-
-class LayeredFlush:
-    """A frozen layer on its way to the store."""
-
-    def __init__(self, layer: Layer, state: State, sweep: Sweep, discarded: list[Layer]) -> None:
-        self._layer = layer
-        self._keys = layer.rows()
-        self._state = state
-        self.sweep = sweep
-        self._discarded = discarded
-        self._positions: dict[tuple[bytes, int], int] = {}
-        """By key and revision: the positions that are not 0."""
-
-    def changes(self, view: Reading) -> Iterator[Change]:
-        """See `MachineFlush`."""
-        while self._discarded:  # here, in a thread: freeing what the flush before left is work too
-            for _ in self._discarded[-1].discard():
-                pass
-            self._discarded.pop()
-        layer = self._layer
-        yield from self._blocks()
-        older, newest, positions = layer.older, layer.newest, self._positions
-        for row in self._keys:
-            for key in row:
-                item = newest.get(key)
-                if item is None:  # it was taken back
-                    continue
-                before = older.get(key)
-                if before is None:
-                    yield index_pair(item, positions.get((key, item.mod), 0) if positions else 0)
-                elif len(before) < ROW_PLACES and not positions and item.version - len(before) == before[0].version > 0:
-                    yield puts_pair(before, item)
-                else:
-                    yield from index_rows([*before, item], positions)
-        yield from self.sweep.changes(view)
-        state = self._state
-        yield (
-            STATE_KEY,
-            encoder.encode(
-                State(
-                    FORMAT, state.revision, state.compacted, self.sweep.swept, state.bounds, state.counts, state.leased
-                )
-            ),
-        )
-
-    def _blocks(self) -> Iterator[Pair]:
-        log = self._layer.log
-        for start in range(0, len(log), PIECE_REVISIONS):
-            piece = log[start : start + PIECE_REVISIONS]
-            if tuple in map(type, piece):
-                yield from blocks(self._placed(piece))
-            else:
-                yield from blocks_of(cast("list[Item]", piece))
-
-    def _placed(self, events: list[Item | tuple[Item, ...]]) -> Iterator[tuple[Item, int]]:
-        for event in events:
-            if isinstance(event, tuple):
-                for position, item in enumerate(event):
-                    if position:
-                        self._positions[item.key, item.mod] = position
-                    yield item, position
-            else:
-                yield event, 0
 
 
 class LayeredStore:
@@ -142,6 +75,8 @@ class LayeredStore:
         self._frozen: Layer | None = None
         self._recent: dict[bytes, Item] = {}
         self._recent_layer: Layer | None = None
+        self._kept: list[Item | None] = []
+        """The newest items of some keys that no layer has; empty until the store is read."""
 
     def close(self) -> None:
         """Give up the view."""
@@ -178,16 +113,49 @@ class LayeredStore:
 
     def get(self, key: bytes, revision: int = 0, *, values: bool = True) -> Item | None:
         """See `Data`. Without `values` the item's value may be empty, and its lease 0."""
-        item = self._in_layers(key, revision) if revision else self._in_memory(key)
+        if revision:
+            item = self._in_layers(key, revision)
+        else:
+            item = self._active.newest.get(key)
+            if item is None and self._frozen is not None:
+                item = self._frozen.newest.get(key)
+            if item is None:
+                item = self._recent.get(key)
         if item is not None:
             return item if item.version else None
-        if values and not revision:  # nearly every call
-            run = newest_run(self._view, key)
-            return self._blocks.item(key, run[3], run[2]) if run is not None and run[0] else None
-        place = find(self._view, key, revision) if revision else find_newest(self._view, key)
+        if not revision:  # nearly every call
+            return self._newest_stored(key, values)
+        place = find(self._view, key, revision)
         if place is None or not place.version:
             return None
         return self._blocks.item(place.key, place.mod, place.position) if values else without_value(place)
+
+    def _newest_stored(self, key: bytes, values: bool) -> Item | None:
+        """The key's item, which no layer has."""
+        kept = self._kept or self._keep()
+        slot = hash(key) & (len(kept) - 1)
+        item = kept[slot]
+        if item is not None and item.key == key:
+            return item
+        run = newest_run(self._view, key)
+        if run is None or not run[0]:
+            return None
+        if not values:
+            return without_value(Place(key, run[3], run[2], run[1], run[0]))
+        item = self._blocks.item(key, run[3], run[2])
+        if len(item.value) <= KEPT_VALUE_BYTES:
+            kept[slot] = item
+        return item
+
+    def _keep(self) -> list[Item | None]:
+        self._kept = [None] * KEPT_ITEMS
+        return self._kept
+
+    def _forget(self, key: bytes) -> None:
+        """The key is written, for the first time since the last flush."""
+        kept = self._kept
+        if kept:
+            kept[hash(key) & (len(kept) - 1)] = None
 
     def range(self, key: bytes, end: bytes, revision: int = 0, *, values: bool = True) -> Iterator[Item]:
         """See `Data`."""
@@ -285,6 +253,7 @@ class LayeredStore:
                 old = self.get(key, values=want_previous)
             elif not old.version:
                 old = None
+            self._forget(key)
         if old is None:
             item = Item(key, value, revision, revision, 1, lease)
             if self._counts.add(key):
@@ -327,6 +296,7 @@ class LayeredStore:
         if old is not None:
             item = tombstone(old.key, self.revision + 1)
             self._active.add(item)
+            self._forget(key)
             self._counts.remove(key)
             self._changes.append(item)
         return old

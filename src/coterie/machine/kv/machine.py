@@ -29,7 +29,8 @@ from coterie.machine.kv.data import FIRST_REVISION, Data
 from coterie.machine.kv.filling import fill, write_in_batches
 from coterie.machine.kv.hashing import hash_items
 from coterie.machine.kv.keyspace import Keyspace
-from coterie.machine.kv.layered import LayeredFlush, LayeredStore
+from coterie.machine.kv.layered import LayeredStore
+from coterie.machine.kv.layered_flush import LayeredFlush
 from coterie.machine.kv.leases import LeaseChanges, LeaseTable, read_leases
 from coterie.machine.kv.leasing import run_lease
 from coterie.machine.kv.plans import has_put, plan_of

@@ -160,14 +160,8 @@ def find(view: Reading, key: bytes, revision: int) -> Place | None:
     return None
 
 
-def find_newest(view: Reading, key: bytes) -> Place | None:
-    """The key's last place, a tombstone's perhaps."""
-    run = newest_run(view, key)
-    return None if run is None else Place(key, run[3], run[2], run[1], run[0])
-
-
 def newest_run(view: Reading, key: bytes) -> Run | None:
-    """The run that begins with the key's last place."""
+    """The run that begins with the key's last place, a tombstone's perhaps."""
     prefix = index_prefix(key)
     found = view.first(prefix, prefix + _OLDEST)
     return None if found is None else _row_decoder.decode(found[1])[0]

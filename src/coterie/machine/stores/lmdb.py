@@ -36,7 +36,7 @@ MAX_VIEWS = 64
 META_PAGES = 2
 """The file's first: where LMDB keeps its roots, in turn."""
 _CRC_BYTES = 4
-_crc = Struct(">I")
+_pack = Struct(">I").pack
 
 Bucket = list[tuple[bytes, bytes]]
 """Long keys without their first bytes, with their values, in order."""
@@ -69,7 +69,12 @@ class _Read(Reading):
                 return None
             key, stored = cursor.item()
             if len(key) <= SHORT_KEY_BYTES:
-                return (key, _checked(key, stored, self._path)) if key < end else None
+                if key >= end:
+                    return None
+                value = stored[:-_CRC_BYTES]
+                if _pack(crc32(value, crc32(key))) != stored[-_CRC_BYTES:]:
+                    raise _damaged(key, self._path)
+                return key, value
         return next(self.range(start, end, 1), None)
 
     def last(self, start: bytes, end: bytes) -> Pair | None:
@@ -85,7 +90,9 @@ class _Read(Reading):
         if not (cursor.prev() if cursor.set_range(end) else cursor.last()):
             return None
         key, stored = cursor.item()
-        value = _checked(key, stored, self._path)
+        value = stored[:-_CRC_BYTES]
+        if _pack(crc32(value, crc32(key))) != stored[-_CRC_BYTES:]:
+            raise _damaged(key, self._path)
         if len(key) > SHORT_KEY_BYTES:
             rest, value = _decode_bucket(value, self._path)[-1]
             key = key[:SHORT_KEY_BYTES] + rest
@@ -141,11 +148,10 @@ class LmdbStore(OrderedStore):
         """See `OrderedStore`."""
         with self._writing() as transaction:
             cursor = transaction.cursor()
-            pack = _crc.pack
             puts: list[Pair] = []
             for key, value in batch:
                 if value is not None and 0 < len(key) <= SHORT_KEY_BYTES:
-                    puts.append((key, value + pack(crc32(value, crc32(key)))))
+                    puts.append((key, value + _pack(crc32(value, crc32(key)))))
                     if len(puts) < PIECE:
                         continue
                     cursor.putmulti(puts)
@@ -174,7 +180,7 @@ class LmdbStore(OrderedStore):
             transaction.delete(name)
             return
         stored = _encoder.encode(bucket)
-        transaction.put(name, stored + crc32(stored, crc32(name)).to_bytes(_CRC_BYTES, "big"))
+        transaction.put(name, stored + _pack(crc32(stored, crc32(name))))
 
     def clear(self) -> None:
         """See `OrderedStore`."""
@@ -236,9 +242,13 @@ def _read_bucket(transaction: lmdb.Transaction[bytes], key: bytes, path: str) ->
 def _checked(key: bytes, stored: bytes, path: str) -> bytes:
     """The value without its CRC. Raises `StoreFailed` if it is not what was written."""
     value = stored[:-_CRC_BYTES]
-    if crc32(value, crc32(key)).to_bytes(_CRC_BYTES, "big") != stored[-_CRC_BYTES:]:
-        raise StoreFailed(f"the machine's store {path} is damaged: the value of {key[:80]!r} is not what was written")
+    if _pack(crc32(value, crc32(key))) != stored[-_CRC_BYTES:]:
+        raise _damaged(key, path)
     return value
+
+
+def _damaged(key: bytes, path: str) -> StoreFailed:
+    return StoreFailed(f"the machine's store {path} is damaged: the value of {key[:80]!r} is not what was written")
 
 
 def _decode_bucket(value: bytes, path: str) -> Bucket:
