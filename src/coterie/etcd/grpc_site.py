@@ -9,6 +9,7 @@ from coterie.etcd.calls import ANYBODY, Caller, Handler
 from coterie.etcd.services import Services
 from coterie.etcd.status import Code
 from coterie.http2 import Called, Cancelled, Connection, Drained, Ended, Event, Received
+from coterie.http2.events import Metadata
 from coterie.runtime.grpc.connection import GrpcConnection
 
 _logger = logging.getLogger("coterie")
@@ -70,6 +71,11 @@ class GrpcCalls:
         self._flush = flush
         self._handlers: dict[GrpcConnection, dict[int, Handler]] = {}
         """Calls that are to be told more, by connection and stream."""
+        self._connection: GrpcConnection | None = None
+        self._metadata: Metadata | None = None
+        """Of the last call. A client says the same with each, and then it is the same object."""
+        self._caller = ANYBODY
+        """Whom they make."""
 
     def events(self, connection: GrpcConnection, events: list[Event]) -> None:
         """See `GrpcSite`."""
@@ -95,7 +101,11 @@ class GrpcCalls:
     def _called(self, connection: GrpcConnection, event: Called) -> None:
         services = self._services
         stream = GrpcStream(self, connection, connection.http, event.stream)
-        caller = caller_of(event.metadata, connection)
+        metadata = event.metadata
+        if metadata is not self._metadata or connection is not self._connection:
+            self._metadata, self._connection = metadata, connection
+            self._caller = caller_of(metadata, connection)
+        caller = self._caller
         message = event.message
         if message is not None and event.ended:
             handler = services.call(stream, event.path, caller, message)

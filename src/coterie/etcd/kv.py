@@ -21,6 +21,7 @@ from coterie.etcd.conversion import (
 from coterie.etcd.item_bytes import encoded_only, encoded_range
 from coterie.etcd.status import failed, refused
 from coterie.etcd.wire import rpc
+from coterie.machine.host import RESTORING
 from coterie.machine.interface import Rejected
 from coterie.machine.kv.protocol import (
     Compact,
@@ -37,8 +38,8 @@ from coterie.machine.kv.reading import read_range, refuse_range
 _KEY_TAG: Final = 0x0A
 """Of a RangeRequest's field 1, `key`; its length follows, in one byte if it is below 128."""
 _SHORT_KEY_END: Final = 2 + 127
-_MODES: Final = {b"": ReadMode.LINEARIZABLE, b"\x38\x01": ReadMode.STALE}
-"""By what stands behind the key: nothing, or field 7, `serializable`."""
+_SERIALIZABLE: Final = b"\x38\x01"
+"""Field 7: what may stand behind the key, and nothing else."""
 HOT_KEYS = 1024
 """Keys whose encoded items are kept: what is read again and again is encoded once."""
 KEPT_MISSES = 8
@@ -93,18 +94,19 @@ class KeyValueService:
     def glance(self, stream: Stream, caller: Caller, message: bytes) -> bool:
         """A read of one key, and of nothing else, is the most frequent call of all: to parse it would take longer than
         to answer it. Whether this is one. Raises `Refusal`."""
-        end = 2 + message[1] if len(message) > 2 and message[0] == _KEY_TAG else 2
-        if not 2 < end <= min(len(message), _SHORT_KEY_END):
+        size = len(message)
+        end = 2 + message[1] if size > 2 and message[0] == _KEY_TAG else 0
+        if not 2 < end <= _SHORT_KEY_END or (end != size and message[end:] != _SERIALIZABLE):
             return False
-        mode = _MODES.get(message[end:])
-        if mode is None:
-            return False
-        principal = self._backend.principal(caller) if self._backend.access.auth.enabled else None
+        backend = self._backend
+        principal = backend.principal(caller) if backend.machine.auth.enabled else None
         key = message[2:end]
-        if mode is ReadMode.STALE:
-            self._backend.read(stream, mode, partial(self._found_key, key, principal))
+        if end != size:
+            if backend.node.restoring:
+                raise refused(RESTORING.reason)
+            stream.respond(self._found_key(key, principal))
             return True
-        requests = self._backend.requests
+        requests = backend.requests
         if not requests.open_fence or requests.open_fence != self._fence:
             self._glances = []
             self._fence = requests.fence(partial(self._answer, self._glances))
@@ -131,11 +133,13 @@ class KeyValueService:
                 backend.refuse(stream, refused(forbidden.reason))
 
     def _found_key(self, key: bytes, principal: Principal | None) -> bytes:
-        forbidden = self._backend.access.may_read(principal, key, b"")
-        if forbidden is not None:
-            raise refused(forbidden.reason)
-        store = self._backend.machine.store
-        return self._backend.headers.field(store.revision) + self._one(store.get(key, 0))
+        machine = self._backend.machine
+        if machine.auth.enabled:
+            forbidden = self._backend.access.may_read(principal, key, b"")
+            if forbidden is not None:
+                raise refused(forbidden.reason)
+        store = machine.store
+        return self._backend.headers.field(store.revision) + self._one(store.get(key))
 
     def _found(self, question: Range, principal: Principal | None) -> bytes:
         forbidden = self._backend.access.may_read(principal, question.key, question.end)

@@ -36,7 +36,8 @@ class Patience:
 
     def earn(self, points: int) -> None:
         """Work was done for the client."""
-        self._points = min(self._burst, self._points + points)
+        points += self._points
+        self._points = min(self._burst, points)
 
     def spend(self, points: int, now: int, what: str) -> None:
         """The client asks for something; raises `ConnectionFault` if it has asked for too much."""
