@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from heapq import merge
+from zlib import crc32
 
 from coterie.machine.kv.blocks import Blocks
 from coterie.machine.kv.counts import Counts
@@ -38,7 +39,7 @@ from coterie.machine.stores.interface import OrderedStore, Reading
 NEWEST = 1 << 62
 """As a revision: whatever is the last."""
 KEPT_ITEMS = 1 << 16
-"""Slots for items that were read from the store, by the key's hash, a power of two: some 35 MB with values of 256
+"""Slots for items that were read from the store, by the key's CRC, a power of two: some 35 MB with values of 256
 bytes."""
 KEPT_VALUE_BYTES = 512
 """Longer values are not kept."""
@@ -99,13 +100,6 @@ class LayeredStore:
 
     # Reading
 
-    def _in_memory(self, key: bytes) -> Item | None:
-        """The key's last item, a tombstone perhaps, if a layer has it."""
-        item = self._active.newest.get(key)
-        if item is None and self._frozen is not None:
-            item = self._frozen.newest.get(key)
-        return item if item is not None else self._recent.get(key)
-
     def _in_layers(self, key: bytes, revision: int) -> Item | None:
         """The key's last item of at most `revision`, a tombstone perhaps, if a layer has it."""
         item = self._active.get(key, revision)
@@ -114,26 +108,27 @@ class LayeredStore:
     def get(self, key: bytes, revision: int = 0, *, values: bool = True) -> Item | None:
         """See `Data`. Without `values` the item's value may be empty, and its lease 0."""
         if revision:
-            item = self._in_layers(key, revision)
-        else:
-            item = self._active.newest.get(key)
-            if item is None and self._frozen is not None:
-                item = self._frozen.newest.get(key)
-            if item is None:
-                item = self._recent.get(key)
+            return self._get_at(key, revision, values)
+        item = self._active.newest.get(key)
+        if item is None and self._frozen is not None:
+            item = self._frozen.newest.get(key)
+        if item is None:
+            item = self._recent.get(key)
+        if item is None:
+            return self._newest_stored(key, values)
+        return item if item.version else None
+
+    def _get_at(self, key: bytes, revision: int, values: bool) -> Item | None:
+        item = self._in_layers(key, revision)
         if item is not None:
             return item if item.version else None
-        if not revision:  # nearly every call
-            return self._newest_stored(key, values)
         place = find(self._view, key, revision)
-        if place is None or not place.version:
-            return None
-        return self._blocks.item(place.key, place.mod, place.position) if values else without_value(place)
+        return self._item(place, values) if place is not None and place.version else None
 
     def _newest_stored(self, key: bytes, values: bool) -> Item | None:
         """The key's item, which no layer has."""
         kept = self._kept or self._keep()
-        slot = hash(key) & (len(kept) - 1)
+        slot = crc32(key) & (len(kept) - 1)
         item = kept[slot]
         if item is not None and item.key == key:
             return item
@@ -155,7 +150,7 @@ class LayeredStore:
         """The key is written, for the first time since the last flush."""
         kept = self._kept
         if kept:
-            kept[hash(key) & (len(kept) - 1)] = None
+            kept[crc32(key) & (len(kept) - 1)] = None
 
     def range(self, key: bytes, end: bytes, revision: int = 0, *, values: bool = True) -> Iterator[Item]:
         """See `Data`."""
