@@ -39,11 +39,11 @@ READ_ROWS: Final = (
         "Q05-fence",
         "a read joins the reads that wait for a fence, though that was sent before it was asked for",
         [
-            (REQUESTS, "            self._fenced = []\n", ""),
+            (REQUESTS, "            self._fenced, self.open_fence = [], 0\n", ""),
             (
                 REQUESTS,
                 "            for each in sharing:\n",
-                "            self._fenced = []\n            for each in sharing:\n",
+                "            self._fenced, self.open_fence = [], 0\n            for each in sharing:\n",
             ),
         ],
         STALE,

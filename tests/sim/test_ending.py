@@ -84,6 +84,12 @@ def test_seed_2035_of_multi_paxos_is_well_in_time() -> None:
     assert result.check == "", result.detail
 
 
+def test_seed_1913_of_raft_no_clock_stands_still_when_all_is_healed() -> None:
+    """A leader whose clock stood still, by a fault of the last moment, sent no heartbeat and was replaced in peace."""
+    result = run_seed(1913, Plan(protocol="raft"))
+    assert result.check == "", result.detail
+
+
 @pytest.mark.slow
 def test_with_the_windows_as_shipped_no_log_of_a_run_takes_longer_than_the_usual_time(protocol: str) -> None:
     world = restarted(protocol, AS_SHIPPED)

@@ -93,7 +93,7 @@ class Disturbed(msgspec.Struct, frozen=True):
 
 
 disturbances = st.lists(
-    st.builds(Disturbed, st.integers(0, 10**9), st.integers(0, 2), st.integers(1, 10**8)), max_size=6
+    st.builds(Disturbed, st.integers(0, 10**9), st.integers(0, 3), st.integers(1, 10**8)), max_size=6
 )
 
 
@@ -105,6 +105,9 @@ def test_no_clock_goes_back_and_a_wake_is_neither_late_nor_lost(faults: list[Dis
         assert clock.read(fault.at) >= shown
         if fault.kind == 0:
             clock.change_rate(fault.at, fault.amount % 200_000 - 100_000)
+        elif fault.kind == 3:
+            clock.go_on(fault.at)
+            assert clock.read(fault.at + 10**9) > clock.read(fault.at)
         else:
             clock.stand_still(fault.at, fault.at + fault.amount, catches_up=fault.kind == 1)
         shown = clock.read(fault.at)
@@ -120,6 +123,10 @@ def test_a_clock_that_stands_still_loses_the_time_or_has_it_all_at_once() -> Non
         clock.stand_still(1000, 5000, catches_up=catches_up)
         assert [clock.read(t) for t in (1000, 3000, 4999)] == [1000, 1000, 1000]
         assert clock.read(6000) == (6000 if catches_up else 2000)
+        clock.stand_still(6000, 9000, catches_up=catches_up)
+        clock.go_on(7000)
+        assert clock.read(8000) - clock.read(7000) == 1000
+        assert clock.read(7000) == clock.read(6000)
     assert PPM == 1_000_000
 
 

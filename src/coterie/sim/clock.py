@@ -48,3 +48,8 @@ class Clock:
         if true >= self._runs_from:
             missed = (until - true) * self._rate // PPM
             self._shown, self._runs_from, self._jump = self.read(true), until, missed if catches_up else 0
+
+    def go_on(self, true: Nanos) -> None:
+        """If it stands still, it goes on now, from what it shows."""
+        if true < self._runs_from:
+            self._runs_from, self._jump = true, 0

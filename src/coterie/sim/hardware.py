@@ -170,6 +170,7 @@ class Hardware:
     def recover(self, *, steady: bool) -> None:
         """End everything that ails it. `steady`: each thing takes as long as it takes elsewhere."""
         self._steady = steady
+        self.clock.go_on(self._schedule.now)
         self.frailty.disarm()
         self._empty_disk()
         self.disk.errors.failing_syncs = self.disk.errors.failing_reads = 0
