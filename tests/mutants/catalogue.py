@@ -147,6 +147,7 @@ FIRST_ROWS: Final = (
             )
         ],
         frozenset({"liveness"}),
+        first=1,
     ),
     planted(
         "R12",
