@@ -158,6 +158,11 @@ class Backend:
             self.requests.submit(self.access.command(self.access.own(), alarm), self._raised)
         raise refused("mvcc: database space exceeded")
 
+    def need_state(self) -> None:
+        """Before a read of the present state. Raises `Refusal`: it is being replaced by a snapshot's."""
+        if self.node.restoring:
+            raise refused(RESTORING.reason)
+
     def _raised(self, _: Answer | Failure) -> None:
         self._raising = False
 
@@ -193,8 +198,7 @@ class Backend:
     def read(self, stream: Stream, mode: ReadMode, respond: Callable[[], bytes]) -> None:
         """Answer the call with what `respond` finds in a state that is as fresh as this. Either may raise `Refusal`."""
         if mode is ReadMode.STALE:
-            if self.node.restoring:
-                raise refused(RESTORING.reason)
+            self.need_state()
             stream.respond(respond())
             return
 
@@ -222,8 +226,7 @@ class Backend:
 
     def ask(self, question: Question, principal: Principal | None) -> Reply:
         """Ask the machine about its present state, in somebody's name. Raises `Refusal`."""
-        if self.node.restoring:
-            raise refused(RESTORING.reason)
+        self.need_state()
         body = self.machine.query(self.access.question(principal, encoder.encode(question)))
         if isinstance(body, Rejected):
             raise refused(body.reason)

@@ -21,7 +21,6 @@ from coterie.etcd.conversion import (
 from coterie.etcd.item_bytes import encoded_only, encoded_range
 from coterie.etcd.status import failed, refused
 from coterie.etcd.wire import rpc
-from coterie.machine.host import RESTORING
 from coterie.machine.interface import Rejected
 from coterie.machine.kv.protocol import (
     Compact,
@@ -102,8 +101,7 @@ class KeyValueService:
         principal = backend.principal(caller) if backend.machine.auth.enabled else None
         key = message[2:end]
         if end != size:
-            if backend.node.restoring:
-                raise refused(RESTORING.reason)
+            backend.need_state()
             stream.respond(self._found_key(key, principal))
             return True
         requests = backend.requests

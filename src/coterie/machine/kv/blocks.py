@@ -113,16 +113,12 @@ class Blocks:
 
     def item(self, key: bytes, mod: int, position: int) -> Item:
         """The key's item of this place. Raises `StoreFailed` if it is not there: the store is damaged."""
-        at = mod - self._first
-        if not 0 <= at < len(self._raws):
+        item = self._guess(mod)
+        if item is None or item.key != key:
             self._load(mod, position)
-            at = mod - self._first
-        raws = self._raws
-        if 0 <= at < len(raws):  # where it stands in a block of revisions that wrote one item each
-            item = _item_decoder.decode(raws[at])
-            if item.mod == mod and item.key == key:
-                return item
-        self._load(mod, position)
+            item = self._guess(mod)
+        if item is not None and item.key == key:
+            return item
         for raw in self._raws:
             item = _item_decoder.decode(raw)
             if item.mod == mod and item.key == key:
@@ -149,8 +145,7 @@ class Blocks:
         return events
 
     def _load(self, revision: int, position: int) -> None:
-        found = self._view.last(EVENTS, _event_key.pack(EVENTS, revision, position + 1))
-        self._begin, raw = found or (b"", b"\x90")
+        self._begin, raw = block_at(self._view, revision, position) or (b"", b"\x90")
         self._raws = _raws_decoder.decode(raw)
         self._first = _item_decoder.decode(self._raws[0]).mod if self._raws else 0
 

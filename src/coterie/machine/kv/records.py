@@ -76,7 +76,7 @@ class Place(NamedTuple):
 
 def index_prefix(key: bytes) -> bytes:
     """What the index has of this key, and of it alone, begins with this."""
-    return INDEX + (key.replace(b"\0", b"\0\xff") if b"\0" in key else key) + b"\0"
+    return b"%s%s\0" % (INDEX, key.replace(b"\0", b"\0\xff"))
 
 
 def index_key(key: bytes, revision: int) -> bytes:

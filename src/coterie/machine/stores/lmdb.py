@@ -69,12 +69,7 @@ class _Read(Reading):
                 return None
             key, stored = cursor.item()
             if len(key) <= SHORT_KEY_BYTES:
-                if key >= end:
-                    return None
-                value = stored[:-_CRC_BYTES]
-                if _pack(crc32(value, crc32(key))) != stored[-_CRC_BYTES:]:
-                    raise _damaged(key, self._path)
-                return key, value
+                return (key, _checked(key, stored, self._path)) if key < end else None
         return next(self.range(start, end, 1), None)
 
     def last(self, start: bytes, end: bytes) -> Pair | None:
@@ -90,9 +85,7 @@ class _Read(Reading):
         if not (cursor.prev() if cursor.set_range(end) else cursor.last()):
             return None
         key, stored = cursor.item()
-        value = stored[:-_CRC_BYTES]
-        if _pack(crc32(value, crc32(key))) != stored[-_CRC_BYTES:]:
-            raise _damaged(key, self._path)
+        value = _checked(key, stored, self._path)
         if len(key) > SHORT_KEY_BYTES:
             rest, value = _decode_bucket(value, self._path)[-1]
             key = key[:SHORT_KEY_BYTES] + rest
@@ -243,12 +236,8 @@ def _checked(key: bytes, stored: bytes, path: str) -> bytes:
     """The value without its CRC. Raises `StoreFailed` if it is not what was written."""
     value = stored[:-_CRC_BYTES]
     if _pack(crc32(value, crc32(key))) != stored[-_CRC_BYTES:]:
-        raise _damaged(key, path)
+        raise StoreFailed(f"the machine's store {path} is damaged: the value of {key[:80]!r} is not what was written")
     return value
-
-
-def _damaged(key: bytes, path: str) -> StoreFailed:
-    return StoreFailed(f"the machine's store {path} is damaged: the value of {key[:80]!r} is not what was written")
 
 
 def _decode_bucket(value: bytes, path: str) -> Bucket:
