@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from tests.runtime.conftest import run, until
 
-from coterie.core.records import StoreBatch
+from coterie.core.records import Put, StoreBatch
+from coterie.core.types import NO_EPOCH, Entry, EntryKind
 from coterie.runtime.log_lines import Lines
 from coterie.runtime.sync_thread import (
     KERNEL_SYNC_MIN_BYTES,
@@ -174,6 +175,32 @@ def test_a_small_write_to_a_disk_that_has_shown_to_be_quick_is_durable_on_return
         assert bench.disk.written[-1] == [mark]
         assert len(bench.stored) == told
         bench.sync.stop()
+
+    run(work)
+
+
+def test_it_is_told_beforehand_whether_a_write_will_be_waited_for() -> None:
+    def batch(mark: int, size: int) -> StoreBatch:
+        return StoreBatch(mark, (Put((Entry(mark, NO_EPOCH, EntryKind.COMMANDS, 0, bytes(size)),)),))
+
+    async def work() -> None:
+        unknown = Bench(size=100).sync
+        unknown.store(batch(1, 100))
+        assert not unknown.quick
+        unknown.stop()
+        bench = Bench(size=100)
+        sync = bench.sync
+        mark = await earn_trust(bench)
+        told = [sync.quick]  # nothing waits
+        sync.store(batch(mark, KERNEL_SYNC_MIN_BYTES))
+        told.append(sync.quick)
+        sync.begin()
+        sync.store(batch(mark + 1, 300))
+        told.append(sync.quick)
+        assert sync.begin() == mark + 1
+        told.append(sync.quick)
+        assert told == [False, False, True, False]
+        sync.stop()
 
     run(work)
 

@@ -276,6 +276,8 @@ class Log:
         start = first - self._cache_first
         if start >= len(self._cache):
             return tuple(self._reader.entries(first, last, limit_bytes))
+        if first == last:  # by far the most frequent: the newest entry
+            return (self._cache[start],)
         stop = start
         size = 0
         end = min(last - self._cache_first + 1, len(self._cache))

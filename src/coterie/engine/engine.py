@@ -307,11 +307,20 @@ class Engine:
             self._backlog.add(committed)
             committed = () if self._snapshots.busy else self._backlog.take()
         if committed:
+            if effects.store is not None:
+                again = self._leave_first(now) or again
             self._apply(now, committed)
             again = again or self._proposals.waiting or self._administration.queued
         for ready in effects.reads:
             self._read_ready(ready)
         return again or self._proposals.owes_refusals
+
+    def _leave_first(self, now: Nanos) -> bool:
+        """What is stored need not wait until this member has applied what is committed already: with one client, each
+        entry brings the news that the one before it is. Returns whether that led to more inputs for the replica."""
+        while (mark := self._ports.leave()) is not None:
+            self.stored(now, mark)
+        return not self.replica.settled
 
     def _apply(self, now: Nanos, entries: Sequence[Entry]) -> None:
         """Apply committed entries and answer the clients whose commands they carry."""

@@ -8,7 +8,7 @@ import msgspec
 
 from coterie.core.messages import Message
 from coterie.core.records import StoreBatch
-from coterie.core.types import Member, MemberId
+from coterie.core.types import Mark, Member, MemberId
 from coterie.engine.protocol import Response, View
 from coterie.engine.work import Job
 
@@ -32,6 +32,12 @@ class Ports(Protocol):
 
     def store(self, batch: StoreBatch) -> None:
         """Begin to make the batch durable, after all earlier ones; later call `Engine.stored(mark)`."""
+        ...
+
+    def leave(self) -> Mark | None:
+        """Much is to be done that whatever was sent and stored need not wait for. A driver that would make it durable
+        within the same turn may do so now: returns the mark that is (and lets that leave, and what `Engine.stored` then
+        sends, at the next call), or None. Called until it returns None."""
         ...
 
     def reply(self, client: object, *responses: Response) -> None:

@@ -66,6 +66,8 @@ class NodeLoop:
         """What is served beside the native protocol."""
         self._views: list[tuple[Index, asyncio.Future[SnapshotView]]] = []
         self._flush_due = False
+        self._stored_here = False
+        """A write was waited for within this very flush: what that let go is to leave."""
         self._members_due = False
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at: Nanos = 0
@@ -292,6 +294,19 @@ class NodeLoop:
         """See `Ports.store`."""
         assert self._sync is not None
         self._sync.store(batch)
+
+    def leave(self) -> Mark | None:
+        """See `Ports.leave`. Nothing is gained with a write that the kernel syncs: begun sooner, its worker and this
+        thread only take turns (4 % fewer puts at 64 in flight on two processors)."""
+        assert self._transport is not None
+        assert self._sync is not None
+        quick = self._sync.quick
+        if not (quick or self._stored_here):
+            return None
+        self._transport.flush()
+        mark = self._sync.begin() if quick else None
+        self._stored_here = mark is not None
+        return mark
 
     def reply(self, client: Any, *responses: Response) -> None:
         """See `Ports.reply`."""

@@ -35,6 +35,8 @@ STOP_TIMEOUT_S = 5.0
 KERNEL_SYNC_MIN_BYTES = 4096
 """Smaller writes are left to the thread: few wait for them, and the thread has them done sooner by about
 0.1 ms; for larger ones the kernel costs a quarter less CPU (docs/decisions/0002-kernel-sync.md)."""
+FRAME_ROOM_BYTES = 512
+"""What a small write has beside its payloads, at most, unless it has many records."""
 QUICK_SYNC: Nanos = 1_000_000
 """A write that is on the disk within this time, in nanoseconds, is a quick one."""
 SLOW_SYNC: Nanos = 10_000_000
@@ -105,13 +107,15 @@ def end_process(error: BaseException, where: str, code: int = DISK_ERROR_EXIT_CO
         os._exit(code)
 
 
+def _payload_bytes(batch: StoreBatch) -> int:
+    return sum([len(entry.payload) for record in batch.records if type(record) is Put for entry in record.entries])
+
+
 def _group(batches: list[StoreBatch]) -> tuple[list[StoreBatch], list[StoreBatch]]:
     """The batches of the next write, at least one, and the rest."""
     size = 0
     for count, batch in enumerate(batches):
-        for record in batch.records:
-            if isinstance(record, Put):
-                size += sum([len(entry.payload) for entry in record.entries])
+        size += _payload_bytes(batch)
         if size > MAX_WRITE_BYTES and count:
             return batches[:count], batches[count:]
     return batches, []
@@ -203,6 +207,13 @@ class SyncThread:
         if self._busy or not self._waiting:
             return None
         return self._begin()
+
+    @property
+    def quick(self) -> bool:
+        """Whether `begin` would wait for what waits: a small write, on a quick disk."""
+        if self._busy or not self._waiting or self._full or not self._disk.trusted:
+            return False
+        return sum(map(_payload_bytes, self._waiting)) < KERNEL_SYNC_MIN_BYTES - FRAME_ROOM_BYTES
 
     @property
     def times(self) -> WriteTimes:

@@ -222,6 +222,14 @@ class Process:
             self._writing = True
             self._node.later(self._node.hardware.delay(self._node.rng, STEP_DELAY), "write", self._begin_write)
 
+    def leave(self) -> Mark | None:
+        """See `Ports.leave`."""
+        if not self._queue or self._write is not None or not self._node.whims.takes(Quirk.WRITTEN_AT_ONCE):
+            return None
+        self._node.frailty.step()
+        self._prepare(len(self._queue))
+        return self._written()
+
     def reply(self, client: object, *responses: Response) -> None:
         """See `Ports.reply`."""
         for response in responses:
@@ -312,15 +320,32 @@ class Process:
     # -- the disk: one write at a time, as the sync thread does it ------------------------------
 
     def _begin_write(self) -> None:
-        count = 1 if self._node.whims.takes(Quirk.WRITTEN_APART) else len(self._queue)
+        if self._write is not None:
+            return  # one was to be done at once, and found no space
+        if not self._queue:
+            self._writing = False
+            return
+        self._prepare(1 if self._node.whims.takes(Quirk.WRITTEN_APART) else len(self._queue))
+        self._node.later(self._node.hardware.sync_latency(), "synced", self.finish_write)
+
+    def _prepare(self, count: int) -> None:
         batches, self._queue = self._queue[:count], self._queue[count:]
         self._write = (self.store_of_log.prepare(batches), batches[-1].mark)
-        self._node.later(self._node.hardware.sync_latency(), "synced", self.finish_write)
 
     def finish_write(self) -> None:
         """The write under way, if there is one, comes to its end."""
-        if self._write is None:
+        mark = self._written()
+        if mark is None:
             return
+        self._node.take(lambda now: self.engine.stored(now, mark))
+        self._writing = bool(self._queue)
+        if self._writing:
+            self._begin_write()
+
+    def _written(self) -> Mark | None:
+        """Perform the write under way; its mark. None if there is none, or no space: then it is tried again."""
+        if self._write is None:
+            return None
         prepared, mark = self._write
         if self._node.dies_in_write and prepared.size > SECTOR_BYTES:
             self._node.frailty.arm(2)
@@ -331,7 +356,7 @@ class Process:
                 raise Death from error  # what the runtime does: nobody knows what is on the disk now
             self._node.take(lambda now: self.engine.store_failed(now, mark))
             self._node.later(RETRY_NO_SPACE, "write again", self.finish_write)
-            return
+            return None
         self._write = None
         self._world.witness.stored(self._world.schedule.now, self._node.id, mark)
         self._world.laws.stored(self._node.id, mark)
@@ -339,10 +364,7 @@ class Process:
             self.store_of_log.trim()
         except OSError as error:
             raise Death from error
-        self._node.take(lambda now: self.engine.stored(now, mark))
-        self._writing = bool(self._queue)
-        if self._writing:
-            self._begin_write()
+        return mark
 
     def note_end(self) -> None:
         """The process ends: what it leaves must lead to this state again. (One that is just being replaced is none.)"""

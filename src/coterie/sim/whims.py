@@ -41,6 +41,8 @@ class Quirk(StrEnum):
     """Followers are told late of what is committed."""
     QUICK_RESEND = "quick-resend"
     """Forwarded commands are sent again at once."""
+    WRITTEN_AT_ONCE = "written-at-once"
+    """A member that has something to apply writes first, without another step: as on a quick disk."""
 
 
 WHIMS: Final[tuple[str, ...]] = (*Whim, *Quirk)
@@ -65,6 +67,7 @@ OFTEN: Final[dict[str, int]] = {
     Quirk.CLOSED_FOR_NOTHING: 3,
     Quirk.STEP_PUT_OFF: 20,
     Quirk.WRITTEN_APART: 300,
+    Quirk.WRITTEN_AT_ONCE: 700,
 }
 """How often in a thousand each does what it does. What is not here holds for a whole run."""
 

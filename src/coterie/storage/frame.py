@@ -27,7 +27,7 @@ from enum import Enum
 from typing import NamedTuple
 from zlib import crc32
 
-from coterie.core.types import NO_EPOCH, NOBODY, Epoch, HardState, Index, MemberId
+from coterie.core.types import Epoch, HardState, Index, MemberId
 
 ALIGNMENT = 64
 SECTOR = 512
@@ -84,24 +84,22 @@ class FrameHeader(NamedTuple):
     @property
     def moved_bytes(self) -> int:
         """Bytes of the payload that marks stand in the place of."""
-        return len(range(_first_mark(self.offset), self.payload_bytes, SECTOR))
+        return _moved_bytes(self.payload_bytes, self.offset)
 
     @property
     def list_begin(self) -> int:
         """Where in the body the list of moved bytes begins: at an even address of the file."""
-        odd = (self.offset + HEADER_BYTES + self.payload_bytes) & 1
-        return self.payload_bytes + odd
+        return _list_begin(self.payload_bytes, self.offset)
 
     @property
     def body_bytes(self) -> int:
         """Bytes after the header: the payload, the bytes that marks took the place of, the last mark."""
-        moved = self.moved_bytes
-        return (self.list_begin + 2 * moved if moved else self.payload_bytes) + len(MARK)
+        return _body_bytes(self.payload_bytes, self.offset)
 
     @property
     def span(self) -> int:
         """Bytes from this frame's beginning to where the next may begin."""
-        return aligned(HEADER_BYTES + self.body_bytes)
+        return frame_span(self.payload_bytes, self.offset)
 
 
 class Broken(Enum):
@@ -120,7 +118,20 @@ def aligned(size: int) -> int:
 
 def frame_span(payload_bytes: int, offset: int) -> int:
     """Bytes that the frame of such a payload takes at `offset`."""
-    return FrameHeader(offset, payload_bytes, 0, 0, Pledge(NO_EPOCH, NOBODY, 0)).span
+    return aligned(HEADER_BYTES + _body_bytes(payload_bytes, offset))
+
+
+def _body_bytes(payload_bytes: int, offset: int) -> int:
+    moved = _moved_bytes(payload_bytes, offset)
+    return (_list_begin(payload_bytes, offset) + 2 * moved if moved else payload_bytes) + len(MARK)
+
+
+def _moved_bytes(payload_bytes: int, offset: int) -> int:
+    return len(range(_first_mark(offset), payload_bytes, SECTOR))
+
+
+def _list_begin(payload_bytes: int, offset: int) -> int:
+    return payload_bytes + ((offset + HEADER_BYTES + payload_bytes) & 1)
 
 
 def _first_mark(offset: int) -> int:

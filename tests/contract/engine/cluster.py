@@ -19,6 +19,7 @@ from coterie.core.types import (
     Epoch,
     HardState,
     Index,
+    Mark,
     Member,
     MemberId,
     Membership,
@@ -174,6 +175,8 @@ class Node:
         self.disk = disk
         self.batches: list[StoreBatch] = []
         self.hangs = False
+        self.quick = False
+        """Its disk is so quick that the driver waits for it."""
         self.events: list[Event] = []
         self.views: list[View] = []
         self.departed: list[Member] = []
@@ -208,6 +211,17 @@ class Node:
 
     def store(self, batch: StoreBatch) -> None:
         self.batches.append(batch)
+
+    def leave(self) -> Mark | None:
+        return self.write() if self.quick and self.batches else None
+
+    def write(self) -> Mark:
+        """What was stored becomes durable; the newest mark."""
+        for batch in self.batches:
+            self.disk.perform(batch)
+        mark = self.batches[-1].mark
+        self.batches = []
+        return mark
 
     def reply(self, client: object, *responses: Response) -> None:
         deliver = getattr(client, "deliver", None)
@@ -321,11 +335,7 @@ class Cluster:
                 touched.add(to)
         for member, node in self.nodes.items():
             if node.batches and not node.hangs:
-                for batch in node.batches:
-                    node.disk.perform(batch)
-                mark = node.batches[-1].mark
-                node.batches = []
-                node.engine.stored(self.now, mark)
+                node.engine.stored(self.now, node.write())
                 touched.add(member)
             jobs, node.jobs = node.jobs, []
             for job in jobs:

@@ -164,7 +164,8 @@ class Leadership(ABC):
 
     def stored(self, now: Nanos) -> None:
         """More of the own log is durable."""
-        self._commit_what_is_agreed(now)
+        if self._state.log.durable_index > self._state.commit:
+            self._commit_what_is_agreed(now)
 
     # -- replies -----------------------------------------------------------------------------
 
@@ -187,7 +188,8 @@ class Leadership(ABC):
         confirmed = self._heard(now, progress, m)
         if m.accepted:
             if progress.accepted(m.index):
-                self._commit_what_is_agreed(now)
+                if progress.match > commit:  # else nobody agrees on more than before
+                    self._commit_what_is_agreed(now)
                 if progress.sent_commit < commit and self._commit_notice is None:
                     # It missed the notice, for its log was not known to reach so far.
                     self._commit_notice = now + state.config.commit_notice_delay
@@ -364,13 +366,14 @@ class Leadership(ABC):
         if notice:
             self._commit_notice = None
         all_told = True
+        last = self._state.log.last_index
         everyone = self.roster.everyone(now)
         for member, progress in everyone.items():
             if probe and progress.mode is Mode.REPLICATE and whims.takes(Whim.PROBED_AGAIN):
                 progress.become_probe()
             if probe and progress.mode is Mode.PROBE:
                 progress.probing = False
-            sent = self._send_entries(now, member, progress)
+            sent = progress.next <= last and self._send_entries(now, member, progress)
             if not sent and (heartbeat or ask or (notice and progress.sent_commit < self._state.commit)):
                 self._send(now, member, progress, ())
             all_told = all_told and progress.sent_commit >= self._state.commit

@@ -27,7 +27,7 @@ class Follower(Stream):
         if log.epoch_at(prev_index) != prev_epoch:
             self._refuse(now, sender, m)
             return
-        self.take(f"leader {state.name(sender)}", entries)
+        self.take(sender, entries)
         matched = prev_index + len(entries)
         # Only what this message vouches for: beyond it, our log may hold a deposed leader's
         # entries (figure 2, AppendEntries 5; catalogue L05). And never backwards (L06).
@@ -35,8 +35,8 @@ class Follower(Stream):
         self._remember_freshness(now, m)
         self._acknowledge(now, sender, m, matched)
 
-    def take(self, source: str, entries: tuple[Entry, ...]) -> None:
-        """Skip what we have, truncate only at a real conflict, append the rest. `source`: who sent them, for people.
+    def take(self, source: MemberId, entries: tuple[Entry, ...]) -> None:
+        """Skip what we have, truncate only at a real conflict, append the rest. `source`: who sent them.
 
         An `Append` that is old or came twice must not cut off what a later one brought and we
         acknowledged (catalogue L04).
@@ -50,7 +50,7 @@ class Follower(Stream):
                 if entry.index <= state.commit:
                     state.outbox.raise_alarm(
                         "State Machine Safety (Raft 5.4.3)",
-                        f"{source} sent entry {entry.index} of epoch {entry.epoch}, but this member "
+                        f"{state.name(source)} sent entry {entry.index} of epoch {entry.epoch}, but this member "
                         f"knows {entry.index} as committed with epoch {held}",
                     )
                     return

@@ -141,7 +141,7 @@ class Puller:
                 self._began = state.epoch
                 self._ask(now, sender, before)  # What was asked in the epoch before may be older than it looks.
                 return Outcome.NOTHING
-            self._stream.take(self._state.name(sender), m.entries)
+            self._stream.take(sender, m.entries)
             after = m.prev_index + len(m.entries)
         else:
             after, _ = log.last_at_most(m.prev_index, m.prev_epoch)
