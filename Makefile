@@ -24,11 +24,16 @@ help:  ## this list
 
 # ------------------------------------------------------------------------------- installation
 
+# PYTHON= if that will do; else the PATH's first, unless another is much faster.
 $(VENV)/bin/python:
-	@for python in $(PYTHON) python3 python3.13 python3.12 python3.11 python; do \
+	@for python in $(PYTHON) python3 python3.13 python3.12 python3.11 python /usr/bin/python3; do \
 	  "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \
 	  recent="$$python"; \
 	  "$$python" -c 'import ensurepip, venv' 2>/dev/null || continue; \
+	  if [ "$$python" != "$(PYTHON)" ]; then \
+	    python=$$("$$python" bench/pick_python.py "$$python" python3.13 python3.12 python3.11 /usr/bin/python3) || exit 1; \
+	  fi; \
+	  echo "Using $$python, $$("$$python" --version) (PYTHON= names another)"; \
 	  "$$python" -m venv $(VENV) && exit 0; \
 	  rm -rf $(VENV); echo "$$python could not make a virtual environment in $(VENV)" >&2; exit 1; \
 	done; \
