@@ -33,6 +33,8 @@ SHORT_KEY_BYTES = 500
 PIECE = 64
 """Changes handed to LMDB at a time."""
 MAX_VIEWS = 64
+PRIMER = b"\xff"
+"""A key that nobody else uses, and that is there only while a store is primed."""
 META_PAGES = 2
 """The file's first: where LMDB keeps its roots, in turn."""
 _CRC_BYTES = 4
@@ -136,6 +138,7 @@ class LmdbStore(OrderedStore):
         except (lmdb.Error, OSError) as error:
             raise StoreFailed(f"the machine's store {path} cannot be opened: {error}") from error
         self._path = path
+        self._primed = False
 
     def write(self, batch: Iterable[Change]) -> None:
         """See `OrderedStore`."""
@@ -184,10 +187,29 @@ class LmdbStore(OrderedStore):
     def _writing(self) -> Iterator[lmdb.Transaction[bytes]]:
         """One write transaction: committed at the end, aborted by an exception."""
         try:
+            self._prime()
             with self._environment.begin(write=True) as transaction:
                 yield transaction
         except lmdb.Error as error:
             raise _os_error(error, self._path) from error
+
+    def _prime(self) -> None:
+        """Have LMDB note a free page before it has to note hundreds.
+
+        Where its list of free pages is empty, and a commit's share of it takes more than half a page, LMDB (0.9.31 to
+        0.9.36, `mdb_page_alloc` under `mdb_freelist_save`) looks for free pages in the list's root, which it has just
+        made and which has no node yet: it takes whatever the memory held before, some value's bytes, for a node. That
+        ends the process, fails the commit (MDB_CORRUPTED), or hands out pages that are in use. After any transaction
+        that changes a page there is a note, and each one leaves another; so two small ones do, in every process, for
+        nobody can ask whether the list is empty.
+        """
+        if self._primed:
+            return
+        with self._environment.begin(write=True) as transaction:
+            transaction.put(PRIMER, b"")
+        with self._environment.begin(write=True) as transaction:
+            transaction.delete(PRIMER)
+        self._primed = True
 
     def sync(self) -> None:
         """See `OrderedStore`."""

@@ -17,6 +17,8 @@ _REFUSED_OURS = frozenset(
         "TLSV1_ALERT_DECRYPT_ERROR",
     }
 )
+_HUNG_UP = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
+"""What comes of it depends on how much the other had read, and on Python's release."""
 _EXPIRED, _NOT_YET, _HOST, _ADDRESS = 10, 9, 62, 64
 _UNKNOWN_CA = frozenset({2, 18, 19, 20, 21})
 """`X509_V_ERR_*` of OpenSSL's x509_vfy.h."""
@@ -37,7 +39,7 @@ def refusal(error: BaseException) -> str:
         return "it does not trust the certificate of this node: it must be given the CA's file"
     if "taking longer" in str(error) or isinstance(error, TimeoutError):
         return "no whole TLS handshake in time"
-    if isinstance(error, ConnectionError) or reason == "UNEXPECTED_EOF_WHILE_READING":
+    if isinstance(error, _HUNG_UP) or reason == "UNEXPECTED_EOF_WHILE_READING":
         return "it hung up in the TLS handshake: perhaps it does not trust this node's certificate, or only knocked"
     return f"the TLS handshake failed: {_plain(error)}"
 
@@ -59,7 +61,7 @@ def dialled(error: BaseException) -> str:
         return "the certificate that it was shown has expired: renew it"
     if "taking longer" in str(error) or isinstance(error, TimeoutError):
         return "no whole TLS handshake in time"
-    if isinstance(error, ConnectionError) or reason == "UNEXPECTED_EOF_WHILE_READING":
+    if isinstance(error, _HUNG_UP) or reason == "UNEXPECTED_EOF_WHILE_READING":
         return (
             "it hung up in the handshake: its port may speak plain text, it may take no version of TLS that was "
             "offered, or not trust the certificate that it was shown; its log says which"
@@ -99,7 +101,7 @@ def _certificate(error: ssl.SSLCertVerificationError) -> str:
 
 
 def _reason(error: BaseException) -> str:
-    return str(error.reason or "") if isinstance(error, ssl.SSLError) else ""
+    return str(getattr(error, "reason", None) or "") if isinstance(error, ssl.SSLError) else ""
 
 
 def _plain(error: BaseException) -> str:
