@@ -7,6 +7,7 @@ clients`). Started by root, Patroni and PostgreSQL run as the user `postgres`, f
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import pwd
 import shutil
@@ -124,11 +125,22 @@ def answers(rest_port: int, path: str) -> bool:
         return False
 
 
+def streaming(rest_port: int) -> int:
+    """How many replicas stream from the primary, as far as this node knows."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{rest_port}/cluster", timeout=2) as answer:
+            members = json.load(answer)["members"]
+    except (urllib.error.URLError, OSError, ValueError, KeyError):
+        return 0
+    return sum(member.get("state") == "streaming" for member in members)
+
+
 def await_all(rest_ports: list[int]) -> None:
     """Wait until one is the primary and the others follow it."""
     deadline = time.monotonic() + STARTING_S
+    replicas = len(rest_ports) - 1
     while [answers(port, "/primary") for port in rest_ports].count(True) != 1 or not all(
-        answers(port, "/health") for port in rest_ports
+        streaming(port) == replicas for port in rest_ports
     ):
         if time.monotonic() > deadline:
             raise SystemExit(f"there is no primary with two replicas after {STARTING_S:.0f} s: see patroni.log of each")
