@@ -31,7 +31,7 @@ $(VENV)/bin/python:
 	  recent="$$python"; \
 	  "$$python" -c 'import ensurepip, venv' 2>/dev/null || continue; \
 	  if [ "$$python" != "$(PYTHON)" ]; then \
-	    python=$$("$$python" bench/pick_python.py "$$python" python3.13 python3.12 python3.11 /usr/bin/python3) || exit 1; \
+	    picked=$$("$$python" bench/pick_python.py "$$python" python3.13 python3.12 python3.11 /usr/bin/python3) && python="$$picked"; \
 	  fi; \
 	  echo "Using $$python, $$("$$python" --version) (PYTHON= names another)"; \
 	  "$$python" -m venv $(VENV) && exit 0; \

@@ -24,7 +24,7 @@ class Event(msgspec.Struct, frozen=True):
 
 class Ports(Protocol):
     """Called by the engine, only from within `Engine.flush` (and `send` from within `Engine.stored`; `removed` and
-    `event` from within `Engine.worked`). None may block; none may call back."""
+    `event` from within `Engine.worked`). None may block, but `leave` for a quick disk; none may call back."""
 
     def send(self, to: MemberId, message: Message) -> None:
         """Pass a message to a peer, or drop it if there is no connection or its queue is full."""
@@ -35,9 +35,9 @@ class Ports(Protocol):
         ...
 
     def leave(self) -> Mark | None:
-        """Much is to be done that whatever was sent and stored need not wait for. A driver that would make it durable
-        within the same turn may do so now: returns the mark that is (and lets that leave, and what `Engine.stored` then
-        sends, at the next call), or None. Called until it returns None."""
+        """Before long work: a driver that would wait for the disk in this very turn may do so now, and let what was sent
+        leave. Returns the mark that is durable, for `Engine.stored`, and is then called again, to let that leave which
+        waited for it; or None: nothing is done, all comes at the turn's end."""
         ...
 
     def reply(self, client: object, *responses: Response) -> None:

@@ -199,7 +199,7 @@ class LmdbStore(OrderedStore):
         Where its list of free pages is empty, and a commit's share of it takes more than half a page, LMDB (0.9.31 to
         0.9.36, `mdb_page_alloc` under `mdb_freelist_save`) looks for free pages in the list's root, which it has just
         made and which has no node yet: it takes whatever the memory held before, some value's bytes, for a node. That
-        ends the process, fails the commit (MDB_CORRUPTED), or hands out pages that are in use. After any transaction
+        ends the process or fails the commit (MDB_CORRUPTED), and might hand out pages that are in use. After any transaction
         that changes a page there is a note, and each one leaves another; so two small ones do, in every process, for
         nobody can ask whether the list is empty.
         """
