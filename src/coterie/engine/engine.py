@@ -319,7 +319,7 @@ class Engine:
         """What is stored need not wait until this member has applied what is committed already: with one client, each
         entry brings the news that the one before it is. Returns whether that led to more inputs for the replica.
 
-        `now` stays the turn's, however long the disk took. A read that a lease answers with it was asked before it, when
+        `now` stays the turn's, however long the disk took. A read that a lease answers with it was asked before, when
         nobody else could lead; rounds and stamps that bear it promise less than they could (6.4)."""
         while (mark := self._ports.leave()) is not None:
             self.stored(now, mark)

@@ -10,8 +10,8 @@ from pathlib import Path
 import lmdb
 import pytest
 
-from coterie.machine.stores import open_store
-from coterie.machine.stores.lmdb import PRIMER
+from coterie.machine.stores import OrderedStore, open_store
+from coterie.machine.stores.lmdb import PRIMER, PRIMER_VALUE
 
 FIRST_SWEEP = """
 import sys
@@ -52,14 +52,45 @@ def test_lmdb_has_the_fault_that_stores_are_primed_against(tmp_path: Path) -> No
     assert run.returncode != 0
 
 
-def test_priming_leaves_nothing_behind_also_after_a_process_that_ended_in_the_middle_of_it(tmp_path: Path) -> None:
+KEYS = [b"\0", b"a", b"\xff", b"\xff" * 500, b"\xff" * 501, b"\xff" * 502, b"\xff" * 1000]
+LAST = b"\xff" * 3000
+
+
+def shows(store: OrderedStore, keys: list[bytes]) -> None:
+    view = store.view()
+    assert list(view.range(b"", LAST)) == [(key, b"here") for key in keys]
+    assert [view.get(key) for key in KEYS] == [b"here" if key in keys else None for key in KEYS]
+    assert view.first(b"", LAST) == ((keys[0], b"here") if keys else None)
+    assert view.first(b"\xff" * 1500, LAST) is None
+    assert view.last(b"", LAST) == ((keys[-1], b"here") if keys else None)
+    view.close()
+
+
+def test_priming_takes_nobodys_key_away(tmp_path: Path) -> None:
+    for taken in range(1, len(KEYS) + 1):
+        store = open_store(str(tmp_path))
+        store.write([(KEYS[taken - 1], b"here")])
+        shows(store, KEYS[:taken])
+        store.close()
+
+
+@pytest.mark.parametrize("keys", [[], KEYS])
+def test_priming_leaves_nothing_to_be_seen_also_after_a_process_that_ended_in_the_middle_of_it(
+    tmp_path: Path, keys: list[bytes]
+) -> None:
+    store = open_store(str(tmp_path))
+    store.write([(key, b"here") for key in keys])
+    store.close()
     environment = lmdb.open(str(tmp_path))
     with environment.begin(write=True) as transaction:
-        transaction.put(PRIMER, b"")
+        transaction.put(PRIMER, PRIMER_VALUE)
     environment.close()
     store = open_store(str(tmp_path))
-    store.write([(b"a", b"1")])
-    view = store.view()
-    assert list(view.range(b"", b"\xff\xff")) == [(b"a", b"1")]
-    view.close()
+    shows(store, keys)
+    store.write([(b"a", b"here")])
+    shows(store, keys or [b"a"])
     store.close()
+    environment = lmdb.open(str(tmp_path))
+    with environment.begin() as transaction:
+        assert transaction.get(PRIMER) is None
+    environment.close()

@@ -33,8 +33,6 @@ SHORT_KEY_BYTES = 500
 PIECE = 64
 """Changes handed to LMDB at a time."""
 MAX_VIEWS = 64
-PRIMER = b"\xff"
-"""A key that nobody else uses, and that is there only while a store is primed."""
 META_PAGES = 2
 """The file's first: where LMDB keeps its roots, in turn."""
 _CRC_BYTES = 4
@@ -199,14 +197,14 @@ class LmdbStore(OrderedStore):
         Where its list of free pages is empty, and a commit's share of it takes more than half a page, LMDB (0.9.31 to
         0.9.36, `mdb_page_alloc` under `mdb_freelist_save`) looks for free pages in the list's root, which it has just
         made and which has no node yet: it takes whatever the memory held before, some value's bytes, for a node. That
-        ends the process or fails the commit (MDB_CORRUPTED), and might hand out pages that are in use. After any transaction
-        that changes a page there is a note, and each one leaves another; so two small ones do, in every process, for
-        nobody can ask whether the list is empty.
+        ends the process or fails the commit (MDB_CORRUPTED), and might hand out pages that are in use. After any
+        transaction that changes a page there is a note, and each one leaves another; so two small ones do, in every
+        process, for nobody can ask whether the list is empty.
         """
         if self._primed:
             return
         with self._environment.begin(write=True) as transaction:
-            transaction.put(PRIMER, b"")
+            transaction.put(PRIMER, PRIMER_VALUE)
         with self._environment.begin(write=True) as transaction:
             transaction.delete(PRIMER)
         self._primed = True
@@ -277,3 +275,9 @@ def _os_error(error: lmdb.Error, path: str) -> OSError:
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Bucket] = msgspec.msgpack.Decoder(Bucket)
+
+PRIMER = b"\xff" * (SHORT_KEY_BYTES + 2)
+"""There only while a store is primed: longer than any key or bucket of ours, and after all of them."""
+_NO_KEYS = _encoder.encode([])
+PRIMER_VALUE = _NO_KEYS + _pack(crc32(_NO_KEYS, crc32(PRIMER)))
+"""A bucket without keys: nobody who reads sees anything, should the process end before it is gone."""
