@@ -8,6 +8,7 @@ from tests.mutants.groups_and_states import STATES
 from tests.mutants.planting import planted
 
 IDENTITY = "storage/identity.py"
+LOG_STORE = "storage/log_store.py"
 PERSISTENCE = "machine/persistence.py"
 SNAPSHOT_FILES = "storage/snapshot_files.py"
 SNAPSHOTS = "storage/snapshots.py"
@@ -83,6 +84,20 @@ DISK_ROWS: Final = (
         ],
         KEPT,
         faults="full-disk,crash",
+    ),
+    planted(
+        "S21",
+        "a block that is written past the page cache loses what stood in it before",
+        [
+            (
+                LOG_STORE,
+                "            before if whole else None,\n",
+                "            bytes(len(before)) if whole else None,\n",
+            )
+        ],
+        KEPT,
+        faults="crash",
+        first=80,
     ),
     planted(
         "L22",

@@ -29,7 +29,7 @@ from coterie.engine.protocol import (
 )
 from coterie.http2 import Limits
 from coterie.runtime.addresses import bound_address, listen, split_address
-from coterie.runtime.client_port import MAX_HELLO_BYTES, ClientConnection, ClientPort
+from coterie.runtime.client_port import CROWD, MAX_HELLO_BYTES, ClientConnection, ClientPort
 from coterie.runtime.clients import ClientLimits, NativeClient
 from coterie.runtime.frames import FrameSplitter, pack_length
 from coterie.runtime.grpc.connection import GrpcConnection
@@ -330,6 +330,24 @@ def test_in_flight_requests_of_one_connection_are_bounded_and_all_answered() -> 
             await asyncio.sleep(0)
 
     with_desk(work, ClientLimits(max_in_flight=10))
+
+
+def test_a_crowd_of_answers_leaves_at_once_and_single_ones_with_the_next_flush() -> None:
+    async def work(desk: Desk) -> None:
+        desk.answering = False
+        caller = await Caller(desk).dial(HELLO + b"".join(frame(submit(id)) for id in range(CROWD + 1)))
+        await caller.receive(2)
+        await until(lambda: len(desk.taken) == CROWD + 1)
+        client = desk.taken[0][0]
+        client.deliver(*[Answer(id, 1, 0, b"abc") for id in range(CROWD)])
+        assert [answer.id for answer in await caller.receive(CROWD) if isinstance(answer, Answer)] == [*range(CROWD)]
+        client.deliver(Answer(CROWD, 1, 0, b"abc"))
+        assert client in desk.port.waiting
+        desk.port.flush()
+        assert desk.port.waiting == []
+        assert await caller.receive(1) == [Answer(CROWD, 1, 0, b"abc")]
+
+    with_desk(work)
 
 
 def test_a_client_that_never_reads_is_paused_and_then_cut_off(lines: Callable[[], list[str]]) -> None:

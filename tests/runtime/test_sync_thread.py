@@ -24,6 +24,7 @@ from coterie.runtime.sync_thread import (
     QuickDisk,
     SyncThread,
 )
+from coterie.storage.write import Begun
 
 
 class Disk:
@@ -38,6 +39,7 @@ class Disk:
         self.errors: list[OSError] = []
         self.trimmable = False
         self.trims = 0
+        self.direct = False
         self.trim_error: OSError | None = None
 
     def trim(self) -> None:
@@ -56,7 +58,7 @@ class Pending:
         self.marks = marks
         self.size = disk.size
 
-    def begin(self) -> int | None:
+    def begin(self) -> Begun | None:
         return None
 
     def finish(self) -> None:
@@ -186,20 +188,46 @@ def test_it_is_told_beforehand_whether_a_write_will_be_waited_for() -> None:
     async def work() -> None:
         unknown = Bench(size=100).sync
         unknown.store(batch(1, 100))
-        assert not unknown.quick
+        assert not unknown.prompt
         unknown.stop()
         bench = Bench(size=100)
         sync = bench.sync
         mark = await earn_trust(bench)
-        told = [sync.quick]  # nothing waits
+        told = [sync.prompt]  # nothing waits
         sync.store(batch(mark, KERNEL_SYNC_MIN_BYTES))
-        told.append(sync.quick)
+        told.append(sync.prompt)
         sync.begin()
         sync.store(batch(mark + 1, 300))
-        told.append(sync.quick)
+        told.append(sync.prompt)
         assert sync.begin() == mark + 1
-        told.append(sync.quick)
+        told.append(sync.prompt)
         assert told == [False, False, True, False]
+        sync.stop()
+
+    run(work)
+
+
+def test_a_large_write_is_with_the_disk_at_once_where_it_passes_the_page_cache_by() -> None:
+    """Whatever the disk has shown; and not while another write is under way."""
+
+    def batch(mark: int) -> StoreBatch:
+        payload = bytes(KERNEL_SYNC_MIN_BYTES)
+        return StoreBatch(mark, (Put((Entry(mark, NO_EPOCH, EntryKind.COMMANDS, 0, payload),)),))
+
+    async def work() -> None:
+        bench = Bench()
+        sync, disk = bench.sync, bench.disk
+        sync.store(batch(1))
+        told = [sync.prompt]
+        disk.direct = sync._kernel is not None
+        told.append(sync.prompt)
+        disk.gate.clear()
+        sync.begin()
+        sync.store(batch(2))
+        told.append(sync.prompt)
+        disk.gate.set()
+        await until(lambda: bench.stored == [1, 2])
+        assert told == [False, disk.direct, False]
         sync.stop()
 
     run(work)

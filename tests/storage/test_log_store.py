@@ -75,10 +75,16 @@ class LogMachine(RuleBasedStateMachine):
     overwrites = False
     owner = OWNER
 
-    @initialize(torn=st.booleans(), joins=st.booleans(), segment_bytes=st.sampled_from(SEGMENT_SIZES))
-    def create(self, torn: bool, joins: bool, segment_bytes: int) -> None:
+    @initialize(
+        torn=st.booleans(),
+        joins=st.booleans(),
+        past_cache=st.booleans(),
+        segment_bytes=st.sampled_from(SEGMENT_SIZES),
+    )
+    def create(self, torn: bool, joins: bool, past_cache: bool, segment_bytes: int) -> None:
         self.files, self.errors = new_disk(torn=torn)
         self.frail = FrailFiles(self.files)
+        self.frail.past_cache = past_cache
         self.segment_bytes = segment_bytes
         self.model = Model([] if joins else [FIRST])
         self.in_doubt: list[Model] = []

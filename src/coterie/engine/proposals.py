@@ -26,7 +26,9 @@ CROWD = 8
 GATHER_SHARE = 4
 """They are waited for at most this fraction (one in ...) of the time that the entry took ..."""
 GATHER_MOST: Nanos = 4 * MILLISECOND
-"""... or for all of that time if it was no longer than this: on a fast network."""
+"""... or for so long, on a fast network ..."""
+GATHER_TIMES = 3
+"""... but no more than so many times what the entry took."""
 MAX_RESEND_DOUBLINGS = 4
 """Commands that are forwarded again wait for their outcome twice as long each time, up to so many doublings."""
 MAX_FORWARDED_COMMANDS = 65536
@@ -190,7 +192,8 @@ class Proposals:
             at, commands = proposed
             self._free_since = now
             took = now - at
-            self._gather = max(took // GATHER_SHARE, min(took, GATHER_MOST)) if commands >= CROWD else 0
+            gather = max(took // GATHER_SHARE, min(GATHER_TIMES * took, GATHER_MOST))
+            self._gather = gather if commands >= CROWD else 0
             self._expected = commands + self._submissions.queued + self._incoming_commands
 
     # -- sending -----------------------------------------------------------------------------

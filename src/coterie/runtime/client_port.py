@@ -34,6 +34,8 @@ MAX_HELLO_BYTES = 4096
 """Body of a client's first frame, and of the one that says who it is."""
 HELLO_TIMEOUT_S = 10.0
 """From connecting to a whole `Hello`."""
+CROWD = 8
+"""So many answers at a time leave at once: their client may go on while others are still being answered."""
 HIGH_WATER_BYTES = 256 * 1024
 """Unsent answers from which on nothing more is read from a client."""
 
@@ -66,6 +68,7 @@ class ClientConnection(asyncio.Protocol):
         "_splitter",
         "_timer",
         "_transport",
+        "_waits",
         "_welcomed",
         "certified",
         "identity",
@@ -92,6 +95,8 @@ class ClientConnection(asyncio.Protocol):
         self._held: deque[bytes] = deque()
         """Frames above the in-flight limit, or while it is found out who the client is; at most one read's."""
         self._out: list[bytes] = []
+        self._waits = False
+        """For the port's next flush."""
         self._paused_by_client = False
         self._reading = True
 
@@ -154,14 +159,17 @@ class ClientConnection(asyncio.Protocol):
     # What the node calls.
 
     def deliver(self, *answers: Response) -> None:
-        """Queue answers to requests, one for each, for the next `flush`."""
+        """Queue answers to requests, one for each, for the next `flush`; a crowd of them leaves now."""
         self._in_flight -= len(answers)
         self._queue(answers)
+        if len(answers) >= CROWD:
+            self._write()
 
     def _queue(self, responses: Sequence[Response]) -> None:
         if self._transport is None:
             return
-        if not self._out:
+        if not self._waits:
+            self._waits = True
             self._port.waiting.append(self)
         self._out += [pack_length(len(body)) + body for body in map(_encode, responses)]
 
@@ -169,22 +177,28 @@ class ClientConnection(asyncio.Protocol):
         """Queue a frame that is not an answer to one request, for the next `flush`."""
         if self._transport is None or not self._welcomed:
             return
-        if not self._out:
+        if not self._waits:
+            self._waits = True
             self._port.waiting.append(self)
         self._out.append(frame)
 
     def flush(self) -> None:
-        """Hand what is queued to the socket in one write."""
+        """Hand what is queued to the socket in one write, and look whether more may be read."""
+        self._waits = False
         transport = self._transport
         if transport is None:
             return
-        data = b"".join(self._out)
-        self._out.clear()
-        transport.write(data)
+        self._write()
         if self._paused_by_client and transport.get_write_buffer_size() > self._port.limits.max_output_bytes:
             self._cut_off("client-output-full")
         elif self._held or not self._reading:
             self._may_read()
+
+    def _write(self) -> None:
+        if self._transport is not None and self._out:
+            data = b"".join(self._out)
+            self._out.clear()
+            self._transport.write(data)
 
     def logged_in(self, identity: object) -> None:
         """It has been found out who the client is, or why that is not known: what it asked meanwhile is taken up."""

@@ -16,6 +16,9 @@ import platform
 import sys
 from collections.abc import Callable
 
+from coterie.storage.write import Begun
+
+_IOCB_CMD_PWRITE = 1
 _IOCB_CMD_FDSYNC = 3
 _IOCB_FLAG_RESFD = 1
 _CALLS = {"x86_64": (206, 207, 208, 209), "aarch64": (0, 1, 4, 2)}
@@ -66,7 +69,7 @@ class KernelSync:
         self._context = ctypes.c_ulong(0)
         self._call(self._setup, 1, ctypes.byref(self._context))
         self._eventfd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._block = _ControlBlock(opcode=_IOCB_CMD_FDSYNC, flags=_IOCB_FLAG_RESFD, result_descriptor=self._eventfd)
+        self._block = _ControlBlock(flags=_IOCB_FLAG_RESFD, result_descriptor=self._eventfd)
         self._blocks = (ctypes.c_void_p * 1)(ctypes.addressof(self._block))
         self._event = _Event()
         self._loop = loop
@@ -80,9 +83,11 @@ class KernelSync:
             raise OSError(code, os.strerror(code))
         return result
 
-    def begin(self, descriptor: int) -> None:
-        """Begin to sync the file; raises `OSError` if it can't be begun (nothing was synced then)."""
-        self._block.descriptor = descriptor
+    def begin(self, begun: Begun) -> None:
+        """Begin to write or sync; raises `OSError` if that can't be begun (nothing was done then)."""
+        block = self._block
+        block.opcode = _IOCB_CMD_PWRITE if begun.size else _IOCB_CMD_FDSYNC
+        block.descriptor, block.buffer, block.bytes, block.offset = begun
         self._call(self._submit, self._context, 1, self._blocks)
 
     def _ready(self) -> None:
@@ -96,7 +101,12 @@ class KernelSync:
             self._on_done(error)
             return
         result = self._event.result
-        self._on_done(None if result >= 0 else OSError(-result, os.strerror(-result)))
+        if result < 0:
+            self._on_done(OSError(-result, os.strerror(-result)))
+        elif result != self._block.bytes:
+            self._on_done(OSError(errno.EIO, f"the system wrote {result} of {self._block.bytes} bytes"))
+        else:
+            self._on_done(None)
 
     def close(self) -> None:
         """Wait for a sync that is under way, and let go."""

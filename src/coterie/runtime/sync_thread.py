@@ -1,9 +1,9 @@
 """Who waits for the disk: the kernel, one thread, or, for a moment, the event loop.
 
 Store batches that arrive while a write is under way are prepared together as the next write, so that
-one sync covers them all (group commit). Larger writes are synced by the kernel where it can do that by itself
-(`kernel_sync`), all others by the one thread; but on a disk that has shown to be quick, a small write is synced
-where it is (`QuickDisk`): handing it to a thread and back would take as long as the sync.
+one sync covers them all (group commit). Larger writes are done by the kernel where it can do that by itself
+(`kernel_sync`), all others by the one thread; but on a disk that has shown to be quick, a small write is done
+where it is (`QuickDisk`): handing it to a thread and back would take as long as the disk does.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from coterie.core.types import Mark, Nanos
 from coterie.runtime.kernel_sync import KernelSync, kernel_sync
 from coterie.runtime.log_lines import Lines, logger
 from coterie.runtime.write_times import WriteTimes
+from coterie.storage.direct import NOT_SUPPORTED
+from coterie.storage.write import Begun
 
 DISK_ERROR_EXIT_CODE = 70
 """Exit code of a process whose disk failed (EX_SOFTWARE of sysexits.h)."""
@@ -60,8 +62,8 @@ class PreparedWrite(Protocol):
         """Write and sync. `OSError` for want of space: call again; any other: the process must end."""
         ...
 
-    def begin(self) -> int | None:
-        """Write without syncing; returns the descriptor to sync, or None if `perform` must do it all."""
+    def begin(self) -> Begun | None:
+        """Prepare what the kernel is to do by itself; None if `perform` must do it all."""
         ...
 
     def finish(self) -> None:
@@ -74,6 +76,11 @@ class PreparesWrites(Protocol):
 
     def prepare(self, batches: Sequence[StoreBatch]) -> PreparedWrite:
         """One write for all these batches."""
+        ...
+
+    @property
+    def direct(self) -> bool:
+        """Whether writes pass the page cache by: then the disk is at work when `begin` has been given to the kernel."""
         ...
 
     @property
@@ -188,8 +195,8 @@ class SyncThread:
         self._disk = QuickDisk()
         """Told of a write by whoever performed it: one is under way at a time."""
         self._kernel = kernel_sync(self._loop, self._kernel_done)
-        self._under_way: tuple[PreparedWrite, Mark, Nanos] | None = None
-        """The write that the kernel syncs, and when it began."""
+        self._under_way: tuple[PreparedWrite, Mark, Nanos, bool] | None = None
+        """The write that the kernel does, when it began, and whether past the page cache."""
         self._work: queue.SimpleQueue[tuple[PreparedWrite, Mark] | _Trim | None] = queue.SimpleQueue()
         self._trimming = False
         self._stopping = threading.Event()
@@ -209,11 +216,15 @@ class SyncThread:
         return self._begin()
 
     @property
-    def quick(self) -> bool:
-        """Whether `begin` would wait for what waits: a small write, on a quick disk."""
-        if self._busy or not self._waiting or self._full or not self._disk.trusted:
+    def prompt(self) -> bool:
+        """Whether the disk is at work as soon as `begin` is called: with a small write on a quick disk, which is waited
+        for, or with one that passes the page cache by. (A sync that the kernel does begins when its worker gets a
+        processor: while this thread is busy it may not.)"""
+        if self._busy or not self._waiting or self._full:
             return False
-        return sum(map(_payload_bytes, self._waiting)) < KERNEL_SYNC_MIN_BYTES - FRAME_ROOM_BYTES
+        if sum(map(_payload_bytes, self._waiting)) < KERNEL_SYNC_MIN_BYTES - FRAME_ROOM_BYTES:
+            return self._disk.trusted
+        return self._kernel is not None and self._store.direct
 
     @property
     def times(self) -> WriteTimes:
@@ -279,28 +290,31 @@ class SyncThread:
             return False
         start = self._clock()
         try:
-            descriptor = write.begin()
+            begun = write.begin()
         except OSError as error:
             if is_no_space(error):
                 return False
             self._on_disk_error(error, self._where)
             return True
-        if descriptor is None:
+        if begun is None:
             return False
         try:
-            kernel.begin(descriptor)
+            kernel.begin(begun)
         except OSError:
             return False
-        self._under_way = write, mark, start
+        self._under_way = write, mark, start, begun.size > 0
         return True
 
     def _kernel_done(self, error: OSError | None) -> None:
         if self._under_way is None:
             return
-        write, mark, start = self._under_way
+        write, mark, start, direct = self._under_way
         self._under_way = None
         if error is not None:
-            self._on_disk_error(error, self._where)
+            if direct and (error.errno in NOT_SUPPORTED or is_no_space(error)):
+                self._work.put((write, mark))  # no page was dropped: the same bytes may be written again
+            else:
+                self._on_disk_error(error, self._where)
             return
         write.finish()
         self._disk.took(self._clock() - start)

@@ -10,6 +10,7 @@ from random import Random
 from typing import NamedTuple
 
 from coterie.sim.sectors import Content
+from coterie.storage.files import PlainFile
 
 
 def _error(number: int, path: str) -> OSError:
@@ -71,7 +72,7 @@ class DiskErrors:
         return fails
 
 
-class SimulatedFile:
+class SimulatedFile(PlainFile):
     """An open file of `SimulatedFiles`. EBADF once it was closed or its process has died."""
 
     def __init__(self, files: SimulatedFiles, path: str, content: Content) -> None:
@@ -120,10 +121,6 @@ class SimulatedFile:
             self._content.fail_sync(reads_old=self._files.errors.reads_old)
             raise _error(errno.EIO, self._path)
         self._content.sync()
-
-    def descriptor(self) -> int | None:
-        """None: no kernel knows this file."""
-        return None
 
     def size(self) -> int:
         """See `File`."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Sequence
 
-from coterie.storage.files import File, Files, Lock
+from coterie.storage.direct import BLOCK_BYTES
+from coterie.storage.files import File, Files, Lock, PlainFile
 
 
 class Death(BaseException):
@@ -19,6 +21,8 @@ class Frailty:
         self._dead = False
         self.full = False
         """The disk has no space: every write that would lengthen a file fails."""
+        self.past_cache = False
+        """Whether files can be written past the page cache."""
 
     def arm(self, calls: int) -> None:
         """Die just before the call that is this many calls away."""
@@ -38,7 +42,33 @@ class Frailty:
             raise Death
 
 
-class FrailFile:
+class PastCache:
+    """Writes past the page cache (see `storage.direct`), in two steps: the process may die before they are durable."""
+
+    descriptor = -1
+    address = 0
+
+    def __init__(self, file: FrailFile) -> None:
+        self._file = file
+        self._staged = b""
+
+    def stage(self, parts: Sequence[bytes]) -> int:
+        """See `Direct`."""
+        staged = b"".join(parts)
+        self._staged = staged + bytes(-len(staged) % BLOCK_BYTES)
+        return len(self._staged)
+
+    def write(self, offset: int, size: int) -> None:
+        """See `Direct`."""
+        self._file.write_at(offset, self._staged[:size])
+        self._file.sync()
+
+    def refuse(self) -> None:
+        """See `Direct`. These refuse nothing."""
+        raise AssertionError("no simulated file refuses direct writes")
+
+
+class FrailFile(PlainFile):
     """A file of `FrailFiles`."""
 
     def __init__(self, file: File, frailty: Frailty) -> None:
@@ -66,9 +96,9 @@ class FrailFile:
         self._frailty.step()
         self._file.sync()
 
-    def descriptor(self) -> int | None:
-        """None: no kernel knows this file."""
-        return None
+    def direct(self) -> PastCache | None:
+        """See `File`."""
+        return PastCache(self) if self._frailty.past_cache else None
 
     def size(self) -> int:
         """See `File`."""

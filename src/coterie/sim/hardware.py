@@ -44,6 +44,7 @@ class Hardware:
         self._torn_sectors = options.has("torn-sector")
         self.disk = SimulatedFiles(torn_sectors=self._torn_sectors)
         self.frailty = FrailFiles(self.disk)
+        self.frailty.past_cache = bool(stream(options.seed, f"past the cache {member}").getrandbits(1))
         habits = self._habits = stream(options.seed, f"habits {member}")
         self.store = MemoryStore() if options.has("snapshot") and habits.getrandbits(1) else None
         """Where the machine keeps its state; None: in memory."""

@@ -7,6 +7,7 @@ import fcntl
 import os
 import sys
 
+from coterie.storage.direct import DirectFile, open_direct
 from coterie.storage.files import File, Files, Lock
 
 FILE_MODE = 0o600
@@ -75,11 +76,14 @@ class DiskFiles:
 class DiskFile:
     """An open file. Positioned reads and writes only, so threads may share it."""
 
-    __slots__ = ("_fd", "_sync_failed")
+    __slots__ = ("_asked", "_direct", "_fd", "_sync_failed")
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
         self._sync_failed = False
+        self._direct: DirectFile | None = None
+        self._asked = False
+        """Whether it was found out if the file can be written to directly."""
 
     def read_at(self, offset: int, length: int) -> bytes:
         data = os.pread(self._fd, length, offset)
@@ -137,9 +141,19 @@ class DiskFile:
     def descriptor(self) -> int | None:
         return None if self._sync_failed or self._fd < 0 or sys.platform != "linux" else self._fd
 
+    def direct(self) -> DirectFile | None:
+        direct = self._direct
+        if direct is None and not self._asked and self._fd >= 0:
+            self._asked = True
+            direct = self._direct = open_direct(self._fd)
+        return None if direct is None or direct.refused or self._sync_failed else direct
+
     def close(self) -> None:
         """Close it; again does nothing. Any other call afterwards raises `OSError`."""
         fd, self._fd = self._fd, -1
+        direct, self._direct = self._direct, None
+        if direct is not None:
+            direct.close()
         if fd >= 0:
             os.close(fd)
 

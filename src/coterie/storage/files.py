@@ -2,7 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
+
+
+class Direct(Protocol):
+    """A file's way to the disk past the page cache, for one write at a time; see `storage.direct`."""
+
+    @property
+    def descriptor(self) -> int:
+        """What the kernel knows it by."""
+        ...
+
+    @property
+    def address(self) -> int:
+        """Of the memory where a write is staged."""
+        ...
+
+    def stage(self, parts: Sequence[bytes]) -> int:
+        """Make the bytes ready, in whole blocks; returns how many that are, or 0 if they are too many."""
+        ...
+
+    def write(self, offset: int, size: int) -> None:
+        """Write what is staged: durable on return."""
+        ...
+
+    def refuse(self) -> None:
+        """It does not work here after all: the file gives it to nobody any more."""
+        ...
 
 
 class File(Protocol):
@@ -30,7 +57,23 @@ class File(Protocol):
         """What the kernel knows the file by, for a sync that the kernel does by itself; None if it can't."""
         ...
 
+    def direct(self) -> Direct | None:
+        """For writes past the page cache, into bytes that the file has durably; None if it can't."""
+        ...
+
     def close(self) -> None: ...
+
+
+class PlainFile:
+    """What a file says of the kernel if none knows it."""
+
+    def descriptor(self) -> int | None:
+        """See `File`."""
+        return None
+
+    def direct(self) -> Direct | None:
+        """See `File`."""
+        return None
 
 
 class Lock(Protocol):

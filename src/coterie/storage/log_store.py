@@ -6,29 +6,26 @@ thread) writes and syncs it. One write is under way at a time: see `storage.fram
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TypeAlias
 
 from coterie.core.epochs import EpochRuns
 from coterie.core.records import Compact, Put, Record, Recovered, Reset, SaveHardState, StoreBatch, Truncate
 from coterie.core.types import NO_EPOCH, Entry, HardState, Index, Membership, Repair, SnapshotMeta
 from coterie.storage.bounds import Bounds
-from coterie.storage.errors import LogDamaged, StorageError
+from coterie.storage.direct import BLOCK_BYTES
+from coterie.storage.errors import StorageError
 from coterie.storage.files import File, Files
 from coterie.storage.frame import (
     FORMAT_VERSION,
-    HEADER_BYTES,
     MAX_PAYLOAD_BYTES,
-    SECTOR,
-    Broken,
     Pledge,
-    decode_body,
-    decode_header,
     encode_frame,
     frame_span,
 )
-from coterie.storage.log_index import LogIndex, Point
-from coterie.storage.record_codec import ENTRY_OVERHEAD_BYTES, Malformed, decode_records, encode_record
+from coterie.storage.frame_reader import FrameReader
+from coterie.storage.log_index import LogIndex
+from coterie.storage.record_codec import ENTRY_OVERHEAD_BYTES, encode_record
 from coterie.storage.recovery import Recovery
 from coterie.storage.segment import (
     MAX_SEGMENT_BYTES,
@@ -67,6 +64,9 @@ class LogStore:
         self._segment_bytes = segment_bytes
         self.opened: dict[str, File] = {}
         """Segments' files by path."""
+        self._ends: dict[int, int] = {}
+        """Where each older segment's last frame ends."""
+        self._frames = FrameReader(directory, self.opened, self._ends)
         self._index = LogIndex()
         self._bounds = Bounds(_EMPTY, EpochRuns(0))
         """Once the write under way is done."""
@@ -79,10 +79,10 @@ class LogStore:
         self._path = ""
         """Of the newest segment."""
         self._offset = 0
+        self._block = b""
+        """What stands before `_offset` in its block."""
         self._zeroed_until = 0
         """Length of the newest segment, once the write under way is done."""
-        self._ends: dict[int, int] = {}
-        """Where each older segment's last frame ends."""
         self._under_way: Write | None = None
         self._segments: list[int] = []
         """Numbers of the segments that there are, or that a write under way makes."""
@@ -172,9 +172,11 @@ class LogStore:
         store._bounds = contents.bounds
         store._hard_state = contents.hard_state
         store._durable = contents.bounds.last
-        store._ends = {number: end for number, end in recovery.ends.items() if number != tail.number}
+        store._ends.update((number, end) for number, end in recovery.ends.items() if number != tail.number)
         store._number, store._offset, store._zeroed_until = tail
         store._path = f"{directory}/{segment_name(tail.number)}"
+        begun = store._offset % BLOCK_BYTES
+        store._block = store.opened[store._path].read_at(store._offset - begun, begun)
         store._segments = [*recovery.stale, *recovery.files]
         store._trim_before = store._needed = store._first_needed()
         store.trim()  # what a crash did not let the process before get done
@@ -261,13 +263,24 @@ class LogStore:
             self._zeroed_until = self._length(self._offset)
         zeros = bytes(self._zeroed_until - self._offset) if head or grows else b""
         data = b"".join((head, frame, zeros))
+        before, self._block = self._block, _unfinished(b"" if head else self._block, head + frame, self._offset)
+        whole = not (head or grows) and -(-self._offset // BLOCK_BYTES) * BLOCK_BYTES <= self._zeroed_until
         for position, record in records:
             self._note(record, position, begin)
         forgets = self._bounds.base is not bounds.base
         self._bounds = bounds
         if forgets:
             self._needed = self._first_needed()
-        self._under_way = Write(self, self._path, begin - len(head), data, len(frame), batches[-1].mark, bounds.last)
+        self._under_way = Write(
+            self,
+            self._path,
+            begin - len(head),
+            data,
+            len(frame),
+            batches[-1].mark,
+            bounds.last,
+            before if whole else None,
+        )
         return self._under_way
 
     def performed(self, write: Write, last: Index) -> None:
@@ -317,6 +330,12 @@ class LogStore:
         else:
             self._durable, self._replaced = record.base.index, _NONE
             self._index.clear(record.base.index)
+
+    @property
+    def direct(self) -> bool:
+        """Whether most writes pass the page cache by (see `storage.direct`)."""
+        file = self.opened.get(self._path)
+        return file is not None and file.direct() is not None
 
     # -- removing ----------------------------------------------------------------------------
 
@@ -394,7 +413,7 @@ class LogStore:
         while wanted <= last:
             point, following = self._index.locate(wanted)
             end = last if following is None else min(last, following - 1)
-            for at, entry in self._walk(point):
+            for at, entry in self._frames.walk(point):
                 if entry.index < wanted:
                     continue
                 size += len(entry.payload)
@@ -408,39 +427,8 @@ class LogStore:
                     break
         return found
 
-    def _walk(self, point: Point) -> Iterator[tuple[Point, Entry]]:
-        """Entries in the order in which they were written, from a point on, and where each stands: each follows the
-        one before."""
-        number, offset, position = point.segment, point.frame, point.position
-        expected = point.entry
-        while True:
-            while offset == self._ends.get(number):
-                number, offset = number + 1, self._read_frame(number + 1, 0)[1]
-            payload, following = self._read_frame(number, offset)
-            try:
-                for at, record in decode_records(payload, position):
-                    if type(record) is Entry:
-                        if record.index != expected:
-                            raise LogDamaged(
-                                segment_name(number), offset, f"entry {record.index} stands in the place of {expected}"
-                            )
-                        yield Point(expected, number, offset, at), record
-                        expected += 1
-            except Malformed as error:
-                raise LogDamaged(segment_name(number), offset, str(error)) from error
-            offset, position = following, 0
 
-    def _read_frame(self, number: int, offset: int) -> tuple[_Bytes, int]:
-        """The payload of the frame at `offset`, and the offset of the next."""
-        name = segment_name(number)
-        file = self.opened[f"{self.directory}/{name}"]
-        start = file.read_at(offset, SECTOR)
-        header = decode_header(start, number, offset)
-        if isinstance(header, Broken):
-            raise LogDamaged(name, offset, header.value)
-        size = HEADER_BYTES + header.body_bytes
-        whole = memoryview(start if size <= len(start) else file.read_at(offset, size))
-        payload = decode_body(header, whole[HEADER_BYTES:size])
-        if isinstance(payload, Broken):
-            raise LogDamaged(name, offset, payload.value)
-        return payload, offset + header.span
+def _unfinished(block: bytes, data: bytes, end: int) -> bytes:
+    """What stands before `end` in its block, once `data`, which ends there, has followed `block`."""
+    begun = end % BLOCK_BYTES
+    return data[len(data) - begun :] if begun <= len(data) else (block + data)[-begun:]

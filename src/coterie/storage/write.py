@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from coterie.core.types import Index, Mark
+from coterie.storage.direct import NOT_SUPPORTED
+from coterie.storage.files import File
 from coterie.storage.segment import NEW_SUFFIX, SUFFIX
 
 if TYPE_CHECKING:
@@ -16,15 +18,36 @@ if TYPE_CHECKING:
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
+class Begun(NamedTuple):
+    """What the kernel is to do by itself for a write."""
+
+    descriptor: int
+    address: int = 0
+    size: int = 0
+    """Bytes to be written from `address` on; 0: they are written, and to be synced."""
+    offset: int = 0
+
+
 class Write:
     """Bytes on their way to the disk. After an ENOSPC `perform` may be called again: it does the same
     once more. After any other error nobody knows what the disk holds: the process must end."""
 
-    __slots__ = ("_data", "_failed", "_last", "_offset", "_path", "_store", "mark", "size")
+    __slots__ = ("_block", "_data", "_failed", "_last", "_offset", "_path", "_store", "mark", "size")
 
     def __init__(
-        self, store: LogStore, path: str, offset: int, data: bytes, size: int, mark: Mark, last: Index
+        self,
+        store: LogStore,
+        path: str,
+        offset: int,
+        data: bytes,
+        size: int,
+        mark: Mark,
+        last: Index,
+        block: bytes | None = None,
     ) -> None:
+        """`block`: what stands before the data in the block where they begin; None: they change more than bytes that
+        the file has, so they go through the page cache."""
+        self._block = block
         self._store = store
         self._path = path
         self._offset = offset
@@ -48,34 +71,55 @@ class Write:
             raise
         self._store.performed(self, self._last)
 
-    def begin(self) -> int | None:
-        """Write without syncing, and return the descriptor of the file to be synced: then `finish` must
-        follow when that is done. None: nothing was done, `perform` must do it all. Raises `OSError` as
-        `perform` does."""
+    def begin(self) -> Begun | None:
+        """Prepare what the kernel is to do by itself: then `finish` must follow when that is done. None: nothing was
+        done, `perform` must do it all. Raises `OSError` as `perform` does."""
         file = self._store.opened.get(self._path)
-        descriptor = file.descriptor() if file is not None and self._offset > 0 and not self._failed else None
-        if file is None or descriptor is None:
+        if file is None or self._offset == 0 or self._failed:
+            return None
+        block = self._block
+        direct = file.direct() if block is not None else None
+        if direct is not None and block is not None and (size := direct.stage((block, self._data))):
+            return Begun(direct.descriptor, direct.address, size, self._offset - len(block))
+        descriptor = file.descriptor()
+        if descriptor is None:
             return None
         try:
             file.write_at(self._offset, self._data)
         except OSError as error:
             self._failed = error.errno not in _NO_SPACE
             raise
-        return descriptor
+        return Begun(descriptor)
 
     def finish(self) -> None:
-        """The sync that `begin` asked for has succeeded."""
+        """What `begin` asked for has succeeded."""
         self._store.performed(self, self._last)
 
     def _write(self) -> None:
         file = self._store.opened.get(self._path)
         if file is not None and self._offset > 0:
-            file.write_at(self._offset, self._data)
-            self._sync(file.sync)
+            if not self._write_direct(file):
+                file.write_at(self._offset, self._data)
+                self._sync(file.sync)
             return
         if self._offset > 0:
             raise OSError(errno.EBADF, "the log was closed before this write", self._path)
         self._make_segment()
+
+    def _write_direct(self, file: File) -> bool:
+        """Past the page cache, if that can be."""
+        block = self._block
+        direct = file.direct() if block is not None else None
+        if direct is None or block is None or not (size := direct.stage((block, self._data))):
+            return False
+        try:
+            direct.write(self._offset - len(block), size)
+        except OSError as error:
+            if error.errno not in NOT_SUPPORTED:
+                raise
+            direct.refuse()
+            return False
+        return True
 
     def _make_segment(self) -> None:
         """Write a new segment aside, and name it once it is durable: a segment is whole, or damaged. The name

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from coterie.core.leading import membership as rules
+from coterie.core.leading.commit_notice import CommitNotice
 from coterie.core.leading.confirmation import Confirmation
 from coterie.core.leading.lease import Lease
 from coterie.core.leading.progress import Mode, Progress
@@ -49,7 +50,7 @@ class Leadership(ABC):
         self._next_heartbeat: Nanos = now
         self._next_probe: Nanos = now
         """When those whose log is not known may be asked again."""
-        self._commit_notice: Nanos | None = None
+        self._notice = CommitNotice(config.commit_notice_delay)
         self._prompt_index: Index = 0
         self._first_own_index = state.log.last_index + 1
         self._changing: Index = state.membership_index
@@ -75,6 +76,7 @@ class Leadership(ABC):
         state = self._state
         entry = Entry(state.log.last_index + 1, state.epoch, kind, self.confirmation.take_time(now), payload)
         state.append((entry,))
+        self._notice.appended(now)
         self.uncommitted_bytes += len(payload)
         self._uncommitted.append((entry.index, len(payload)))
         return entry
@@ -155,11 +157,12 @@ class Leadership(ABC):
         prompt = not had_committed or 0 < self._prompt_index <= index
         if 0 < self._prompt_index <= index:
             self._prompt_index = 0
-        due = now if prompt else now + state.config.commit_notice_delay
-        if self._commit_notice is None or due < self._commit_notice:
-            self._commit_notice = due
-        if 0 < self._changing <= index:
-            self._commit_notice = now
+        changed = 0 < self._changing <= index
+        if prompt or changed:
+            self._notice.hurry(now)
+        else:
+            self._notice.wait(now)
+        if changed:
             self._membership_committed(now)
 
     def stored(self, now: Nanos) -> None:
@@ -190,9 +193,9 @@ class Leadership(ABC):
             if progress.accepted(m.index):
                 if progress.match > commit:  # else nobody agrees on more than before
                     self._commit_what_is_agreed(now)
-                if progress.sent_commit < commit and self._commit_notice is None:
+                if progress.sent_commit < commit and self._notice.due is None:
                     # It missed the notice, for its log was not known to reach so far.
-                    self._commit_notice = now + state.config.commit_notice_delay
+                    self._notice.wait(now)
             if progress.mode is Mode.SNAPSHOT and progress.match >= state.log.base_index:
                 self._end_snapshot(sender, progress)
             return confirmed or state.commit > commit or progress.next <= state.log.last_index or self.handing_over
@@ -362,9 +365,7 @@ class Leadership(ABC):
         if probe:
             self._next_probe = now + self._state.config.heartbeat_interval
             self.roster.catch_up.observe(now, self.progress, self._state.log.last_index)
-        notice = self._commit_notice is not None and now >= self._commit_notice
-        if notice:
-            self._commit_notice = None
+        notice = self._notice.take(now)
         all_told = True
         last = self._state.log.last_index
         everyone = self.roster.everyone(now)
@@ -379,7 +380,7 @@ class Leadership(ABC):
             all_told = all_told and progress.sent_commit >= self._state.commit
         if all_told:
             # Entries carried it. Left in place, the notice would come due just when the next commit is new.
-            self._commit_notice = None
+            self._notice.due = None
         if self.snapshots.active:
             self.snapshots.send(now, everyone, confirmation.round)
 
@@ -436,8 +437,8 @@ class Leadership(ABC):
         deadline = min(self._next_heartbeat, self._answered_at + timeout + 1)
         if self.retires_at is not None:
             deadline = min(deadline, self.retires_at)
-        if self._commit_notice is not None:
-            deadline = min(deadline, self._commit_notice)
+        if self._notice.due is not None:
+            deadline = min(deadline, self._notice.due)
         since = self._state.outbox.unsynced_since
         if since is not None and not self._state.all_disks_wait:
             deadline = min(deadline, since + timeout + 1)
