@@ -13,7 +13,7 @@ def entries(first: int, sizes: list[int]) -> list[Entry]:
 
 def indexes(backlog: Backlog) -> list[list[int]]:
     pieces = []
-    while backlog:
+    while backlog.entries:
         pieces.append([entry.index for entry in backlog.take()])
     return pieces
 
@@ -31,5 +31,5 @@ def test_what_a_snapshot_holds_is_not_applied_again() -> None:
     backlog.forget(3)
     assert indexes(backlog) == [[4]]
     backlog.forget(9)
-    assert not backlog
+    assert not backlog.entries
     assert backlog.take() == []

@@ -30,8 +30,8 @@ class EpochRuns:
 
     def copy(self) -> EpochRuns:
         """An independent copy."""
-        other = EpochRuns(self.last)
-        other._starts, other._epochs = self._starts.copy(), self._epochs.copy()
+        other = EpochRuns.__new__(EpochRuns)
+        other.last, other._starts, other._epochs = self.last, self._starts[:], self._epochs[:]
         return other
 
     @property

@@ -328,28 +328,37 @@ class Participant(MemberView):
         if outbox.alarm is not None:
             return Effects(deadline=now, alarm=outbox.alarm)
         if leadership is not None:
-            self._answer_reads(now, leadership)  # first: the round of those that came meanwhile may begin now
+            reads = leadership.reads
+            if reads.asked or reads.waiting:
+                self._answer_reads(now, leadership)  # first: the round of those that came meanwhile may begin now
             leadership.send_all(now)
-            self._answer_reads(now, leadership)  # a single voter's round is over at once
+            if reads.asked or reads.waiting:
+                self._answer_reads(now, leadership)  # a single voter's round is over at once
             if leadership.handing_over:
                 self._transfers.advance(now, leadership)
         if self._transfers.current is not None:
             self._transfers.settle(now, leadership)
         if self._loans is not None:
             self._loans.send(now)
-        self._stream.release()
-        self._relay.settle()
+        if self._stream.ack is not None:
+            self._stream.release()
+        if self._relay.reads.pending:
+            self._relay.settle()
         store = outbox.close_batch(now)
         if store is not None:
             state.log.batch_closed(store.mark)
-        install = self._receiver.to_install() if self._receiver.installing else None
+        install = None
+        installing = self._receiver.installing
+        if installing:
+            install = self._receiver.to_install()
+            installing = self._receiver.installing
         effects = Effects(
             deadline=self._deadline(now),
             store=store,
             send=outbox.send,
             send_after=outbox.send_after,
-            committed=() if self._receiver.installing else state.next_committed(),
-            more=state.handed_out < state.commit and not self._receiver.installing,
+            committed=() if installing else state.next_committed(),
+            more=state.handed_out < state.commit and not installing,
             reads=outbox.reads,
             outcomes=outbox.outcomes,
             role=self._announcement.change(),

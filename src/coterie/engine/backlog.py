@@ -14,28 +14,25 @@ class Backlog:
 
     def __init__(self, limits: ReplicaConfig) -> None:
         self._limits = limits
-        self._entries: deque[Entry] = deque()
-
-    def __bool__(self) -> bool:
-        """Whether any waits."""
-        return bool(self._entries)
+        self.entries: deque[Entry] = deque()
+        """Those that wait."""
 
     def add(self, entries: Iterable[Entry]) -> None:
         """These are next, after all that wait."""
-        self._entries.extend(entries)
+        self.entries.extend(entries)
 
     def forget(self, through: Index) -> None:
         """What entries up to this index did is in a snapshot."""
-        while self._entries and self._entries[0].index <= through:
-            self._entries.popleft()
+        while self.entries and self.entries[0].index <= through:
+            self.entries.popleft()
 
     def take(self) -> list[Entry]:
         """The next ones, to be applied now."""
         taken: list[Entry] = []
         room = self._limits.max_committed_bytes
-        while self._entries and len(taken) < self._limits.max_committed_entries:
-            room -= len(self._entries[0].payload)
+        while self.entries and len(taken) < self._limits.max_committed_entries:
+            room -= len(self.entries[0].payload)
             if taken and room < 0:
                 break
-            taken.append(self._entries.popleft())
+            taken.append(self.entries.popleft())
         return taken

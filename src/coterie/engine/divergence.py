@@ -47,7 +47,8 @@ class DivergenceCheck:
         self._said: OrderedDict[Index, dict[MemberId, bytes]] = OrderedDict()
         self._differs_since: dict[Index, Nanos] = {}
         self._judged: set[Index] = set()
-        self._waits: Nanos = NEVER
+        self.waits: Nanos = NEVER
+        """When a difference's patience ends; far away if there is none."""
 
     @staticmethod
     def due(before: Nanos, after: Nanos, period_ms: int) -> bool:
@@ -74,7 +75,7 @@ class DivergenceCheck:
 
     def judge(self, now: Nanos, membership: Membership) -> Verdict | None:
         """A difference that can be judged now, once for each index. Only where this member's own word is in."""
-        self._waits = NEVER
+        self.waits = NEVER
         for index in sorted(self._said):
             said = self._said[index]
             if index in self._judged or self._own not in said or len(set(said.values())) < 2:
@@ -103,7 +104,7 @@ class DivergenceCheck:
         missing = len(voters) - sum(votes.values())
         could_win = max(votes.values(), default=0) + missing >= need
         if could_win and now - since < PATIENCE:
-            self._waits = min(self._waits, since + PATIENCE)
+            self.waits = min(self.waits, since + PATIENCE)
             return None
         return Verdict(index, tuple(sorted(said)), True, False, evidence)
 
@@ -111,7 +112,3 @@ class DivergenceCheck:
     def _name(member: MemberId, membership: Membership) -> str:
         known = membership.member(member)
         return known.name if known is not None else f"{member:016x}"
-
-    def deadline(self) -> Nanos:
-        """When a difference's patience ends; far away if there is none."""
-        return self._waits

@@ -255,7 +255,7 @@ class Engine:
             self._proposals.dispatch(now, self._timer_due())
             effects = self.replica.drain(now)
             again = self._perform(now, effects)
-            self.behind = effects.more or (bool(self._backlog) and not self._snapshots.busy)
+            self.behind = effects.more or (bool(self._backlog.entries) and not self._snapshots.busy)
             if self.behind:
                 self._look_at_group(now)
                 self._snapshots.flush(now)
@@ -303,7 +303,7 @@ class Engine:
             self._snapshots.install(effects.install)
             self._backlog.forget(effects.install.index)
         committed = effects.committed
-        if self._backlog or (committed and self._snapshots.busy):
+        if self._backlog.entries or (committed and self._snapshots.busy):
             self._backlog.add(committed)
             committed = () if self._snapshots.busy else self._backlog.take()
         if committed:
@@ -344,7 +344,8 @@ class Engine:
             if host.time != time and DivergenceCheck.due(time, host.time, period):
                 self._group.state(entry.index, host.chain)
         self._snapshots.grown += grown
-        self._queries.applied()
+        if self._queries.count:
+            self._queries.applied()
 
     def _restored(self, now: Nanos, meta: SnapshotMeta) -> None:
         """The machine's state is a snapshot's now; go on with what was committed after it."""
@@ -411,9 +412,7 @@ class Engine:
     def _timer_due(self) -> bool:
         """Whether cluster time, as far as a quorum confirmed it, has reached a session's end or the machine's timer, or
         is on its way there for so long that it should not be lost: only an entry can carry it."""
-        if self.replica.role is not Role.LEADER:
-            return False
-        elapsed = self.replica.confirmed_elapsed()
+        elapsed = self.replica.confirmed_elapsed()  # none, unless it leads
         if not elapsed:
             return False
         timer = self.host.next_timer()

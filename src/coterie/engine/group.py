@@ -109,7 +109,7 @@ class Group:
 
         Raises `SafetyViolation` if this member's state is the odd one.
         """
-        if not self._look and now < self._check.deadline():
+        if not self._look and now < self._check.waits:
             return False
         self._look = False
         verdict = self._check.judge(now, self.history.membership)
@@ -174,7 +174,7 @@ class Group:
 
     def deadline(self) -> Nanos:
         """When `flush` has something to do without any input."""
-        return self._check.deadline()
+        return self._check.waits
 
 
 def _weights(membership: Membership) -> tuple[object, ...]:

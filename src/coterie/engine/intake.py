@@ -176,7 +176,8 @@ class Intake:
             for client, query in self._local:
                 self._queries.answer(client, query, age)
             self._local = []
-        self._queries.applied()
+        if self._queries.count:
+            self._queries.applied()
 
 
 def _session_command(request: OpenSession | CloseSession | KeepAlive) -> SessionOpen | SessionClose | SessionKeep:

@@ -151,12 +151,14 @@ class Proposals:
         segments = self._proposed.pop(outcome.token, None)
         if segments is None:
             return False
-        self._in_flight[outcome.index] = now, sum(len(segment.commands) for segment in segments)
+        commands = 0
         for segment in segments:
+            commands += len(segment.commands)
             if segment.origin == self._own:
                 pending = self._submissions.find(segment.first)
                 if pending is not None:
                     pending.sent_before = True
+        self._in_flight[outcome.index] = now, commands
         return True
 
     def refused(self, now: Nanos, outcome: Outcome) -> bool:
@@ -306,7 +308,9 @@ class Proposals:
     def _propose_segments(self, now: Nanos, segments: list[Segment]) -> None:
         token = self._new_token()
         self._proposed[token] = segments
-        prompt = any(segment.origin != self._own for segment in segments)
+        prompt = False
+        for segment in segments:
+            prompt = prompt or segment.origin != self._own
         self._replica.propose(now, token, encode_segments(segments), prompt=prompt)
 
     def deadline(self) -> Nanos:
@@ -319,4 +323,4 @@ class Proposals:
 
 def segment_bytes(segment: Segment) -> int:
     """Bytes of the commands in a segment."""
-    return sum(len(command.body) for command in segment.commands if type(command) is Command)
+    return sum([len(command.body) for command in segment.commands if type(command) is Command])

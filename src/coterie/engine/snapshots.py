@@ -37,8 +37,10 @@ RETRY_INTERVAL: Nanos = 1000 * MILLISECOND
 """At least so long after a snapshot or a flush found no space: an election may wait for it ..."""
 RETRY_SHARE = 4
 """... and so many times what the attempt took: a large snapshot that never fits keeps the disk a fifth of the time."""
-NOWHERE: Index = -1
-"""No entry's index."""
+LOOK_EVERY: Index = 16
+"""So many entries after it was asked whether a flush is due, it is asked again (thousands make one due) ..."""
+LOOK_EVERY_BYTES = 256 * 1024
+"""... or after so many bytes of them."""
 ENTRY_OVERHEAD_BYTES = 48
 """What an entry takes in the log beside its payload, about."""
 
@@ -123,8 +125,10 @@ class Snapshots:
         """A follower needs a snapshot."""
         self._held_back: tuple[SnapshotMeta, int] | None = None
         """A file that the replica does not know of: the log is not compacted under it before there is a newer one."""
-        self._looked_at: Index = NOWHERE
-        """What was applied when it was last asked whether a flush is due."""
+        self._look_at: Index = 0
+        """From which entry on it is asked again whether a flush is due, ..."""
+        self._looked_at_grown = 0
+        """... or when the log has grown by much since."""
         self._flushing: FlushJob | None = None
         self._taking: TakeJob | None = None
         self._receiving: ReceiveJob | None = None
@@ -224,8 +228,8 @@ class Snapshots:
         elif self._fresh or self._due(now):
             # Before a flush that is due: it begins with one, and under load the next is always due.
             return self._take(now)
-        elif self._host.applied != self._looked_at:
-            self._looked_at = self._host.applied
+        elif self._host.applied >= self._look_at or not 0 <= self.grown - self._looked_at_grown < LOOK_EVERY_BYTES:
+            self._look_at, self._looked_at_grown = self._host.applied + LOOK_EVERY, self.grown
             if self._host.flush_due:
                 self._begin_flush()
         return False
@@ -282,7 +286,7 @@ class Snapshots:
         assert isinstance(job, FlushJob)
         if problem is None:
             self._host.finish_flush(job.flush)
-            self._looked_at = NOWHERE
+            self._look_at = 0
         elif lacks_space(problem):
             # What was set aside stays so, and this stays the one flush under way.
             self._flushing = job

@@ -141,8 +141,9 @@ class Submissions:
 
     def deadline(self) -> Nanos:
         """When the oldest is to be given up; far away if none waits."""
-        oldest = self.oldest
-        return oldest.deadline if oldest is not None else NEVER
+        for pending in self._pending.values():
+            return pending.deadline
+        return NEVER
 
     # -- resolving ---------------------------------------------------------------------------
 

@@ -79,12 +79,13 @@ class EtcdApi:
 
     def advance(self) -> None:
         """See `Api`."""
-        revision = self.services.backend.revision
+        services = self.services
+        revision = services.backend.machine.revision()
         if revision != self._revision:
             self._revision = revision
-            self.services.advance()
+            services.advance()
             self._catch_up_soon()
-        else:
+        elif services.backend.requests.queued:
             self._flush()
 
     def _flush(self) -> None:

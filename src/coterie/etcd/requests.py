@@ -20,7 +20,8 @@ class Requests:
         self._send = send
         self._next = 1
         self._waiting: dict[int, Then] = {}
-        self._out: list[Request] = []
+        self.queued: list[Request] = []
+        """What was asked since the last flush."""
         self._fenced: list[Then] = []
         """Who waits for the fence that was not sent yet."""
         self.open_fence = 0
@@ -35,7 +36,7 @@ class Requests:
         id = self._next
         self._next = id + 1
         self._waiting[id] = then
-        self._out.append(Submit(id, 0, 0, 0, command))
+        self.queued.append(Submit(id, 0, 0, 0, command))
 
     def fence(self, then: Then) -> int:
         """The answer comes when a linearizable read may be done, and may be done then only. Returns the fence's id.
@@ -55,7 +56,7 @@ class Requests:
         id = self._next
         self._next = id + 1
         self._waiting[id] = passed
-        self._out.append(Fence(id, ReadMode.LINEARIZABLE))
+        self.queued.append(Fence(id, ReadMode.LINEARIZABLE))
         self.open_fence = id
         return id
 
@@ -64,12 +65,12 @@ class Requests:
         id = self._next
         self._next = id + 1
         self._waiting[id] = then
-        self._out.append(make(id))
+        self.queued.append(make(id))
 
     def flush(self) -> None:
         """Send what was asked since the last time, all at once."""
-        if self._out:
-            out, self._out = self._out, []
+        if self.queued:
+            out, self.queued = self.queued, []
             self._fenced, self.open_fence = [], 0
             self._send(out)
 

@@ -181,7 +181,9 @@ class Services:
 
     def flush(self) -> None:
         """Send the engine what was asked since the last time."""
-        self.backend.requests.flush()
+        requests = self.backend.requests
+        if requests.queued:
+            requests.flush()
 
     def advance(self) -> None:
         """The machine may have moved on: tell the watchers."""

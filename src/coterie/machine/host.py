@@ -117,7 +117,7 @@ class Host(HostState):
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise SafetyViolation(f"entry {entry.index} was agreed on but holds no commands: {error}") from error
 
-        results: list[Result] = [SKIPPED] * sum(len(segment.commands) for segment in segments)
+        results: list[Result] = [SKIPPED] * sum([len(segment.commands) for segment in segments])
         mine: list[tuple[int, int, int]] = []
         run = _Run()
         start = 0

@@ -196,8 +196,9 @@ class NodeLoop:
             return
         now = _now()
         needed = False
+        assert self._engine is not None
         try:
-            receive = self.engine.receive
+            receive = self._engine.receive
             for message in messages:
                 needed = receive(now, sender, message) or needed
         except Exception as error:
@@ -357,7 +358,8 @@ class NodeLoop:
         if not self._alive:
             return
         assert self._sync is not None
-        engine = self.engine
+        assert self._engine is not None
+        engine = self._engine
         try:
             deadline = engine.flush(_now())
             self._write_out()

@@ -115,17 +115,12 @@ def end_process(error: BaseException, where: str, code: int = DISK_ERROR_EXIT_CO
 
 
 def _payload_bytes(batch: StoreBatch) -> int:
-    return sum([len(entry.payload) for record in batch.records if type(record) is Put for entry in record.entries])
-
-
-def _group(batches: list[StoreBatch]) -> tuple[list[StoreBatch], list[StoreBatch]]:
-    """The batches of the next write, at least one, and the rest."""
     size = 0
-    for count, batch in enumerate(batches):
-        size += _payload_bytes(batch)
-        if size > MAX_WRITE_BYTES and count:
-            return batches[:count], batches[count:]
-    return batches, []
+    for record in batch.records:
+        if type(record) is Put:
+            for entry in record.entries:
+                size += len(entry.payload)
+    return size
 
 
 class QuickDisk:
@@ -137,16 +132,13 @@ class QuickDisk:
     stops its process for that long, as SIGSTOP would: the others elect another leader.
     """
 
-    __slots__ = ("_streak", "times")
+    __slots__ = ("_streak", "times", "trusted")
 
     def __init__(self) -> None:
         self._streak = 0
         self.times = WriteTimes()
-
-    @property
-    def trusted(self) -> bool:
+        self.trusted = False
         """Whether a small write may be waited for."""
-        return self._streak >= QUICK_STREAK
 
     def took(self, duration: Nanos) -> None:
         """A write, sync included, took so long."""
@@ -158,6 +150,7 @@ class QuickDisk:
         else:
             # Busy, not slow: trust goes step by step. One such in ten is borne.
             self._streak = max(0, min(self._streak, 2 * QUICK_STREAK) - QUICK_STREAK // 8)
+        self.trusted = self._streak >= QUICK_STREAK
 
 
 class _Trim:
@@ -189,6 +182,8 @@ class SyncThread:
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._waiting: list[StoreBatch] = []
+        self._waiting_bytes = 0
+        """Payload bytes of what waits."""
         self._busy = False
         self._full = False
         self._idle: asyncio.Future[None] | None = None
@@ -206,6 +201,7 @@ class SyncThread:
     def store(self, batch: StoreBatch) -> None:
         """Write this batch after all earlier ones, once `begin` is called."""
         self._waiting.append(batch)
+        self._waiting_bytes += _payload_bytes(batch)
 
     def begin(self) -> Mark | None:
         """Begin to write what waits, unless a write is under way (then it follows by itself). Returns the mark that is
@@ -222,7 +218,7 @@ class SyncThread:
         processor: while this thread is busy it may not.)"""
         if self._busy or not self._waiting or self._full:
             return False
-        if sum(map(_payload_bytes, self._waiting)) < KERNEL_SYNC_MIN_BYTES - FRAME_ROOM_BYTES:
+        if self._waiting_bytes < KERNEL_SYNC_MIN_BYTES - FRAME_ROOM_BYTES:
             return self._disk.trusted
         return self._kernel is not None and self._store.direct
 
@@ -250,7 +246,7 @@ class SyncThread:
         A disk that hangs is not waited for longer than `STOP_TIMEOUT_S`; see `ended`.
         """
         self._stopping.set()
-        self._waiting.clear()
+        self._waiting, self._waiting_bytes = [], 0
         self._work.put(None)
         self._thread.join(STOP_TIMEOUT_S)
         if not self.ended:
@@ -262,7 +258,7 @@ class SyncThread:
         return not self._thread.is_alive()
 
     def _begin(self) -> Mark | None:
-        batches, self._waiting = _group(self._waiting)
+        batches = self._next_group()
         self._busy = True
         write, mark = self._store.prepare(batches), batches[-1].mark
         if write.size < KERNEL_SYNC_MIN_BYTES and self._disk.trusted and not self._full:
@@ -276,12 +272,30 @@ class SyncThread:
             else:
                 self._disk.took(self._clock() - start)
                 self._busy = False
-                self._tell_idle()
+                if self._idle is not None:
+                    self._tell_idle()
                 self._trim()
                 return mark
         if self._kernel is None or not self._begin_in_kernel(self._kernel, write, mark):
             self._work.put((write, mark))
         return None
+
+    def _next_group(self) -> list[StoreBatch]:
+        """The batches of the next write, at least one: they wait no longer."""
+        batches = self._waiting
+        if self._waiting_bytes <= MAX_WRITE_BYTES:
+            self._waiting, self._waiting_bytes = [], 0
+            return batches
+        size = count = 0
+        for batch in batches:
+            more = _payload_bytes(batch)
+            if count and size + more > MAX_WRITE_BYTES:
+                break
+            size += more
+            count += 1
+        self._waiting = batches[count:]
+        self._waiting_bytes -= size
+        return batches[:count]
 
     def _begin_in_kernel(self, kernel: KernelSync, write: PreparedWrite, mark: Mark) -> bool:
         """Write here (into memory: the write before it is on the disk) and let the kernel sync. False if

@@ -46,6 +46,8 @@ _POSITION = struct.Struct("<QQ")
 _CRC_END = _FIELDS.size + _CRC.size
 HEADER_BYTES = _CRC_END + len(MARK)
 assert HEADER_BYTES <= ALIGNMENT
+_MOST_BESIDE = HEADER_BYTES + ALIGNMENT + 8
+"""In a frame, beside its payload and the list of what marks took the place of but for its last two bytes."""
 _NEEDLE = struct.pack("<I", MAGIC)
 assert all(_NEEDLE)
 
@@ -119,6 +121,11 @@ def aligned(size: int) -> int:
 def frame_span(payload_bytes: int, offset: int) -> int:
     """Bytes that the frame of such a payload takes at `offset`."""
     return aligned(HEADER_BYTES + _body_bytes(payload_bytes, offset))
+
+
+def frame_bound(payload_bytes: int) -> int:
+    """Bytes that the frame of such a payload takes at most, wherever it stands."""
+    return payload_bytes + payload_bytes * 2 // SECTOR + _MOST_BESIDE
 
 
 def _body_bytes(payload_bytes: int, offset: int) -> int:

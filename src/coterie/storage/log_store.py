@@ -21,6 +21,7 @@ from coterie.storage.frame import (
     MAX_PAYLOAD_BYTES,
     Pledge,
     encode_frame,
+    frame_bound,
     frame_span,
 )
 from coterie.storage.frame_reader import FrameReader
@@ -252,7 +253,7 @@ class LogStore:
             raise ValueError(f"a write of {size} bytes: it must have 1 to {MAX_PAYLOAD_BYTES}")
         payload = b"".join(parts)
         head = b""
-        if not self._path or self._offset + frame_span(size, self._offset) > self._segment_bytes:
+        if not self._path or self._full(size):
             head = self._begin_segment(size)
         begin = self._offset
         pledge = Pledge.of(state, bounds.last)
@@ -289,6 +290,11 @@ class LogStore:
             self._durable, self._replaced = last, _NONE
             self._trim_before = self._needed
             self._under_way = None
+
+    def _full(self, payload_bytes: int) -> bool:
+        """Whether the newest segment has no room for a frame of such a payload."""
+        offset, limit = self._offset, self._segment_bytes
+        return offset + frame_bound(payload_bytes) > limit and offset + frame_span(payload_bytes, offset) > limit
 
     def _begin_segment(self, payload_bytes: int) -> _Bytes:
         """The header of the next segment, whose first frame, of such a payload, goes just after it."""

@@ -59,7 +59,7 @@ def test_a_difference_waits_for_the_missing_ones_with_patience_and_no_longer() -
     check.tell(1, 10, b"a")
     check.tell(2, 10, b"b")
     assert check.judge(0, group(3)) is None
-    assert check.deadline() == PATIENCE
+    assert check.waits == PATIENCE
     assert check.judge(PATIENCE - 1, group(3)) is None
     late = check.judge(PATIENCE, group(3))
     assert late is not None

@@ -18,20 +18,20 @@ class Relay:
 
     def __init__(self, state: State) -> None:
         self._state = state
-        self._reads = RemoteReads(state.config.max_pending_reads)
+        self.reads = RemoteReads(state.config.max_pending_reads)
         self._interval = REPEAT_HEARTBEATS * state.config.heartbeat_interval
 
     def ask(self, now: Nanos, token: Token) -> None:
         """Ask the leader, who must be known, for an index."""
         state = self._state
-        if self._reads.add(state.leader, token, now):
+        if self.reads.add(state.leader, token, now):
             state.outbox.post(state.leader, ReadIndex(state.epoch, token))
         else:
             state.outbox.outcomes.append(Refused(token, Refusal.OVERLOADED, state.leader))
 
     def answered(self, m: ReadIndexReply) -> None:
         """The leader's answer; one that is not awaited any more counts for nothing."""
-        if not self._reads.take(m.token):
+        if not self.reads.take(m.token):
             return
         if m.index > 0:
             self._state.outbox.reads.append(ReadReady(m.token, m.index))
@@ -41,16 +41,16 @@ class Relay:
     def repeat(self, now: Nanos) -> None:
         """Ask again for those that have waited long."""
         state = self._state
-        for token in self._reads.due(now, self._interval):
+        for token in self.reads.due(now, self._interval):
             if state.leader != NOBODY:
                 state.outbox.post(state.leader, ReadIndex(state.epoch, token))
 
     def settle(self) -> None:
         """If the leader is no longer the one that was asked, no answer will come."""
         state = self._state
-        if self._reads.pending and state.leader != self._reads.leader:
-            state.outbox.outcomes.extend(Lost(token, state.leader) for token in self._reads.abandon())
+        if self.reads.pending and state.leader != self.reads.leader:
+            state.outbox.outcomes.extend(Lost(token, state.leader) for token in self.reads.abandon())
 
     def deadline(self) -> Nanos:
         """When to ask again; far away if nothing is asked."""
-        return self._reads.next_due(self._interval) if self._reads.pending else NEVER
+        return self.reads.next_due(self._interval) if self.reads.pending else NEVER

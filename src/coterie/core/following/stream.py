@@ -19,7 +19,8 @@ class Stream(ABC):
 
     def __init__(self, state: State) -> None:
         self._state = state
-        self._ack: tuple[MemberId, AppendReply | Accepted] | None = None
+        self.ack: tuple[MemberId, AppendReply | Accepted] | None = None
+        """Gathered, to be released."""
         self._fresh: deque[tuple[Index, Nanos]] = deque(maxlen=MAX_FRESHNESS_POINTS)
 
     @abstractmethod
@@ -39,20 +40,20 @@ class Stream(ABC):
             state.outbox.affirm(sender, self._accepted(state.log.durable_index, m.round, now))
             return
         reply = self._accepted(matched, m.round, now)
-        if self._ack is not None:
-            to, earlier = self._ack
+        if self.ack is not None:
+            to, earlier = self.ack
             if to == sender and earlier.epoch == reply.epoch:
                 reply = self._accepted(max(matched, earlier.index), max(m.round, earlier.round), now)
             else:
                 self.release()
-        self._ack = (sender, reply)
+        self.ack = (sender, reply)
 
     def release(self) -> None:
         """Let the gathered acknowledgement go, durable entries at once, others when they are."""
-        if self._ack is None:
+        if self.ack is None:
             return
-        to, reply = self._ack
-        self._ack = None
+        to, reply = self.ack
+        self.ack = None
         if reply.index <= self._state.log.durable_index:
             self._state.outbox.affirm(to, reply)
         else:

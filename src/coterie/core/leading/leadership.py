@@ -404,7 +404,7 @@ class Leadership(ABC):
                     break
             entries = state.log.entries(progress.next, state.log.last_index, state.config.max_append_bytes)
             self._send(now, member, progress, entries)
-            progress.sent(entries[-1].index, sum(len(entry.payload) for entry in entries))
+            progress.sent(entries[-1].index, sum([len(entry.payload) for entry in entries]))
             sent = True
         return sent
 
