@@ -233,6 +233,23 @@ def test_a_large_write_is_with_the_disk_at_once_where_it_passes_the_page_cache_b
     run(work)
 
 
+def test_a_leader_waits_for_no_write_that_the_kernel_does_by_itself() -> None:
+    async def work() -> None:
+        bench = Bench(size=100)
+        mark = await earn_trust(bench)
+        bench.sync.may_wait = False
+        assert bench.store(mark) == mark  # through the page cache: the thread would take longer
+        bench.disk.direct = True
+        done = bench.store(mark + 1)
+        assert done == (None if bench.sync._kernel is not None else mark + 1)
+        await bench.sync.drain()
+        bench.sync.may_wait = True
+        assert bench.store(mark + 2) == mark + 2
+        bench.sync.stop()
+
+    run(work)
+
+
 def test_a_large_write_never_holds_up_the_loop() -> None:
     async def work() -> None:
         bench = Bench(size=KERNEL_SYNC_MIN_BYTES)

@@ -319,6 +319,8 @@ class NodeLoop:
         if view.leader not in (NOBODY, self._leader):
             self.leaders_seen += 1
         self._leader = view.leader
+        assert self._sync is not None
+        self._sync.may_wait = view.leader != self.engine.identity.member
         self._clients.publish(view)
         self._members_due = True
 

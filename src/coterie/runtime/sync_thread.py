@@ -20,7 +20,7 @@ from typing import Protocol
 
 from coterie.core.records import Put, StoreBatch
 from coterie.core.types import Mark, Nanos
-from coterie.runtime.kernel_sync import KernelSync, kernel_sync
+from coterie.runtime.kernel_sync import kernel_sync
 from coterie.runtime.log_lines import Lines, logger
 from coterie.runtime.write_times import WriteTimes
 from coterie.storage.direct import NOT_SUPPORTED
@@ -186,6 +186,9 @@ class SyncThread:
         """Payload bytes of what waits."""
         self._busy = False
         self._full = False
+        self.may_wait = True
+        """Whether to wait for small writes on a quick disk even where the kernel would do them without: a follower can
+        do nothing before; a leader takes its followers' acknowledgements meanwhile."""
         self._idle: asyncio.Future[None] | None = None
         self._disk = QuickDisk()
         """Told of a write by whoever performed it: one is under way at a time."""
@@ -218,9 +221,8 @@ class SyncThread:
         processor: while this thread is busy it may not.)"""
         if self._busy or not self._waiting or self._full:
             return False
-        if self._waiting_bytes < KERNEL_SYNC_MIN_BYTES - FRAME_ROOM_BYTES:
-            return self._disk.trusted
-        return self._kernel is not None and self._store.direct
+        small = self._waiting_bytes < KERNEL_SYNC_MIN_BYTES - FRAME_ROOM_BYTES
+        return (small and self._disk.trusted) or (self._kernel is not None and self._store.direct)
 
     @property
     def times(self) -> WriteTimes:
@@ -261,7 +263,9 @@ class SyncThread:
         batches = self._next_group()
         self._busy = True
         write, mark = self._store.prepare(batches), batches[-1].mark
-        if write.size < KERNEL_SYNC_MIN_BYTES and self._disk.trusted and not self._full:
+        alone = self._kernel is not None and (write.size >= KERNEL_SYNC_MIN_BYTES or self._store.direct)
+        small = write.size < KERNEL_SYNC_MIN_BYTES
+        if small and self._disk.trusted and not self._full and (self.may_wait or not alone):
             start = self._clock()
             try:
                 write.perform()
@@ -276,7 +280,7 @@ class SyncThread:
                     self._tell_idle()
                 self._trim()
                 return mark
-        if self._kernel is None or not self._begin_in_kernel(self._kernel, write, mark):
+        if not (alone and self._begin_in_kernel(write, mark)):
             self._work.put((write, mark))
         return None
 
@@ -297,11 +301,10 @@ class SyncThread:
         self._waiting_bytes -= size
         return batches[:count]
 
-    def _begin_in_kernel(self, kernel: KernelSync, write: PreparedWrite, mark: Mark) -> bool:
-        """Write here (into memory: the write before it is on the disk) and let the kernel sync. False if
-        the thread must do it: a small write, a new segment, no space, or a kernel that has no room for the request."""
-        if write.size < KERNEL_SYNC_MIN_BYTES:
-            return False
+    def _begin_in_kernel(self, write: PreparedWrite, mark: Mark) -> bool:
+        """Let the kernel write, or write here (into memory: the write before it is on the disk) and let it sync. False
+        if the thread must do it: a new segment, no space, or a kernel that has no room for the request."""
+        assert self._kernel is not None
         start = self._clock()
         try:
             begun = write.begin()
@@ -313,7 +316,7 @@ class SyncThread:
         if begun is None:
             return False
         try:
-            kernel.begin(begun)
+            self._kernel.begin(begun)
         except OSError:
             return False
         self._under_way = write, mark, start, begun.size > 0
