@@ -160,6 +160,20 @@ def test_stopping_waits_for_the_write_under_way_and_drops_the_rest() -> None:
     run(work)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="descriptors are counted in /proc")
+def test_nothing_is_left_open_when_it_has_stopped() -> None:
+    async def work() -> None:
+        before = len(os.listdir("/proc/self/fd"))
+        for _ in range(3):
+            bench = Bench()
+            bench.store(1)
+            await bench.sync.drain()
+            bench.sync.stop()
+        assert len(os.listdir("/proc/self/fd")) == before
+
+    run(work)
+
+
 async def earn_trust(bench: Bench) -> int:
     """Quick writes until the disk is trusted; the next mark."""
     for mark in range(1, QUICK_STREAK + 1):

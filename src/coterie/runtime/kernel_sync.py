@@ -108,11 +108,13 @@ class KernelSync:
         else:
             self._on_done(None)
 
-    def close(self) -> None:
-        """Wait for a sync that is under way, and let go."""
+    def close(self, *, at_work: bool = False) -> None:
+        """Let go. `at_work`: something is under way; it is not waited for, for its disk may hang, and nobody is told:
+        what the kernel needs for it stays until the process ends."""
         self._loop.remove_reader(self._eventfd)
-        self._call(self._destroy, self._context)
-        os.close(self._eventfd)
+        if not at_work:
+            self._call(self._destroy, self._context)
+            os.close(self._eventfd)
 
 
 def kernel_sync(loop: asyncio.AbstractEventLoop, on_done: Callable[[OSError | None], None]) -> KernelSync | None:

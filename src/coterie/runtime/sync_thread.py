@@ -251,6 +251,9 @@ class SyncThread:
         self._waiting, self._waiting_bytes = [], 0
         self._work.put(None)
         self._thread.join(STOP_TIMEOUT_S)
+        if self._kernel is not None:
+            self._kernel.close(at_work=self._under_way is not None)
+            self._kernel = None
         if not self.ended:
             self._lines.error("disk-hangs", directory=self._where, waited_s=STOP_TIMEOUT_S)
 

@@ -17,6 +17,8 @@ import os
 import sys
 from collections.abc import Sequence
 
+from coterie.storage.files import File
+
 BLOCK_BYTES = 4096
 """Where direct writes begin and end. Disks and file systems ask for multiples of 512 or 4096, in memory as on disk."""
 MAX_DIRECT_BYTES = 1024 * 1024
@@ -79,3 +81,19 @@ def open_direct(descriptor: int) -> DirectFile | None:
         return DirectFile(os.open(f"/proc/self/fd/{descriptor}", flags))
     except OSError:
         return None
+
+
+def write_past_cache(file: File, offset: int, parts: Sequence[bytes]) -> bool:
+    """Write into bytes that the file has durably, from a multiple of `BLOCK_BYTES` on: durable on return. False, and
+    nothing was written, if they are too many or the file has no such writes. Raises `OSError`: it failed."""
+    direct = file.direct()
+    if direct is None or not (size := direct.stage(parts)):
+        return False
+    try:
+        direct.write(offset, size)
+    except OSError as error:
+        if error.errno not in NOT_SUPPORTED:
+            raise
+        direct.refuse()
+        return False
+    return True

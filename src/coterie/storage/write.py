@@ -8,8 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from coterie.core.types import Index, Mark
-from coterie.storage.direct import NOT_SUPPORTED
-from coterie.storage.files import File
+from coterie.storage.direct import write_past_cache
 from coterie.storage.segment import NEW_SUFFIX, SUFFIX
 
 if TYPE_CHECKING:
@@ -98,28 +97,14 @@ class Write:
     def _write(self) -> None:
         file = self._store.opened.get(self._path)
         if file is not None and self._offset > 0:
-            if not self._write_direct(file):
+            block = self._block
+            if block is None or not write_past_cache(file, self._offset - len(block), (block, self._data)):
                 file.write_at(self._offset, self._data)
                 self._sync(file.sync)
             return
         if self._offset > 0:
             raise OSError(errno.EBADF, "the log was closed before this write", self._path)
         self._make_segment()
-
-    def _write_direct(self, file: File) -> bool:
-        """Past the page cache, if that can be."""
-        block = self._block
-        direct = file.direct() if block is not None else None
-        if direct is None or block is None or not (size := direct.stage((block, self._data))):
-            return False
-        try:
-            direct.write(self._offset - len(block), size)
-        except OSError as error:
-            if error.errno not in NOT_SUPPORTED:
-                raise
-            direct.refuse()
-            return False
-        return True
 
     def _make_segment(self) -> None:
         """Write a new segment aside, and name it once it is durable: a segment is whole, or damaged. The name
