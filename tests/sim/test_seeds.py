@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from coterie.sim.campaign import Plan, run_seed
 from coterie.sim.options import FAULTS, choose
 
 
@@ -15,3 +16,10 @@ def test_seeds_choose_subsets_of_faults_and_clusters_of_every_size() -> None:
     for fault in FAULTS:
         share = sum(o.has(fault) for o in several) / len(several)
         assert (0.8 if fault == "crash" else 0.45) < share < (0.9 if fault == "crash" else 0.55), fault
+
+
+def test_who_writes_in_the_middle_of_a_step_is_judged_by_what_it_knows_then() -> None:
+    """As `--protocol multipaxos --seed 114`: told in one step what is chosen, and to take over, a member asks for
+    promises from the slot after that; it writes at once, so the question leaves before the step is over."""
+    result = run_seed(114, Plan(protocol="multipaxos"))
+    assert result.check == "", result.detail

@@ -227,6 +227,9 @@ class Process:
         if not self._queue or self._write is not None or not self._node.whims.takes(Quirk.WRITTEN_AT_ONCE):
             return None
         self._node.frailty.step()
+        replica = self.engine.replica
+        # What leaves now leaves with what the member knows now.
+        self._world.laws.observe(self._node.id, replica.epoch, replica.commit, replica.role)
         self._prepare(len(self._queue))
         return self._written()
 
