@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from tests.runtime.conftest import run, until
 from coterie.core.records import StoreBatch
 from coterie.runtime.kernel_sync import KernelSync
 from coterie.runtime.log_lines import Lines
-from coterie.runtime.sync_thread import KERNEL_SYNC_MIN_BYTES, SyncThread
+from coterie.runtime.sync_thread import BLOCKED_STREAK, KERNEL_SYNC_MIN_BYTES, QUICK_SYNC, SyncThread
 from coterie.storage.direct import BLOCK_BYTES, DirectFile, open_direct
 from coterie.storage.write import Begun
 
@@ -106,16 +107,19 @@ class Log:
     """Writes that the kernel is given, of which it refuses the first as `fault` says."""
 
     size = KERNEL_SYNC_MIN_BYTES
-    direct = True
     trimmable = False
 
     def __init__(self, begun: Begun) -> None:
         self.begun = begun
+        self.direct = True
         self.performed = 0
         self.finished = 0
 
     def prepare(self, batches: object) -> Log:
         return self
+
+    def no_direct(self) -> None:
+        self.direct = False
 
     def trim(self) -> None:
         raise AssertionError("there is nothing to trim")
@@ -160,6 +164,38 @@ def test_a_direct_write_that_is_refused_is_done_by_the_thread_and_a_failed_sync_
             sync._kernel_done(OSError(errno.ENOSPC, "late"))
             assert (stored, log.performed, log.finished) == ([], 0, 0)
             assert [type(error) for error in ended] == [OSError]
+        sync.stop()
+        direct.close()
+        bench.close()
+
+    run(work)
+
+
+@pytest.mark.parametrize("step", [QUICK_SYNC, QUICK_SYNC + 1])
+def test_direct_writes_that_the_kernel_does_while_the_caller_waits_are_given_up(tmp_path: Path, step: int) -> None:
+    """As of a file system that has no asynchronous ones: each takes the loop's time, as the clock shows."""
+
+    async def work() -> None:
+        bench = Bench(tmp_path)
+        direct = bench.direct
+        log = Log(Begun(direct.descriptor, direct.address, direct.stage([b"x"]), 0))
+        stored: list[int] = []
+        sync = SyncThread(
+            store=log,
+            lines=Lines("a"),
+            where="here",
+            on_stored=stored.append,
+            on_no_space=stored.append,
+            clock=count(step=step).__next__,
+        )
+        given_up: list[bool] = []
+        for mark in range(1, BLOCKED_STREAK + 1):
+            given_up.append(not log.direct)
+            sync.store(StoreBatch(mark, ()))
+            sync.begin()
+            await until(lambda expected=mark: stored[-1:] == [expected])  # type: ignore[misc]
+        assert not any(given_up)
+        assert log.direct == (step <= QUICK_SYNC)
         sync.stop()
         direct.close()
         bench.close()

@@ -48,6 +48,9 @@ class Disk:
         self.trims += 1
         self.trimmable = False
 
+    def no_direct(self) -> None:
+        self.direct = False
+
     def prepare(self, batches: Sequence[StoreBatch]) -> Pending:
         return Pending(self, [batch.mark for batch in batches])
 

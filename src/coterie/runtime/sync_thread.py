@@ -45,6 +45,9 @@ SLOW_SYNC: Nanos = 10_000_000
 """One that took longer makes the disk a slow one at once: a tenth of a heartbeat interval."""
 QUICK_STREAK = 64
 """So many writes in a row must have been quick before the event loop waits for one."""
+BLOCKED_STREAK = 16
+"""So many direct writes in a row that the kernel did not take within `QUICK_SYNC`: its file system does them while the
+caller waits, and the event loop must not wait for a disk that nobody knows to be quick."""
 SWITCH_INTERVAL_S = 0.0005
 """After a sync the thread must wait until the event loop's thread gives up the interpreter lock: at most this
 long (Python's default is 5 ms, which a disk that syncs in 1 ms would feel)."""
@@ -81,6 +84,10 @@ class PreparesWrites(Protocol):
     @property
     def direct(self) -> bool:
         """Whether writes pass the page cache by: then the disk is at work when `begin` has been given to the kernel."""
+        ...
+
+    def no_direct(self) -> None:
+        """Let all further writes go through the page cache."""
         ...
 
     @property
@@ -195,6 +202,8 @@ class SyncThread:
         self._kernel = kernel_sync(self._loop, self._kernel_done)
         self._under_way: tuple[PreparedWrite, Mark, Nanos, bool] | None = None
         """The write that the kernel does, when it began, and whether past the page cache."""
+        self._blocked = 0
+        """Direct writes in a row that the kernel took long to take."""
         self._work: queue.SimpleQueue[tuple[PreparedWrite, Mark] | _Trim | None] = queue.SimpleQueue()
         self._trimming = False
         self._stopping = threading.Event()
@@ -323,6 +332,13 @@ class SyncThread:
         except OSError:
             return False
         self._under_way = write, mark, start, begun.size > 0
+        self._blocked = self._blocked + 1 if begun.size and self._clock() - start > QUICK_SYNC else 0
+        if self._blocked >= BLOCKED_STREAK:
+            self._blocked = 0
+            self._store.no_direct()
+            self._lines.info(
+                "direct-writes-wait", directory=self._where, consequence="through the page cache from now on"
+            )
         return True
 
     def _kernel_done(self, error: OSError | None) -> None:

@@ -80,6 +80,7 @@ class LogStore:
         self._path = ""
         """Of the newest segment."""
         self._offset = 0
+        self._may_direct = True
         self._block = b""
         """What stands before `_offset` in its block."""
         self._zeroed_until = 0
@@ -265,7 +266,11 @@ class LogStore:
         zeros = bytes(self._zeroed_until - self._offset) if head or grows else b""
         data = b"".join((head, frame, zeros))
         before, self._block = self._block, _unfinished(b"" if head else self._block, head + frame, self._offset)
-        whole = not (head or grows) and -(-self._offset // BLOCK_BYTES) * BLOCK_BYTES <= self._zeroed_until
+        whole = (
+            self._may_direct
+            and not (head or grows)
+            and -(-self._offset // BLOCK_BYTES) * BLOCK_BYTES <= self._zeroed_until
+        )
         for position, record in records:
             self._note(record, position, begin)
         forgets = self._bounds.base is not bounds.base
@@ -341,7 +346,11 @@ class LogStore:
     def direct(self) -> bool:
         """Whether most writes pass the page cache by (see `storage.direct`)."""
         file = self.opened.get(self._path)
-        return file is not None and file.direct() is not None
+        return self._may_direct and file is not None and file.direct() is not None
+
+    def no_direct(self) -> None:
+        """Let all further writes go through the page cache."""
+        self._may_direct = False
 
     # -- removing ----------------------------------------------------------------------------
 
