@@ -75,7 +75,7 @@ RUNTIME_ROWS: Final = (
         [
             (
                 SYNC_THREAD,
-                "        if write.size < KERNEL_SYNC_MIN_BYTES and self._disk.trusted and not self._full:\n",
+                "        if small and self._disk.trusted and not self._full and (self.may_wait or not alone):\n",
                 "        if not self._full:\n",
             )
         ],

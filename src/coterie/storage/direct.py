@@ -74,7 +74,7 @@ class DirectFile:
 
 def open_direct(descriptor: int) -> DirectFile | None:
     """The same file for direct writes; None where the system or the file system has none."""
-    if sys.platform != "linux":
+    if sys.platform != "linux" or not hasattr(os, "O_DIRECT"):
         return None
     flags = os.O_WRONLY | os.O_DIRECT | os.O_DSYNC | os.O_CLOEXEC
     try:

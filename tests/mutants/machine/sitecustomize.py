@@ -1,7 +1,7 @@
 """Python imports this at its start, if it is on the path: the machine that a process sees can be disturbed.
 
 While the file that `WALL_CLOCK_IS_BACK` names exists, the wall clock shows an hour less. While the one that
-`DISK_HANGS` names exists, no sync comes to its end.
+`DISK_HANGS` names exists, no sync comes to its end: a disk without direct writes, which nothing here could make hang.
 """
 
 from __future__ import annotations
@@ -42,3 +42,5 @@ time.time_ns = _time_ns
 time.time = lambda: _time_ns() / 10**9  # noqa: TID251 - so that it can jump
 os.fsync = _fsync
 os.fdatasync = _fdatasync
+if "DISK_HANGS" in os.environ:
+    del os.O_DIRECT
