@@ -24,6 +24,7 @@ from coterie.engine.protocol import (
     View,
     Welcome,
 )
+from coterie.machine.kv.auth.refusals import OLD_REVISION
 
 
 def greet(world: World, *, leader: int = 0) -> int:
@@ -460,3 +461,39 @@ def test_a_bad_setting_is_named_with_its_rule() -> None:
         ClientConfig(session_window=0)
     with pytest.raises(ConfigurationError, match="backoff_first"):
         msgspec.structs.replace(ClientConfig(), backoff_first=2_000 * MILLISECOND)
+
+
+@pytest.mark.parametrize("exactly_once", [True, False])
+def test_what_is_refused_for_an_old_revision_of_users_goes_again_under_a_new_number(exactly_once: bool) -> None:
+    """The member that named the user was behind. In a session the machine gives that answer to the number for ever, so
+    the command needs another; and the old one, which is answered, must not keep the floor down."""
+    world = World(1)
+    connection = ready(world)
+    pending = world.wires[connection].pending
+    world.put("p", exactly_once=exactly_once, timeout=5000)
+    world.turn()
+    (old,) = pending
+    assert isinstance(old, Submit)
+    pending.clear()
+    world.say(connection, Failure(old.id, FailureCode.REJECTED, Happened.NO, OLD_REVISION.reason))
+    world.turn()
+    assert not pending  # not at once: the member has to catch up
+    world.advance(2000 * MILLISECOND)
+    (new,) = pending
+    assert isinstance(new, Submit)
+    assert (new.session, new.seq - old.seq, new.floor - old.floor) == (old.session, exactly_once, exactly_once)
+    assert new.id != old.id
+    serve_all(world, connection)
+    assert isinstance(world.outcome("p"), Answer)
+
+
+def test_any_other_rejection_is_the_answer() -> None:
+    world = World(1)
+    connection = ready(world)
+    world.put("p", exactly_once=True, timeout=5000)
+    world.turn()
+    (asked,) = world.wires[connection].pending
+    assert isinstance(asked, Submit)
+    world.say(connection, Failure(asked.id, FailureCode.REJECTED, Happened.NO, "revision of the store is old"))
+    world.turn()
+    assert world.error("p").effect is Effect.NO

@@ -115,8 +115,7 @@ class ClientCore:
 
     def cancel(self, request: int) -> None:
         """The caller no longer wants to know. The request may have taken, or still take, effect."""
-        found = self._requests.get(request)
-        if found is not None:
+        if (found := self._requests.get(request)) is not None:
             self._forget(found)
 
     def close(self, now: Nanos) -> None:
@@ -379,9 +378,11 @@ class ClientCore:
         match judge(request, failure):
             case Verdict.RAISE:
                 self._finish(request, error_of(failure, effect_of(request, failure)))
-            case Verdict.RENEW:
+            case Verdict.RENEW | Verdict.ANEW as verdict:
+                if request.seq and self._session.answered(request):
+                    self._unblocked = True
                 request.session = request.seq = 0
-                self._dispatch(now, request)
+                (self._dispatch if verdict is Verdict.RENEW else self._delay)(now, request)
             case Verdict.WAIT:
                 self._delay(now, request)
             case Verdict.RETRY:

@@ -8,6 +8,7 @@ from coterie.client.errors import RequestError, TimedOut, Unavailable, error_of
 from coterie.client.requests import Request
 from coterie.core.errors import Effect
 from coterie.engine.protocol import Failure, FailureCode, Happened
+from coterie.machine.kv.auth.refusals import OLD_REVISION
 
 
 class Verdict(Enum):
@@ -16,6 +17,7 @@ class Verdict(Enum):
     RETRY = "send again, at another member first"
     WAIT = "send again after a while"
     RENEW = "send again in a new session"
+    ANEW = "send again after a while, as a request that was never sent"
     RAISE = "tell the caller"
 
 
@@ -52,6 +54,11 @@ def judge(request: Request, failure: Failure) -> Verdict:
     at most once. What breaks otherwise: a put that was applied, lost its answer and is sent again
     undoes a later put of someone else (jetcd 0.8.2, Jepsen 2024).
     """
+    if failure.code is FailureCode.REJECTED and failure.message == OLD_REVISION.reason:
+        # The member that named the user was behind in what it knows of users. To any other attempt under this number
+        # the machine answers the same; without a number another may have run.
+        fresh = not request.attempts and (request.repeatable or not request.unknown)
+        return Verdict.ANEW if fresh else Verdict.RAISE
     if failure.code in _FINAL or failure.happened is Happened.YES:
         return Verdict.RAISE
     if failure.code is FailureCode.SESSION_EXPIRED:
