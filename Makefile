@@ -16,7 +16,7 @@ EXPERIMENTS := tests/lab/flp tests/lab/claims tests/lab/compare tests/lab/pacelc
 CHECKED := $(wildcard src tests bench examples)
 COTERIE := env -u COTERIE_ENDPOINTS -u COTERIE_CACERT -u COTERIE_CERT -u COTERIE_KEY -u COTERIE_USER $(BIN)/coterie
 
-.PHONY: help messages up down install dev test test-thorough test-protocols mutants lint format pictures bench limit failover endurance catchup clean
+.PHONY: help messages up down install dev test test-thorough test-protocols mutants lint format pictures bench limit failover endurance underload catchup clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -141,6 +141,9 @@ failover: $(VENV)/.installed  ## how long no write is served when the leader fai
 
 endurance: $(VENV)/.installed  ## a long run: log, memory, pauses, restarts, with plots (BYTES=1G)
 	@$(BIN)/python bench/endurance.py $(if $(BYTES),--bytes $(BYTES)) $(if $(PROTOCOL),--protocol $(PROTOCOL))
+
+underload: $(VENV)/.installed  ## ten minutes beside processes that want processors and disk: no election without a cause
+	@$(BIN)/python bench/under_load.py $(if $(PROTOCOL),--protocol $(PROTOCOL))
 
 catchup: $(VENV)/.installed  ## a new member catches up with 1 M keys, under a load of puts
 	@$(BIN)/python bench/catch_up.py $(if $(PROTOCOL),--protocol $(PROTOCOL))

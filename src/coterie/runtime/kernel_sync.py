@@ -59,7 +59,8 @@ class KernelSync:
     """One fdatasync at a time, for one event loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, on_done: Callable[[OSError | None], None]) -> None:
-        """`on_done` is called in the loop when a sync has ended. Raises `OSError` if the system has no AIO."""
+        """`on_done` is called in the loop when a sync or a write has ended; with EAGAIN if less was written than asked
+        for. Raises `OSError` if the system has no AIO."""
         calls = _CALLS.get(platform.machine()) if sys.platform == "linux" and sys.byteorder == "little" else None
         if calls is None:
             raise OSError(errno.ENOSYS, "kernel AIO is not known on this system")
@@ -104,7 +105,7 @@ class KernelSync:
         if result < 0:
             self._on_done(OSError(-result, os.strerror(-result)))
         elif result != self._block.bytes:
-            self._on_done(OSError(errno.EIO, f"the system wrote {result} of {self._block.bytes} bytes"))
+            self._on_done(OSError(errno.EAGAIN, f"the system wrote {result} of {self._block.bytes} bytes"))
         else:
             self._on_done(None)
 

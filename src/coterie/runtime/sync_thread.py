@@ -347,7 +347,7 @@ class SyncThread:
         write, mark, start, direct = self._under_way
         self._under_way = None
         if error is not None:
-            if direct and (error.errno in NOT_SUPPORTED or is_no_space(error)):
+            if direct and (error.errno in (*NOT_SUPPORTED, errno.EAGAIN) or is_no_space(error)):
                 self._work.put((write, mark))  # no page was dropped: the same bytes may be written again
             else:
                 self._on_disk_error(error, self._where)

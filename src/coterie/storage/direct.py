@@ -58,10 +58,14 @@ class DirectFile:
     def write(self, offset: int, size: int) -> None:
         """Write `size` staged bytes at `offset`, a multiple of `BLOCK_BYTES`: durable on return. Raises `OSError`; one
         of `NOT_SUPPORTED`: nothing was written, and never will be this way."""
+        done = 0
         with memoryview(self._memory) as memory:
-            written = os.pwrite(self.descriptor, memory[:size], offset)
-        if written != size:
-            raise OSError(errno.EIO, f"the system wrote {written} of {size} bytes and gives no reason")
+            while done < size:
+                # A disk that fills up writes what still fits; going on makes the system say why it stopped.
+                written = os.pwrite(self.descriptor, memory[done:size], offset + done)
+                if written == 0:
+                    raise OSError(errno.EIO, f"the system wrote {done} of {size} bytes and gives no reason")
+                done += written
 
     def refuse(self) -> None:
         """See `Direct`."""
