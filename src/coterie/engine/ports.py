@@ -35,9 +35,10 @@ class Ports(Protocol):
         ...
 
     def leave(self) -> Mark | None:
-        """Before long work: a driver that would wait for the disk in this very turn may do so now, and let what was
-        sent leave. Returns the mark that is durable, for `Engine.stored`, and is then called again, to let that leave
-        which waited for it; or None: nothing is done, all comes at the turn's end."""
+        """Before long work: a driver may let what was sent leave, and the disk begin with what was stored; one that
+        would wait for the disk in this very turn may do so now. Returns the mark that is durable, for `Engine.stored`,
+        and is then called again, to let that leave which waited for it; or None: the rest comes at the turn's end, or
+        when a write that was begun is done."""
         ...
 
     def reply(self, client: object, *responses: Response) -> None:

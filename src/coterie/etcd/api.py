@@ -85,7 +85,7 @@ class EtcdApi:
             self._revision = revision
             services.advance()
             self._catch_up_soon()
-        elif services.backend.requests.queued:
+        elif services.backend.requests.queued or services.lagging:  # who waited for a restoration to end is behind, too
             self._flush()
 
     def _flush(self) -> None:

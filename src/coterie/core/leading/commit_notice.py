@@ -5,7 +5,7 @@ from __future__ import annotations
 from coterie.core.types import Nanos
 
 LONGEST_PATIENCE = 4
-"""Times the usual delay: entries that follow each other within this are waited for."""
+"""Times the usual delay that a notice waits at most: the next entry is waited for where entries come twice as often."""
 
 
 class CommitNotice:
