@@ -28,7 +28,7 @@ STREAM = "core/following/stream.py"
 TIMERS = "core/following/election.py"
 STATE = "core/raft/state.py"
 QUORUM = "core/quorum.py"
-WRITE = "storage/write.py"
+SYNCING = "storage/syncing.py"
 FRAME = "storage/frame.py"
 RECOVERY = "storage/recovery.py"
 
@@ -299,9 +299,9 @@ FIRST_ROWS: Final = (
         "a failed sync is tried again, and believed",
         [
             (
-                WRITE,
-                "self._path) from error\n            raise\n",
-                "self._path) from error\n            sync()\n",
+                SYNCING,
+                "where) from error\n        raise\n",
+                "where) from error\n        sync()\n",
             )
         ],
         frozenset({"torn-start", "log-kept", "epoch-monotonic"}),

@@ -13,6 +13,7 @@ PERSISTENCE = "machine/persistence.py"
 SNAPSHOT_FILES = "storage/snapshot_files.py"
 SNAPSHOTS = "storage/snapshots.py"
 WRITE = "storage/write.py"
+ZEROS = "storage/zeros.py"
 
 KEPT: Final = frozenset({"log-kept", "torn-start", "epoch-monotonic", "log-invented"})
 """Checks that name a log that is not what was written."""
@@ -21,7 +22,7 @@ DISK_ROWS: Final = (
     planted(
         "S08",
         "a new segment's name is not made durable",
-        [(WRITE, "        self._sync(lambda: files.sync_directory(self._store.directory))\n", "")],
+        [(WRITE, "        sync_once(lambda: files.sync_directory(self._store.directory), self._path)\n", "")],
         KEPT,
         faults="crash,snapshot",
         by_command=True,
@@ -98,6 +99,32 @@ DISK_ROWS: Final = (
         KEPT,
         faults="crash",
         first=80,
+    ),
+    planted(
+        "S22",
+        "zeros that are made ahead of the log are counted on before they are durable",
+        [
+            (
+                ZEROS,
+                "        return self._room\n",
+                "        self.until = self._room.end\n        return self._room\n",
+            )
+        ],
+        KEPT,
+        faults="crash",
+    ),
+    planted(
+        "S23",
+        "zeros that are made ahead of the log come after a write that lengthened the file itself",
+        [
+            (
+                LOG_STORE,
+                "            grows,\n        )",
+                "            False,\n        )",
+            )
+        ],
+        KEPT,
+        faults="crash",
     ),
     planted(
         "L22",

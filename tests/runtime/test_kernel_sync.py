@@ -107,6 +107,7 @@ class Log:
     """Writes that the kernel is given, of which it refuses the first as `fault` says."""
 
     size = KERNEL_SYNC_MIN_BYTES
+    grows = False
     trimmable = False
 
     def __init__(self, begun: Begun) -> None:
@@ -120,6 +121,9 @@ class Log:
 
     def no_direct(self) -> None:
         self.direct = False
+
+    def more_room(self) -> None:
+        return None
 
     def trim(self) -> None:
         raise AssertionError("there is nothing to trim")

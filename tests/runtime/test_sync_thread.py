@@ -38,6 +38,8 @@ class Disk:
         self.gate.set()
         self.errors: list[OSError] = []
         self.trimmable = False
+        self.grows = False
+        self.rooms: list[Room] = []
         self.trims = 0
         self.direct = False
         self.trim_error: OSError | None = None
@@ -51,8 +53,30 @@ class Disk:
     def no_direct(self) -> None:
         self.direct = False
 
+    def more_room(self) -> Room | None:
+        return self.rooms.pop(0) if self.rooms else None
+
     def prepare(self, batches: Sequence[StoreBatch]) -> Pending:
         return Pending(self, [batch.mark for batch in batches])
+
+
+class Room:
+    """Zeros that are made when they are let."""
+
+    def __init__(self, disk: Disk, error: OSError | None = None) -> None:
+        self.disk = disk
+        self.error = error
+        self.gate = threading.Event()
+        self.finished = 0
+
+    def perform(self) -> None:
+        assert self.gate.wait(10)
+        if self.error is not None:
+            raise self.error
+        self.disk.written.append([])
+
+    def finish(self) -> None:
+        self.finished += 1
 
 
 class Pending:
@@ -60,6 +84,7 @@ class Pending:
         self.disk = disk
         self.marks = marks
         self.size = disk.size
+        self.grows = disk.grows
 
     def begin(self) -> Begun | None:
         return None
@@ -367,6 +392,45 @@ def test_a_failed_sync_ends_the_process_at_once_with_the_reason() -> None:
     assert done.stdout == ""
     assert "the disk failed at /data/a: [Errno 5] Input/output error" in done.stderr
     assert "acknowledges nothing more" in done.stderr
+
+
+def test_room_is_made_by_the_thread_and_a_write_that_lengthens_the_file_comes_after_it() -> None:
+    async def work() -> None:
+        bench = Bench(size=100)
+        mark = await earn_trust(bench)
+        room = Room(bench.disk)
+        bench.disk.rooms.append(room)
+        assert bench.store(mark + 1) == mark + 1, "the loop waits for a small write on a quick disk"
+        assert bench.store(mark + 2) == mark + 2, "beside the room that is made, too"
+        bench.disk.written.clear()
+        bench.disk.grows = True
+        assert bench.store(mark + 3) is None
+        bench.disk.grows = False
+        assert room.finished == 0
+        room.gate.set()
+        await bench.sync.drain()
+        assert bench.disk.written == [[], [mark + 3]]
+        assert room.finished == 1
+        bench.disk.grows = True
+        assert bench.store(mark + 4) == mark + 4
+        bench.sync.stop()
+
+    run(work)
+
+
+def test_a_failure_to_make_room_ends_the_process() -> None:
+    async def work() -> None:
+        bench = Bench()
+        room = Room(bench.disk, OSError(errno.EIO, "input/output error"))
+        room.gate.set()
+        bench.disk.rooms.append(room)
+        bench.store(1)
+        await until(lambda: bench.ended)
+        assert bench.stored == [1]
+        assert room.finished == 0
+        bench.sync.stop()
+
+    run(work)
 
 
 def test_files_that_are_not_needed_are_removed_when_a_write_is_done_and_by_the_thread() -> None:

@@ -17,7 +17,7 @@ from coterie.sim.frail import FrailFiles
 from coterie.storage.direct import BLOCK_BYTES, MAX_DIRECT_BYTES, DirectFile, open_direct
 from coterie.storage.disk import DiskFile, DiskFiles
 from coterie.storage.log_store import LogStore
-from coterie.storage.segment import ZERO_CHUNK_BYTES
+from coterie.storage.zeros import ZERO_CHUNK_BYTES
 
 SEGMENT_BYTES = 4 * 1024 * 1024
 

@@ -34,6 +34,7 @@ from coterie.storage.frame import MAX_PAYLOAD_BYTES
 from coterie.storage.log_index import POINT_EVERY_BYTES
 from coterie.storage.log_store import LogStore, Write
 from coterie.storage.segment import new_segment_name, segment_name
+from coterie.storage.zeros import ZERO_CHUNK_BYTES, Room
 
 seeds = st.integers(0, 2**32)
 SEGMENT_SIZES = (600, 5000, 1 << 20)
@@ -80,30 +81,60 @@ class LogMachine(RuleBasedStateMachine):
         joins=st.booleans(),
         past_cache=st.booleans(),
         segment_bytes=st.sampled_from(SEGMENT_SIZES),
+        zero_bytes=st.sampled_from((300, ZERO_CHUNK_BYTES)),
     )
-    def create(self, torn: bool, joins: bool, past_cache: bool, segment_bytes: int) -> None:
+    def create(self, torn: bool, joins: bool, past_cache: bool, segment_bytes: int, zero_bytes: int) -> None:
         self.files, self.errors = new_disk(torn=torn)
         self.frail = FrailFiles(self.files)
         self.frail.past_cache = past_cache
-        self.segment_bytes = segment_bytes
+        self.segment_bytes, self.zero_bytes = segment_bytes, zero_bytes
         self.model = Model([] if joins else [FIRST])
         self.in_doubt: list[Model] = []
         """What the log may hold instead, while a crash is not over."""
-        self.store = LogStore.create(
-            self.frail, DIRECTORY, self.owner, tuple(self.model.entries), segment_bytes=segment_bytes
-        )
+        entries = tuple(self.model.entries)
+        LogStore.create(self.frail, DIRECTORY, self.owner, entries, segment_bytes=segment_bytes).close()
+        self.room: Room | None = None
+        self.open()
 
     def open(self) -> None:
-        self.store = LogStore.open(self.frail, DIRECTORY, self.owner, segment_bytes=self.segment_bytes)
+        self.room = None
+        self.store = LogStore.open(
+            self.frail, DIRECTORY, self.owner, segment_bytes=self.segment_bytes, zero_bytes=self.zero_bytes
+        )
 
     def prepare(self, data: st.DataObject) -> tuple[Write, Model]:
         batches = data.draw(batch_lists(self.model, self.overwrites))
-        return self.store.prepare(batches), self.model.take(batches)
+        write = self.store.prepare(batches)
+        if write.grows:
+            self.end_room()  # that is the bargain: see `LogStore.more_room`
+        return write, self.model.take(batches)
 
     @rule(data=st.data())
     def write(self, data: st.DataObject) -> None:
         write, self.model = self.prepare(data)
         write.perform()
+
+    @rule()
+    def begin_room(self) -> None:
+        self.room = self.room or self.store.more_room()
+
+    @rule()
+    def end_room(self) -> None:
+        """Writes may have come since it was begun."""
+        if self.room is not None:
+            self.room.perform()
+            self.room.finish()
+            self.room = None
+
+    @rule(data=st.data(), seed=seeds, calls=st.integers(1, 2))
+    def crash_making_room(self, data: st.DataObject, seed: int, calls: int) -> None:
+        self.frail.arm(calls)
+        try:
+            self.end_room()
+        except Death:
+            pass
+        self.frail.disarm()
+        self.crash_and_open(data, seed, self.model)
 
     @rule()
     def trim(self) -> None:

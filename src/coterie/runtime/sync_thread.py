@@ -61,6 +61,11 @@ class PreparedWrite(Protocol):
         """How many."""
         ...
 
+    @property
+    def grows(self) -> bool:
+        """It lengthens a file. It is never begun (`begin` gives None)."""
+        ...
+
     def perform(self) -> None:
         """Write and sync. `OSError` for want of space: call again; any other: the process must end."""
         ...
@@ -71,6 +76,18 @@ class PreparedWrite(Protocol):
 
     def finish(self) -> None:
         """What `begin` wrote is synced."""
+        ...
+
+
+class Room(Protocol):
+    """Zeros on their way to the end of the log."""
+
+    def perform(self) -> None:
+        """Write and sync. `OSError`: the process must end."""
+        ...
+
+    def finish(self) -> None:
+        """They are durable; called in the event loop."""
         ...
 
 
@@ -88,6 +105,10 @@ class PreparesWrites(Protocol):
 
     def no_direct(self) -> None:
         """Let all further writes go through the page cache."""
+        ...
+
+    def more_room(self) -> Room | None:
+        """Zeros to be made ahead of the log, beside any write but one that `grows`; None if there are enough."""
         ...
 
     @property
@@ -164,6 +185,13 @@ class _Trim:
     """Work for the thread: let the store remove files."""
 
 
+class _More:
+    """Work for the thread: make room."""
+
+    def __init__(self, room: Room) -> None:
+        self.room = room
+
+
 class SyncThread:
     """Performs writes one after another; see the module's text for where."""
 
@@ -204,7 +232,8 @@ class SyncThread:
         """The write that the kernel does, when it began, and whether past the page cache."""
         self._blocked = 0
         """Direct writes in a row that the kernel took long to take."""
-        self._work: queue.SimpleQueue[tuple[PreparedWrite, Mark] | _Trim | None] = queue.SimpleQueue()
+        self._work: queue.SimpleQueue[tuple[PreparedWrite, Mark] | _More | _Trim | None] = queue.SimpleQueue()
+        self._making_room = False
         self._trimming = False
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="coterie-sync", daemon=True)
@@ -276,7 +305,7 @@ class SyncThread:
         self._busy = True
         write, mark = self._store.prepare(batches), batches[-1].mark
         alone = self._kernel is not None and (write.size >= KERNEL_SYNC_MIN_BYTES or self._store.direct)
-        small = write.size < KERNEL_SYNC_MIN_BYTES
+        small = write.size < KERNEL_SYNC_MIN_BYTES and not (write.grows and self._making_room)
         if small and self._disk.trusted and not self._full and (self.may_wait or not alone):
             start = self._clock()
             try:
@@ -290,7 +319,7 @@ class SyncThread:
                 self._busy = False
                 if self._idle is not None:
                     self._tell_idle()
-                self._trim()
+                self._tidy()
                 return mark
         if not (alone and self._begin_in_kernel(write, mark)):
             self._work.put((write, mark))
@@ -368,7 +397,7 @@ class SyncThread:
             self._on_disk_error(error, self._where)
             return
         self._tell_idle()
-        self._trim()
+        self._tidy()
         self._on_stored(mark)
 
     def _tell_idle(self) -> None:
@@ -376,11 +405,19 @@ class SyncThread:
             self._idle.set_result(None)
             self._idle = None
 
-    def _trim(self) -> None:
-        """Have files removed that nobody needs: after the next write, if there is one. Nobody waits for this."""
+    def _tidy(self) -> None:
+        """Have room made where there is little, and files removed that nobody needs: after the write that the thread is
+        at, if it is. Nobody waits for this, but a write that lengthens the file: it comes after."""
+        if not self._making_room and (room := self._store.more_room()) is not None:
+            self._making_room = True
+            self._work.put(_More(room))
         if self._store.trimmable and not self._trimming:
             self._trimming = True
             self._work.put(_Trim())
+
+    def _roomier(self, room: Room) -> None:
+        self._making_room = False
+        room.finish()
 
     def _no_space(self, mark: Mark, error: OSError) -> None:
         if not self._full:
@@ -393,13 +430,12 @@ class SyncThread:
             work = self._work.get()
             if work is None:
                 return
-            if isinstance(work, _Trim):
+            if not isinstance(work, tuple):
                 try:
-                    self._store.trim()
+                    self._tend(work)
                 except BaseException as error:
                     self._on_disk_error(error, self._where)
                     return
-                self._trimming = False
                 continue
             write, mark = work
             start = self._clock()
@@ -419,6 +455,14 @@ class SyncThread:
                     self._on_disk_error(error, self._where)
                     return
             self._tell(self._done, mark)
+
+    def _tend(self, work: _More | _Trim) -> None:
+        if isinstance(work, _More):
+            work.room.perform()
+            self._tell(self._roomier, work.room)
+        else:
+            self._store.trim()
+            self._trimming = False
 
     def _tell(self, what: Callable[..., None], *arguments: object) -> None:
         try:

@@ -17,6 +17,7 @@ from coterie.sim.frail import FrailFiles
 from coterie.sim.options import SECOND, Options
 from coterie.sim.schedule import Schedule
 from coterie.sim.terrain import Terrain
+from coterie.storage.zeros import ZERO_CHUNK_BYTES
 
 DIRECTORY: Final = "data"
 LOG: Final = f"{DIRECTORY}/log"
@@ -51,6 +52,8 @@ class Hardware:
         self._job_mean = habits.choice((1, 20, 200)) * MILLISECOND
         self._sync_mean = rng.choice((200_000, 1_000_000, 5_000_000))
         self.segment_bytes = rng.choice(SEGMENT_BYTES)
+        self.zero_bytes = habits.choice((2000, ZERO_CHUNK_BYTES))
+        """A log segment is lengthened by so many zeros at a time."""
         self._slow_until: Nanos = 0
         self._slow_latency: Nanos = 0
         self._spikes = options.has("slow-disk")

@@ -78,7 +78,9 @@ class MemberDirectory:
             LogStore.create(files, where, self.header, (), segment_bytes=segment_bytes).close()
             directory.mark_started(self.header.cluster)
         try:
-            return directory, LogStore.open(files, where, self.header, segment_bytes=segment_bytes)
+            return directory, LogStore.open(
+                files, where, self.header, segment_bytes=segment_bytes, zero_bytes=self._hardware.zero_bytes
+            )
         except LogDamaged as damage:
             self._check_spoiled(damage)
             return directory, self._begin_anew(salvage(files, where, self._member.id, damage))

@@ -43,6 +43,7 @@ from coterie.sim.witness import Witness
 from coterie.storage.directory import DataDirectory
 from coterie.storage.log_store import LogStore, Write
 from coterie.storage.snapshots import SnapshotDirectory
+from coterie.storage.zeros import Room
 
 if TYPE_CHECKING:
     from coterie.sim.node import Node
@@ -138,6 +139,8 @@ class Process:
         self._queue: list[StoreBatch] = []
         self._writing = False
         self._write: tuple[Write, Mark] | None = None
+        self._room: Room | None = None
+        """Zeros that are made beside the write under way."""
         self.api = serve(node, self)
         """The services of etcd's API, if there are callers."""
 
@@ -350,6 +353,8 @@ class Process:
         if self._write is None:
             return None
         prepared, mark = self._write
+        if prepared.grows:
+            self._make_room()  # the zeros would wipe it out if they came after
         if self._node.dies_in_write and prepared.size > SECTOR_BYTES:
             self._node.frailty.arm(2)
         try:
@@ -363,11 +368,23 @@ class Process:
         self._write = None
         self._world.witness.stored(self._world.schedule.now, self._node.id, mark)
         self._world.laws.stored(self._node.id, mark)
+        self._make_room()
+        self._room = self.store_of_log.more_room()
         try:
             self.store_of_log.trim()
         except OSError as error:
             raise Death from error
         return mark
+
+    def _make_room(self) -> None:
+        """The zeros that were begun to be made before the write under way come to their end."""
+        room, self._room = self._room, None
+        if room is not None:
+            try:
+                room.perform()
+            except OSError as error:
+                raise Death from error
+            room.finish()
 
     def note_end(self) -> None:
         """The process ends: what it leaves must lead to this state again. (One that is just being replaced is none.)"""

@@ -101,3 +101,9 @@ def write_past_cache(file: File, offset: int, parts: Sequence[bytes]) -> bool:
         direct.refuse()
         return False
     return True
+
+
+def unfinished(block: bytes, data: bytes, end: int) -> bytes:
+    """What stands before `end` in its block, once `data`, which ends there, has followed `block`."""
+    begun = end % BLOCK_BYTES
+    return data[len(data) - begun :] if begun <= len(data) else (block + data)[-begun:]

@@ -13,7 +13,7 @@ from coterie.core.epochs import EpochRuns
 from coterie.core.records import Compact, Put, Record, Recovered, Reset, SaveHardState, StoreBatch, Truncate
 from coterie.core.types import NO_EPOCH, Entry, HardState, Index, Membership, Repair, SnapshotMeta
 from coterie.storage.bounds import Bounds
-from coterie.storage.direct import BLOCK_BYTES
+from coterie.storage.direct import BLOCK_BYTES, unfinished
 from coterie.storage.errors import StorageError
 from coterie.storage.files import File, Files
 from coterie.storage.frame import (
@@ -30,7 +30,6 @@ from coterie.storage.record_codec import ENTRY_OVERHEAD_BYTES, encode_record
 from coterie.storage.recovery import Recovery
 from coterie.storage.segment import (
     MAX_SEGMENT_BYTES,
-    ZERO_CHUNK_BYTES,
     LogHeader,
     SegmentHeader,
     damaged_segment_name,
@@ -41,6 +40,7 @@ from coterie.storage.segment import (
     segment_number,
 )
 from coterie.storage.write import Write
+from coterie.storage.zeros import ZERO_CHUNK_BYTES, Room, Zeros
 
 __all__ = ["LogHeader", "LogStore", "Write"]
 
@@ -52,7 +52,7 @@ _EMPTY = SnapshotMeta(0, NO_EPOCH, Membership((), ()))
 
 
 class LogStore:
-    """A log on disk, and a `LogReader` of it. Not for two threads, but for `Write.perform` and `trim`."""
+    """A log on disk, and a `LogReader` of it. Not for two threads, but for `Write.perform`, `Room.perform`, `trim`."""
 
     def __init__(self, files: Files, directory: str, owner: LogHeader, segment_bytes: int) -> None:
         if not 0 < segment_bytes <= MAX_SEGMENT_BYTES:
@@ -83,8 +83,8 @@ class LogStore:
         self._may_direct = True
         self._block = b""
         """What stands before `_offset` in its block."""
-        self._zeroed_until = 0
-        """Length of the newest segment, once the write under way is done."""
+        self._zeros = Zeros(segment_bytes)
+        """Of the newest segment."""
         self._under_way: Write | None = None
         self._segments: list[int] = []
         """Numbers of the segments that there are, or that a write under way makes."""
@@ -155,9 +155,16 @@ class LogStore:
 
     @classmethod
     def open(
-        cls, files: Files, directory: str, header: LogHeader, *, segment_bytes: int = DEFAULT_SEGMENT_BYTES
+        cls,
+        files: Files,
+        directory: str,
+        header: LogHeader,
+        *,
+        segment_bytes: int = DEFAULT_SEGMENT_BYTES,
+        zero_bytes: int = ZERO_CHUNK_BYTES,
     ) -> LogStore:
-        """Recover the log; what is recovered is durable. Raises `NoLog`, `LogDamaged`, `WrongLog`, `OSError`."""
+        """Recover the log; what is recovered is durable. Segments are lengthened by `zero_bytes` at a time. Raises
+        `NoLog`, `LogDamaged`, `WrongLog`, `OSError`."""
         store = cls(files, directory, header, segment_bytes)
         recovery = Recovery(files, directory, header)
         try:
@@ -175,7 +182,8 @@ class LogStore:
         store._hard_state = contents.hard_state
         store._durable = contents.bounds.last
         store._ends.update((number, end) for number, end in recovery.ends.items() if number != tail.number)
-        store._number, store._offset, store._zeroed_until = tail
+        store._number, store._offset = tail.number, tail.offset
+        store._zeros = Zeros(segment_bytes, zero_bytes, tail.zeroed_until)
         store._path = f"{directory}/{segment_name(tail.number)}"
         begun = store._offset % BLOCK_BYTES
         store._block = store.opened[store._path].read_at(store._offset - begun, begun)
@@ -258,19 +266,15 @@ class LogStore:
             head = self._begin_segment(size)
         begin = self._offset
         pledge = Pledge.of(state, bounds.last)
-        frame = encode_frame(payload, self._number, begin, 0 if head else self._zeroed_until, pledge)
+        frame = encode_frame(payload, self._number, begin, 0 if head else self._zeros.until, pledge)
         self._offset += len(frame)
-        grows = self._offset > self._zeroed_until
-        if grows:
-            self._zeroed_until = self._length(self._offset)
-        zeros = bytes(self._zeroed_until - self._offset) if head or grows else b""
-        data = b"".join((head, frame, zeros))
-        before, self._block = self._block, _unfinished(b"" if head else self._block, head + frame, self._offset)
-        whole = (
-            self._may_direct
-            and not (head or grows)
-            and -(-self._offset // BLOCK_BYTES) * BLOCK_BYTES <= self._zeroed_until
-        )
+        grows = bool(head) or self._offset > self._zeros.until
+        if grows and not head:
+            self._zeros.reach(self._offset)
+        data = b"".join((head, frame, bytes(self._zeros.until - self._offset) if grows else b""))
+        before, self._block = self._block, unfinished(b"" if head else self._block, head + frame, self._offset)
+        blocks_end = -(-self._offset // BLOCK_BYTES) * BLOCK_BYTES
+        whole = self._may_direct and not grows and blocks_end <= self._zeros.until
         for position, record in records:
             self._note(record, position, begin)
         forgets = self._bounds.base is not bounds.base
@@ -286,6 +290,7 @@ class LogStore:
             batches[-1].mark,
             bounds.last,
             before if whole else None,
+            grows,
         )
         return self._under_way
 
@@ -314,12 +319,8 @@ class LogStore:
         self._number = number
         self._path = f"{self.directory}/{segment_name(number)}"
         self._offset = offset
-        self._zeroed_until = self._length(offset + frame_span(payload_bytes, offset))
-        return encode_header(header, self._zeroed_until)
-
-    def _length(self, end: int) -> int:
-        """How long to make a file that has frames up to `end`."""
-        return max(end, min(self._segment_bytes, end + ZERO_CHUNK_BYTES))
+        self._zeros.reach(offset + frame_span(payload_bytes, offset))
+        return encode_header(header, self._zeros.until)
 
     def _note(self, record: Record, position: int, frame: int) -> None:
         """Keep the index, the newest hard state and what may be read as the records leave them."""
@@ -351,6 +352,12 @@ class LogStore:
     def no_direct(self) -> None:
         """Let all further writes go through the page cache."""
         self._may_direct = False
+
+    def more_room(self) -> Room | None:
+        """Zeros to be made while the log goes on, if the newest segment's come to an end. Whoever performs it performs
+        no write that `grows` meanwhile."""
+        file = self.opened.get(self._path)
+        return self._zeros.room(file) if file is not None and self._zeros.scarce(self._offset) else None
 
     # -- removing ----------------------------------------------------------------------------
 
@@ -441,9 +448,3 @@ class LogStore:
                     self._index.remember(at)
                     break
         return found
-
-
-def _unfinished(block: bytes, data: bytes, end: int) -> bytes:
-    """What stands before `end` in its block, once `data`, which ends there, has followed `block`."""
-    begun = end % BLOCK_BYTES
-    return data[len(data) - begun :] if begun <= len(data) else (block + data)[-begun:]

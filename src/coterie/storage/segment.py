@@ -29,9 +29,6 @@ DAMAGED_SUFFIX = ".damaged"
 """Of a segment that was set aside: evidence, and never read again. (Its number is not used again either.)"""
 NEW_SUFFIX = ".new"
 """Of a segment that is still being made: worth nothing before it is renamed."""
-ZERO_CHUNK_BYTES = 1024 * 1024
-"""A segment is extended by this many zeros at a time: a sync that need not move the end of the file
-is faster, and zeros are what torn frames are told by. Not beyond where the segment is ended, though."""
 MAX_HEADER_BYTES = 1024 * 1024
 MAX_SEGMENT_BYTES = 512 * 1024 * 1024
 """A segment is ended before it would grow longer, its zeros included: a file beyond this is refused unread."""

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import errno
-import os
-from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from coterie.core.types import Index, Mark
 from coterie.storage.direct import write_past_cache
 from coterie.storage.segment import NEW_SUFFIX, SUFFIX
+from coterie.storage.syncing import NO_SPACE, sync_once
 
 if TYPE_CHECKING:
     from coterie.storage.log_store import LogStore
-
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Begun(NamedTuple):
@@ -31,7 +28,7 @@ class Write:
     """Bytes on their way to the disk. After an ENOSPC `perform` may be called again: it does the same
     once more. After any other error nobody knows what the disk holds: the process must end."""
 
-    __slots__ = ("_block", "_data", "_failed", "_last", "_offset", "_path", "_store", "mark", "size")
+    __slots__ = ("_block", "_data", "_failed", "_last", "_offset", "_path", "_store", "grows", "mark", "size")
 
     def __init__(
         self,
@@ -42,7 +39,8 @@ class Write:
         size: int,
         mark: Mark,
         last: Index,
-        block: bytes | None = None,
+        block: bytes | None,
+        grows: bool,
     ) -> None:
         """`block`: what stands before the data in the block where they begin; None: they change more than bytes that
         the file has, so they go through the page cache."""
@@ -57,6 +55,8 @@ class Write:
         """Bytes of the frame."""
         self.mark = mark
         """Of the last batch in it."""
+        self.grows = grows
+        """It makes its segment's file longer, or a new one."""
 
     def perform(self) -> None:
         """Write and sync. Raises `OSError`: ENOSPC or EDQUOT if there was no space to write into (call
@@ -66,7 +66,7 @@ class Write:
         try:
             self._write()
         except OSError as error:
-            self._failed = error.errno not in _NO_SPACE
+            self._failed = error.errno not in NO_SPACE
             raise
         self._store.performed(self, self._last)
 
@@ -74,7 +74,7 @@ class Write:
         """Prepare what the kernel is to do by itself: then `finish` must follow when that is done. None: nothing was
         done, `perform` must do it all. Raises `OSError` as `perform` does."""
         file = self._store.opened.get(self._path)
-        if file is None or self._offset == 0 or self._failed:
+        if file is None or self.grows or self._failed:
             return None
         block = self._block
         direct = file.direct() if block is not None else None
@@ -86,7 +86,7 @@ class Write:
         try:
             file.write_at(self._offset, self._data)
         except OSError as error:
-            self._failed = error.errno not in _NO_SPACE
+            self._failed = error.errno not in NO_SPACE
             raise
         return Begun(descriptor)
 
@@ -100,7 +100,7 @@ class Write:
             block = self._block
             if block is None or not write_past_cache(file, self._offset - len(block), (block, self._data)):
                 file.write_at(self._offset, self._data)
-                self._sync(file.sync)
+                sync_once(file.sync, self._path)
             return
         if self._offset > 0:
             raise OSError(errno.EBADF, "the log was closed before this write", self._path)
@@ -116,19 +116,10 @@ class Write:
         file = files.open(new, create=True)
         try:
             file.write_at(0, self._data)
-            self._sync(file.sync)
+            sync_once(file.sync, self._path)
             files.rename(new, self._path)
         except BaseException:
             file.close()
             raise
         self._store.opened[self._path] = file
-        self._sync(lambda: files.sync_directory(self._store.directory))
-
-    def _sync(self, sync: Callable[[], None]) -> None:
-        """No error of a sync is one to try again after: not even a late ENOSPC, which dropped the pages."""
-        try:
-            sync()
-        except OSError as error:
-            if error.errno in _NO_SPACE:
-                raise OSError(errno.EIO, f"the sync failed ({os.strerror(error.errno)})", self._path) from error
-            raise
+        sync_once(lambda: files.sync_directory(self._store.directory), self._path)
