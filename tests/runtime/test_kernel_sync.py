@@ -14,7 +14,8 @@ from tests.runtime.conftest import run, until
 from coterie.core.records import StoreBatch
 from coterie.runtime.kernel_sync import KernelSync
 from coterie.runtime.log_lines import Lines
-from coterie.runtime.sync_thread import BLOCKED_STREAK, KERNEL_SYNC_MIN_BYTES, QUICK_SYNC, SyncThread
+from coterie.runtime.quick_disk import QUICK_SYNC
+from coterie.runtime.sync_thread import BLOCKED_STREAK, KERNEL_SYNC_MIN_BYTES, SyncThread
 from coterie.storage.direct import BLOCK_BYTES, DirectFile, open_direct
 from coterie.storage.write import Begun
 

@@ -16,12 +16,10 @@ from tests.runtime.conftest import run, until
 from coterie.core.records import Put, StoreBatch
 from coterie.core.types import NO_EPOCH, Entry, EntryKind
 from coterie.runtime.log_lines import Lines
+from coterie.runtime.quick_disk import QUICK_STREAK, QUICK_SYNC, SLOW_SYNC, QuickDisk
 from coterie.runtime.sync_thread import (
     KERNEL_SYNC_MIN_BYTES,
-    QUICK_STREAK,
-    QUICK_SYNC,
-    SLOW_SYNC,
-    QuickDisk,
+    WAITED_BYTES,
     SyncThread,
 )
 from coterie.storage.write import Begun
@@ -236,7 +234,7 @@ def test_it_is_told_beforehand_whether_a_write_will_be_waited_for() -> None:
         sync = bench.sync
         mark = await earn_trust(bench)
         told = [sync.prompt]  # nothing waits
-        sync.store(batch(mark, KERNEL_SYNC_MIN_BYTES))
+        sync.store(batch(mark, WAITED_BYTES))
         told.append(sync.prompt)
         sync.begin()
         sync.store(batch(mark + 1, 300))
@@ -292,14 +290,26 @@ def test_a_leader_waits_for_no_write_that_the_kernel_does_by_itself() -> None:
     run(work)
 
 
-def test_a_large_write_never_holds_up_the_loop() -> None:
+@pytest.mark.parametrize(("leads", "size"), [(False, WAITED_BYTES), (True, KERNEL_SYNC_MIN_BYTES)])
+def test_a_large_write_never_holds_up_the_loop_and_a_leaders_is_large_sooner(leads: bool, size: int) -> None:
     async def work() -> None:
-        bench = Bench(size=KERNEL_SYNC_MIN_BYTES)
+        bench = Bench(size=size)
         mark = await earn_trust(bench)
+        bench.sync.may_wait = not leads
         bench.disk.gate.clear()
         assert bench.store(mark) is None
         bench.disk.gate.set()
         await until(lambda: bench.stored[-1] == mark)
+        bench.sync.stop()
+
+    run(work)
+
+
+def test_a_follower_waits_for_a_write_of_many_commands_on_a_quick_disk() -> None:
+    async def work() -> None:
+        bench = Bench(size=WAITED_BYTES - 1)
+        mark = await earn_trust(bench)
+        assert bench.store(mark) == mark
         bench.sync.stop()
 
     run(work)

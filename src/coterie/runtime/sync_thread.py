@@ -22,6 +22,7 @@ from coterie.core.records import Put, StoreBatch
 from coterie.core.types import Mark, Nanos
 from coterie.runtime.kernel_sync import kernel_sync
 from coterie.runtime.log_lines import Lines, logger
+from coterie.runtime.quick_disk import QUICK_SYNC, QuickDisk
 from coterie.runtime.write_times import WriteTimes
 from coterie.storage.direct import NOT_SUPPORTED
 from coterie.storage.write import Begun
@@ -37,14 +38,11 @@ STOP_TIMEOUT_S = 5.0
 KERNEL_SYNC_MIN_BYTES = 4096
 """Smaller writes are left to the thread: few wait for them, and the thread has them done sooner by about
 0.1 ms; for larger ones the kernel costs a quarter less CPU (docs/decisions/0002-kernel-sync.md)."""
+WAITED_BYTES = 32 * 1024
+"""A follower on a quick disk waits in its loop for writes smaller than this: the kernel's worker that ends a write would
+wait for whatever the follower did meanwhile."""
 FRAME_ROOM_BYTES = 512
 """What a small write has beside its payloads, at most, unless it has many records."""
-QUICK_SYNC: Nanos = 1_000_000
-"""A write that is on the disk within this time, in nanoseconds, is a quick one."""
-SLOW_SYNC: Nanos = 10_000_000
-"""One that took longer makes the disk a slow one at once: a tenth of a heartbeat interval."""
-QUICK_STREAK = 64
-"""So many writes in a row must have been quick before the event loop waits for one."""
 BLOCKED_STREAK = 16
 """So many direct writes in a row that the kernel did not take within `QUICK_SYNC`: its file system does them while the
 caller waits, and the event loop must not wait for a disk that nobody knows to be quick."""
@@ -151,36 +149,6 @@ def _payload_bytes(batch: StoreBatch) -> int:
     return size
 
 
-class QuickDisk:
-    """Whether the disk is quick enough for the event loop to wait for it (docs/decisions/0004-quick-disk.md).
-
-    What breaks without it: on a slow disk, or one that hangs, a loop that waits answers nobody, sends no
-    heartbeat and loses leases that it could have kept (catalogue A07). So only a long row of quick writes earns
-    trust, and one slow write loses it. A disk that hangs all of a sudden, in the one write that is waited for,
-    stops its process for that long, as SIGSTOP would: the others elect another leader.
-    """
-
-    __slots__ = ("_streak", "times", "trusted")
-
-    def __init__(self) -> None:
-        self._streak = 0
-        self.times = WriteTimes()
-        self.trusted = False
-        """Whether a small write may be waited for."""
-
-    def took(self, duration: Nanos) -> None:
-        """A write, sync included, took so long."""
-        self.times.took(duration)
-        if duration <= QUICK_SYNC:
-            self._streak += 1
-        elif duration > SLOW_SYNC:
-            self._streak = 0
-        else:
-            # Busy, not slow: trust goes step by step. One such in ten is borne.
-            self._streak = max(0, min(self._streak, 2 * QUICK_STREAK) - QUICK_STREAK // 8)
-        self.trusted = self._streak >= QUICK_STREAK
-
-
 class _Trim:
     """Work for the thread: let the store remove files."""
 
@@ -259,8 +227,12 @@ class SyncThread:
         processor: while this thread is busy it may not.)"""
         if self._busy or not self._waiting or self._full:
             return False
-        small = self._waiting_bytes < KERNEL_SYNC_MIN_BYTES - FRAME_ROOM_BYTES
+        small = self._waiting_bytes < self._most_waited - FRAME_ROOM_BYTES
         return (small and self._disk.trusted) or (self._kernel is not None and self._store.direct)
+
+    @property
+    def _most_waited(self) -> int:
+        return WAITED_BYTES if self.may_wait else KERNEL_SYNC_MIN_BYTES
 
     @property
     def times(self) -> WriteTimes:
@@ -305,7 +277,7 @@ class SyncThread:
         self._busy = True
         write, mark = self._store.prepare(batches), batches[-1].mark
         alone = self._kernel is not None and (write.size >= KERNEL_SYNC_MIN_BYTES or self._store.direct)
-        small = write.size < KERNEL_SYNC_MIN_BYTES and not (write.grows and self._making_room)
+        small = write.size < self._most_waited and not (write.grows and self._making_room)
         if small and self._disk.trusted and not self._full and (self.may_wait or not alone):
             start = self._clock()
             try:
