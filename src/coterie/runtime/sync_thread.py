@@ -39,8 +39,8 @@ KERNEL_SYNC_MIN_BYTES = 4096
 """Smaller writes are left to the thread: few wait for them, and the thread has them done sooner by about
 0.1 ms; for larger ones the kernel costs a quarter less CPU (docs/decisions/0002-kernel-sync.md)."""
 WAITED_BYTES = 32 * 1024
-"""A follower on a quick disk waits in its loop for writes smaller than this: the kernel's worker that ends a write would
-wait for whatever the follower did meanwhile."""
+"""A follower on a quick disk waits in its loop for writes smaller than this: the kernel's worker that ends a write
+would wait for whatever the follower did meanwhile."""
 FRAME_ROOM_BYTES = 512
 """What a small write has beside its payloads, at most, unless it has many records."""
 BLOCKED_STREAK = 16
