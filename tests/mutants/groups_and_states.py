@@ -126,7 +126,8 @@ SNAPSHOT_ROWS: Final = (
         frozenset({"snapshot-held"}),
         faults="snapshot,slow-disk,absence,loss",
         nodes=3,
-        first=1241,
+        first=1440,
+        by_command=True,
     ),
     planted(
         "N10",
