@@ -74,6 +74,41 @@ def test_an_entry_reaches_the_machine_as_one_batch_named_by_index_and_ordinals(h
     assert list(done) == [Done(1, [b"1:x", Rejected("no")])]
 
 
+@pytest.mark.parametrize(
+    ("commands", "batches"),
+    [(1, [1]), (39, [39]), (40, [14, 14, 12]), (64, [16, 16, 16, 16]), (300, [75, 75, 75, 75])],
+)
+@pytest.mark.parametrize("own", [A, B], ids=["own", "of another member"])
+def test_a_crowd_is_applied_in_a_few_parts_that_are_the_same_at_all_members(
+    host: Host, machine: Recorder, own: int, commands: int, batches: list[int]
+) -> None:
+    body = [plain(b"%d" % number) for number in range(commands)]
+    host.apply(entry(1, segment(1, *body)), own, 1, lambda done: None)
+    assert [len(batch.commands) for batch in machine.batches] == batches
+    assert [ordinal for batch in machine.batches for ordinal in batch.ordinals] == list(range(commands))
+    assert machine.ran == [b"%d" % number for number in range(commands)]
+
+
+def test_what_stands_is_told_before_the_rest_is_applied(host: Host, machine: Recorder) -> None:
+    """Three segments, the one in the middle another member's: parts end within segments."""
+    told: list[tuple[Done, int]] = []
+    bodies = [plain(b"%d" % number) for number in range(60)]
+    crowd = entry(1, segment(1, *bodies[:20]), segment(5, *bodies[20:25], origin=B), segment(21, *bodies[25:]))
+    left = host.apply(crowd, A, 1, lambda done: told.append((done, len(machine.ran))))
+    assert [(done.first, len(done.results), ran) for done, ran in told] == [
+        (1, 15, 15),
+        (16, 5, 30),
+        (21, 5, 30),
+        (26, 15, 45),
+        (41, 15, 60),
+    ]
+    assert left == []
+    whole = Host(Recorder(), settings=LIMITS)
+    (one, two) = whole.apply(crowd, A, 1)
+    assert [result for done, _ in told for result in done.results] == [*one.results, *two.results]
+    assert host.chain == whole.chain
+
+
 def test_results_are_only_for_segments_of_this_member_in_this_boot(host: Host, machine: Recorder) -> None:
     done = host.apply(entry(1, segment(1, plain(b"x"), boot=1), segment(1, plain(b"y"), boot=2)), A, 2)
     assert list(done) == [Done(1, [b"2:y"])]

@@ -113,10 +113,10 @@ CLIENT_ROWS: Final = (
         [
             (
                 ENGINE,
-                "            for done in host.apply(entry, identity.member, identity.boot):\n",
+                "            for done in host.apply(entry, identity.member, identity.boot, self._answer):\n",
                 (
                     "            host.time = max(host.time, now)\n"
-                    "            for done in host.apply(entry, identity.member, identity.boot):\n"
+                    "            for done in host.apply(entry, identity.member, identity.boot, self._answer):\n"
                 ),
             )
         ],
@@ -162,6 +162,18 @@ CLIENT_ROWS: Final = (
         ],
         STATES,
         by_command=True,
+    ),
+    planted(
+        "C10",
+        "who waits for the second part of an entry is answered as those of the first were",
+        [
+            (
+                HOST,
+                "            tell(Done(number, results[start : start + ready]))\n",
+                "            tell(Done(number, results[:ready]))\n",
+            )
+        ],
+        ONCE | STALE,
     ),
     planted(
         "D03",

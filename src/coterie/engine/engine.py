@@ -37,6 +37,7 @@ from coterie.machine.durable import DurableMachine
 from coterie.machine.host import Host, MakeHost
 from coterie.machine.interface import StateMachine
 from coterie.machine.loading import machine_name
+from coterie.machine.outcomes import Done
 from coterie.machine.stores.interface import OrderedStore
 from coterie.storage.snapshots import SnapshotDirectory
 
@@ -333,8 +334,8 @@ class Engine:
         for entry in entries:
             time = host.time
             grown += len(entry.payload) + ENTRY_OVERHEAD_BYTES
-            for done in host.apply(entry, identity.member, identity.boot):
-                self._submissions.applied(done, host.revision())
+            for done in host.apply(entry, identity.member, identity.boot, self._answer):
+                self._answer(done)
             self._proposals.applied(now, entry)
             if entry.kind is not EntryKind.COMMANDS:
                 self._group.agreed(entry)
@@ -346,6 +347,9 @@ class Engine:
         self._snapshots.grown += grown
         if self._queries.count:
             self._queries.applied()
+
+    def _answer(self, done: Done) -> None:
+        self._submissions.applied(done, self.host.revision())
 
     def _restored(self, now: Nanos, meta: SnapshotMeta) -> None:
         """The machine's state is a snapshot's now; go on with what was committed after it."""

@@ -38,12 +38,14 @@ Asker: TypeAlias = tuple[object, list[int]]
 class Pending:
     """One segment of ours that has no outcome yet, and who waits for it."""
 
-    __slots__ = ("askers", "deadline", "resend_at", "segment", "sendings", "sent_before")
+    __slots__ = ("askers", "deadline", "resend_at", "segment", "sendings", "sent_before", "unanswered")
 
     def __init__(self, segment: Segment, askers: list[Asker], deadline: Nanos) -> None:
         self.segment = segment
         self.askers = askers
-        """In the order of the commands."""
+        """Of those who have no answer yet, in the order of the commands."""
+        self.unanswered = segment.first
+        """The number of the first of those commands."""
         self.deadline = deadline
         self.sendings = 0
         """How often it was forwarded to the present leader."""
@@ -91,28 +93,12 @@ class Submissions:
             count = self._fitting(limits)
             segment = Segment(self._own, self._boot, self._next_number, tuple(self._commands[:count]))
             self._next_number += count
-            pending = Pending(segment, self._take_askers(count), now + self._timeout)
+            pending = Pending(segment, take_askers(self._askers, count), now + self._timeout)
             self._pending[segment.first] = pending
             formed.append(pending)
             del self._commands[:count]
         self.queued_bytes = 0
         return formed
-
-    def _take_askers(self, count: int) -> list[Asker]:
-        """Who asked for the first so many of the queued commands."""
-        taken = []
-        for at, (client, ids) in enumerate(self._askers):
-            if len(ids) > count:
-                taken.append((client, ids[:count]))
-                self._askers[:at] = []
-                self._askers[0] = client, ids[count:]
-                return taken
-            taken.append((client, ids))
-            count -= len(ids)
-            if not count:
-                self._askers[: at + 1] = []
-                return taken
-        raise AssertionError(f"{count} commands that nobody asked for")
 
     def _fitting(self, limits: SegmentLimits) -> int:
         """How many of the queued commands go into one segment: at least one."""
@@ -148,26 +134,27 @@ class Submissions:
     # -- resolving ---------------------------------------------------------------------------
 
     def applied(self, done: Done, revision: int) -> None:
-        """A segment of ours was applied (or skipped, all of it): answer its clients.
+        """A segment of ours, or its next part, was applied (or skipped, all of it): answer its clients.
 
         Numbers are applied in order, so what stands before it and was not applied never will be.
         """
-        while self._pending:
-            first = next(iter(self._pending))
-            if first >= done.first:
-                break
+        while (pending := self.oldest) is not None and pending.unanswered < done.first:
             self.fail(
-                self._pending[first],
+                pending,
                 FailureCode.LEADER_LOST,
                 Happened.NO,
                 "the command was lost with a leader and has not taken effect: send it again",
             )
-        pending = self._pending.pop(done.first, None)
-        if pending is None:
+        if pending is None or pending.unanswered > done.first:
             return
-        self.count -= len(done.results)
+        count = len(done.results)
+        self.count -= count
+        pending.unanswered += count
+        askers = take_askers(pending.askers, count)
+        if not pending.askers:
+            del self._pending[pending.segment.first]
         results = iter(done.results)
-        for client, ids in pending.askers:
+        for client, ids in askers:
             responses = [
                 Answer(id, revision, 0, result) if type(result) is bytes else self._failure(id, result)
                 for id, result in zip(ids, results, strict=False)  # the next asker's results follow
@@ -209,3 +196,19 @@ class Submissions:
             else:
                 text = "no outcome in time; the command may still take effect"
                 self.fail(pending, FailureCode.TIMEOUT, Happened.UNKNOWN, text + cause)
+
+
+def take_askers(askers: list[Asker], count: int) -> list[Asker]:
+    """Take from `askers` those who asked for its first `count` commands."""
+    taken = []
+    for at, (client, ids) in enumerate(askers):
+        if len(ids) > count:
+            taken.append((client, ids[:count]))
+            askers[: at + 1] = [(client, ids[count:])]
+            return taken
+        taken.append((client, ids))
+        count -= len(ids)
+        if not count:
+            askers[: at + 1] = []
+            return taken
+    raise AssertionError(f"{count} commands that nobody asked for")

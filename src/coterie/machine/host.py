@@ -16,7 +16,7 @@ The order in which one entry is applied:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import blake2b
 from typing import Any, TypeAlias
 
@@ -71,6 +71,13 @@ _join: Callable[[Iterable[Any]], bytes] = _BETWEEN.join
 _REPLIES: set[type] = {bytes, Rejected}
 
 
+PIECE = 16
+"""About so many commands of an entry are applied at once, ..."""
+LEAST_PIECES = 3
+MOST_PIECES = 4
+"""... in so many pieces: each costs a batch, and a write to the client; two of them cost what they win."""
+
+
 class _Run:
     """Commands gathered for the machine's next batch."""
 
@@ -83,15 +90,40 @@ class _Run:
         self.seqs: list[int] = []
         self.add = self.bodies.append, self.sessions.append, self.seqs.append
 
+    def pieces(self, about: int) -> Iterator[_Run]:
+        """The same in a few parts of `about` so many commands or more: a function of the run alone, so that all members
+        give their machines the same batches."""
+        count = len(self.bodies)
+        parts = min(MOST_PIECES, (count + about // 2) // about)
+        if parts < LEAST_PIECES:
+            yield self
+            return
+        size = -(-count // parts)
+        for start in range(0, count, size):
+            piece = _Run()
+            piece.ordinals = self.ordinals[start : start + size]
+            piece.bodies = self.bodies[start : start + size]
+            piece.sessions = self.sessions[start : start + size]
+            piece.seqs = self.seqs[start : start + size]
+            yield piece
+
 
 class Host(HostState):
     """Applies the log to one machine."""
 
+    piece = PIECE
+    """The same at all members."""
+
     # The log
 
-    def apply(self, entry: Entry, own: MemberId, boot: int) -> Sequence[Done]:
+    def apply(
+        self, entry: Entry, own: MemberId, boot: int, tell: Callable[[Done], None] | None = None
+    ) -> Sequence[Done]:
         """Apply a committed entry: the one after `applied`. Returns the results of the segments that
         came from member `own` in its present `boot`; all segments are applied.
+
+        `tell` gets those that stand while the rest of the entry is yet to be applied, and they are not among what is
+        returned: who waits for them need not wait for the others' commands. It must not ask anything of the host.
 
         Raises `MachineFailed` if the machine breaks its contract and `SafetyViolation` if the entry
         can't follow; either ends the node, and the host's state is not to be used again.
@@ -130,7 +162,10 @@ class Host(HostState):
             if segment.origin == own and segment.boot == boot:
                 mine.append((segment.first, start, end))
             start = end
-        self._execute(run, results)
+        for piece in run.pieces(self.piece):
+            self._execute(piece, results)
+            if tell is not None and piece is not run:
+                mine = _tell(tell, mine, results, piece.ordinals[-1] + 1)
         changed = self._table.changed
         for session in self._touched:
             changed.add(session.id)
@@ -368,6 +403,20 @@ class Host(HostState):
         if type(answer) is bytes or type(answer) is Rejected:
             return answer
         return Rejected(f"machine {machine_name(self.machine)} answered with {type(answer).__name__}, not bytes")
+
+
+def _tell(
+    tell: Callable[[Done], None], mine: list[tuple[int, int, int]], results: list[Result], stop: int
+) -> list[tuple[int, int, int]]:
+    """Tell the results of `mine` that come before `stop`; returns what is left."""
+    left = []
+    for number, start, end in mine:
+        ready = max(0, min(end, stop) - start)
+        if ready:
+            tell(Done(number, results[start : start + ready]))
+        if start + ready < end:
+            left.append((number + ready, start + ready, end))
+    return left
 
 
 MakeHost: TypeAlias = Callable[[StateMachine, OrderedStore | None], Host]

@@ -53,7 +53,8 @@ Result: TypeAlias = bytes | Rejected | Failed | Skipped
 
 
 class Done(msgspec.Struct, frozen=True):
-    """Results of one segment, for the member and boot that it came from: number `first`, `first` + 1, ..."""
+    """Results of one segment, or of a part of it, for the member and boot that it came from: number `first`,
+    `first` + 1, ..."""
 
     first: int
     results: Sequence[Result]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from coterie.core.types import Entry, Index, MemberId, Nanos
 from coterie.machine.durable import DurableMachine, MachineFlush
@@ -158,14 +158,22 @@ def standing(host: HostState) -> Standing:
 class ObservedHost(Host):
     """A host, with the judges looking over its shoulder."""
 
+    piece = 1  # worlds have no crowds
+
     def __init__(self, machine: StateMachine, *, store: OrderedStore | None, member: MemberId, laws: Laws) -> None:
         super().__init__(machine, store=store)
         self._member = member
         self._laws = laws
+        self.whole = True
+        """No entry is applied in part: a process may end while it answers for the first commands of one."""
 
-    def apply(self, entry: Entry, own: MemberId, boot: int) -> Sequence[Done]:
+    def apply(
+        self, entry: Entry, own: MemberId, boot: int, tell: Callable[[Done], None] | None = None
+    ) -> Sequence[Done]:
         """Apply, and show it to the judges; what one said of the machine comes first."""
-        done = super().apply(entry, own, boot)
+        self.whole = False
+        done = super().apply(entry, own, boot, tell)
+        self.whole = True
         if isinstance(self.machine, ObservedMachine) and self.machine.accusation is not None:
             raise self.machine.accusation
         self._laws.machines.reached(self._member, standing(self), self.digest)

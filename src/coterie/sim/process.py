@@ -387,9 +387,11 @@ class Process:
             room.finish()
 
     def note_end(self) -> None:
-        """The process ends: what it leaves must lead to this state again. (One that is just being replaced is none.)"""
+        """The process ends: what it leaves must lead to this state again. (One that is just being replaced, or the
+        middle of an entry, is none.)"""
         host = self.engine.host
-        if not host.restoring:
+        assert isinstance(host, ObservedHost)
+        if host.whole and not host.restoring:
             self._world.laws.machines.ended(self._node.id, host.applied, host.digest())
 
     def die_writing(self) -> None:
