@@ -18,7 +18,7 @@ from coterie.core.types import Index, Nanos
 
 
 class Batch(msgspec.Struct, frozen=True):
-    """Commands of one log entry that are to be applied in order.
+    """Commands of one log entry that are to be applied in order: all that it has, or, where they are many, some.
 
     A command's name is (index, ordinals[i]): unique in the cluster's life. `time` is cluster time.
     """
