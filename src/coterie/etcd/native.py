@@ -8,7 +8,7 @@ the claim of a member that joins: it knows of no user, and the id that it claims
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -142,8 +142,22 @@ class NativeUsers:
         if who.code is not FailureCode.NOT_LOGGED_IN:
             client.turn_away(*refusals(requests, who.code, who.text))  # it comes again, here or elsewhere
             return []
-        client.deliver(*refusals(guarded, who.code, who.text))
+        self._refuse(client, guarded, who)
         return [request for request in requests if isinstance(request, OPEN)]
+
+    def _refuse(self, client: NativeClient, requests: Sequence[Request], who: Unknown) -> None:
+        """Once it is sure that auth is on: this member may not know yet that it was switched off, as the client may by
+        what it, or somebody who told it, was answered elsewhere."""
+
+        def fresh(answer: Answer | Failure) -> None:
+            if isinstance(answer, Failure):
+                client.turn_away(*refusals(requests, answer.code, answer.message))
+            elif not self._backend.access.auth.enabled:
+                client.turn_away(*refusals(requests, FailureCode.STOPPING, CHANGED))  # it comes again
+            else:
+                client.deliver(*refusals(requests, who.code, who.text))
+
+        self._backend.requests.fence(fresh)
 
     def _who(self, client: NativeClient) -> Principal | Unknown:
         access, identity = self._backend.access, client.identity

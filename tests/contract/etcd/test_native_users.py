@@ -67,8 +67,25 @@ def test_whom_no_certificate_names_may_ask_what_all_may(guarded: tuple[ServedClu
     client = Connection(name)
     admitted = cluster.servers[leader].services.native.admit(client, [*OPEN, *DATA, *ROOTS])
     assert admitted == OPEN
+    cluster.flush_services(cluster.servers[leader])
+    cluster.until(lambda: bool(client.answers))
     assert client.refused() == dict.fromkeys(ids([*DATA, *ROOTS]), FailureCode.NOT_LOGGED_IN)
     assert not client.away
+
+
+def test_nobody_is_refused_for_what_was_on_before_he_asked(guarded: tuple[ServedCluster, MemberId]) -> None:
+    """A member that has not heard yet that auth was switched off sends the client away to come again."""
+    cluster, leader = guarded
+    other = cluster.servers[next(member for member in cluster.servers if member != leader)]
+    cluster.until(lambda: other.services.backend.access.auth.enabled)
+    client = Connection("carol")
+    assert other.services.native.admit(client, DATA) == []
+    assert not client.answers
+    off = Method("/etcdserverpb.Auth/AuthDisable", rpc.AuthDisableResponse)
+    cluster.wait(cluster.call(leader, off, rpc.AuthDisableRequest(), ROOT))
+    cluster.flush_services(other)
+    cluster.until(lambda: client.away)
+    assert client.refused() == dict.fromkeys(ids(DATA), FailureCode.STOPPING)
 
 
 def test_a_certified_users_requests_go_in_that_name(guarded: tuple[ServedCluster, MemberId]) -> None:
