@@ -77,12 +77,15 @@ def test_nobody_is_refused_for_what_was_on_before_he_asked(guarded: tuple[Served
     """A member that has not heard yet that auth was switched off sends the client away to come again."""
     cluster, leader = guarded
     other = cluster.servers[next(member for member in cluster.servers if member != leader)]
-    cluster.until(lambda: other.services.backend.access.auth.enabled)
+    auth = other.services.backend.access.auth
+    cluster.until(lambda: auth.enabled)
+    off = Method("/etcdserverpb.Auth/AuthDisable", rpc.AuthDisableResponse)
+    cluster.call(leader, off, rpc.AuthDisableRequest(), ROOT)
+    cluster.until(lambda: not cluster.servers[leader].services.backend.access.auth.enabled)
+    assert auth.enabled
     client = Connection("carol")
     assert other.services.native.admit(client, DATA) == []
     assert not client.answers
-    off = Method("/etcdserverpb.Auth/AuthDisable", rpc.AuthDisableResponse)
-    cluster.wait(cluster.call(leader, off, rpc.AuthDisableRequest(), ROOT))
     cluster.flush_services(other)
     cluster.until(lambda: client.away)
     assert client.refused() == dict.fromkeys(ids(DATA), FailureCode.STOPPING)
