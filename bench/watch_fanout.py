@@ -23,6 +23,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -39,8 +40,11 @@ WATCH = "/etcdserverpb.Watch/Watch"
 PUT = "/etcdserverpb.KV/Put"
 KEY = b"watched"
 PATIENCE_S = 30.0
+"""How long all watchers may take to be told of a put."""
 SETTLED_S = 0.3
+"""Nothing came for so long: nothing is on its way."""
 LOOK_EVERY_S = 0.0003
+"""How often it is looked at what h2load has read; so exact are the latencies."""
 CONTROL_BYTES = 100
 """Of HTTP/2's own frames, between two events."""
 REVISIONS_OF_ONE_BYTE = 128
@@ -129,15 +133,14 @@ class H2loadWatchers:
         command += ["-Hcontent-type: application/grpc", "-Hte: trailers", f"http://{address}{WATCH}"]
         self._h2load = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         self._watchers = watchers // connections * connections
-        self._before = 0
         try:
             self._settled()
             for _ in range(REVISIONS_OF_ONE_BYTE):
                 put()
-            self._settled()
-            before = self._read()
+            before = self._settled()
             put()
-            self._bytes, rest = divmod(self._settled() - before, self._watchers)
+            self._before = self._settled()
+            self._bytes, rest = divmod(self._before - before, self._watchers)
             if rest > CONTROL_BYTES or self._bytes < VALUE_BYTES:
                 raise RuntimeError(f"an event came as {self._bytes} bytes to each watcher, and {rest} besides")
         except BaseException:
@@ -147,14 +150,13 @@ class H2loadWatchers:
     def told(self, since: float) -> list[float]:
         """See `Watchers`."""
         latencies: list[float] = []
-        before = self._before
         while len(latencies) < self._watchers:
             time.sleep(LOOK_EVERY_S)
-            told, now = (self._read() - before) // self._bytes, time.perf_counter() - since
+            told, now = (self._read() - self._before) // self._bytes, time.perf_counter() - since
             latencies += [now] * (min(told, self._watchers) - len(latencies))
             if now > PATIENCE_S:
                 raise RuntimeError(f"{len(latencies)} of {self._watchers} watchers were told in {PATIENCE_S} s")
-        self._before = before + self._watchers * self._bytes
+        self._before += self._watchers * self._bytes
         return latencies
 
     def close(self) -> None:
@@ -168,11 +170,11 @@ class H2loadWatchers:
 
     def _settled(self) -> int:
         """Wait until nothing more comes for a while; the bytes read by then."""
-        before, self._before = -1, self._read()
-        while self._before != before or not self._before:
+        before, now = -1, self._read()
+        while now != before:
             time.sleep(SETTLED_S)
-            before, self._before = self._before, self._read()
-        return self._before
+            before, now = now, self._read()
+        return now
 
 
 def _memory(pids: list[int]) -> int:
@@ -204,13 +206,13 @@ def measure(subject: Any, options: argparse.Namespace) -> Fanout:
                 watchers = GrpcioWatchers(channels, options.watchers)
             else:
                 watchers = H2loadWatchers(address, options.streams, options.watchers, scratch, put)
-            latencies, began, used = [], time.perf_counter(), cpu_seconds(pids)
-            for _ in range(options.writes):
-                sent = time.perf_counter()
-                put()
-                latencies += watchers.told(sent)
-            took, used = time.perf_counter() - began, cpu_seconds(pids) - used
-            watchers.close()
+            with closing(watchers):
+                latencies, began, used = [], time.perf_counter(), cpu_seconds(pids)
+                for _ in range(options.writes):
+                    sent = time.perf_counter()
+                    put()
+                    latencies += watchers.told(sent)
+                took, used = time.perf_counter() - began, cpu_seconds(pids) - used
             before = _memory(pids)
             told: queue.SimpleQueue[float] = queue.SimpleQueue()
             idle = [_Stream(channel, options.idle // options.streams, b"idle", told) for channel in channels]

@@ -11,7 +11,8 @@ The order in which one entry is applied:
     a machine whose timer it reached acts.
 2.  Commands that their origin's number shows to be duplicates, or overtaken, are skipped.
 3.  Commands of sessions are refused, answered again, or run. Those that run go to the machine in
-    one `Batch` for as long as no command depends on another's reply.
+    one `Batch` for as long as no command depends on another's reply, a crowd in a few: who waits for the
+    first need not wait for the others (docs/decisions/0019-answers-in-parts.md).
 """
 
 from __future__ import annotations
@@ -122,8 +123,8 @@ class Host(HostState):
         """Apply a committed entry: the one after `applied`. Returns the results of the segments that
         came from member `own` in its present `boot`; all segments are applied.
 
-        `tell` gets those that stand while the rest of the entry is yet to be applied, and they are not among what is
-        returned: who waits for them need not wait for the others' commands. It must not ask anything of the host.
+        `tell` gets the results of a part of the entry when that part was applied; what is returned is those that it was
+        not told. It must not have anything applied.
 
         Raises `MachineFailed` if the machine breaks its contract and `SafetyViolation` if the entry
         can't follow; either ends the node, and the host's state is not to be used again.

@@ -209,7 +209,7 @@ class ClientConnection(asyncio.Protocol):
     def turn_away(self, *answers: Response) -> None:
         """Answer requests, one answer for each, and close."""
         self.deliver(*answers)
-        self._port.flush()
+        self._write()  # this one alone: the engine may be in the middle of something, and a flush may take up requests
         self.close()
 
     def drain(self) -> None:
